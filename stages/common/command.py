@@ -1,0 +1,56 @@
+"""What every stage script shares as a command: errors in one line, and files that are whole or not there."""
+
+import contextlib
+import os
+import shutil
+import sys
+from pathlib import Path
+
+
+class UserError(Exception):
+    """Something that the user can put right: its text names the cause and what to do, in one line."""
+
+
+def run(main):
+    """Runs `main()`. A UserError ends the process with its one line on standard error and exit status 1."""
+    try:
+        main()
+    except UserError as error:
+        print(f"ERROR: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("ERROR: interrupted", file=sys.stderr)
+        sys.exit(130)  # 128 + SIGINT, as shells report it
+
+
+@contextlib.contextmanager
+def replacing(*paths):
+    """Lets the caller write files or folders beside their places, and moves them there once all are whole.
+
+    Args:
+        paths: the places, relative to the repository root. What stands there stays until the block has ended well.
+
+    Yields:
+        list of Path: where to write. Folders above exist; the path itself does not.
+    """
+    targets = [Path(path) for path in paths]
+    partial = [target.with_name(f".{target.name}.tmp") for target in targets]
+    for path in partial:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove(path)  # what a killed run left behind
+    try:
+        yield partial
+        for path, target in zip(partial, targets):
+            if target.is_dir():
+                shutil.rmtree(target)
+            os.replace(path, target)
+    finally:
+        for path in partial:
+            _remove(path)
+
+
+def _remove(path):
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

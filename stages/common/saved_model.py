@@ -1,0 +1,62 @@
+"""The model on disk: a TensorFlow SavedModel that serves by itself and that fine-tuning continues from."""
+
+from stages.common.command import UserError
+from stages.common.tensorflow import tf
+
+
+def save(network, classes, folder):
+    """Writes a SavedModel, with the same bytes each time for the same weights.
+
+    `tf.saved_model.load(folder)` gives an object with
+
+    - `signatures["serving_default"]`: `images`, float32 [N, image_size, image_size, 3], raw pixels in [0, 255], to
+      {"probabilities": float32 [N, C]}, the columns in the order of `class_names`; `signatures["serving_uint8"]`: the
+      same from uint8. Called as a function, the object takes either type;
+    - `class_names`, str [C], and `image_size`, int32 [], as variables;
+    - `weights`, the variables of the network in Keras's order.
+
+    Args:
+        network: what network.build made.
+        classes: list of str, C class names.
+        folder: a path that does not exist yet.
+    """
+    image_size = network.input_shape[1]
+
+    @tf.function
+    def predict(images):
+        logits = network(tf.cast(images, tf.float32), training=False)
+        if len(classes) == 2:  # one logit z: softmax over (0, z) is (sigmoid(-z), sigmoid(z))
+            logits = tf.concat([tf.zeros_like(logits), logits], axis=1)
+        return {"probabilities": tf.nn.softmax(logits)}
+
+    # A plain tf.Module with the variables in a list: Keras's own export differs in bytes at every save.
+    module = tf.Module()
+    module.weights = [weight.value for weight in network.weights]
+    module.class_names = tf.Variable(classes, trainable=False)
+    module.image_size = tf.Variable(image_size, trainable=False)
+    module.__call__ = predict
+    signatures = {
+        name: predict.get_concrete_function(
+            tf.TensorSpec([None, image_size, image_size, 3], dtype, name="images")
+        )
+        for name, dtype in {"serving_default": tf.float32, "serving_uint8": tf.uint8}.items()
+    }
+    tf.saved_model.save(module, str(folder), signatures)
+    (folder / "fingerprint.pb").unlink()  # optional, and it holds a random number
+
+
+def load(folder):
+    """Loads a SavedModel that `save` wrote.
+
+    Raises:
+        UserError: there is none.
+    """
+    try:
+        return tf.saved_model.load(folder)
+    except OSError:
+        raise UserError(f"{folder} holds no SavedModel: run `dvc repro` first.") from None
+
+
+def restore(network, folder):
+    """Sets the weights of `network`, built with the same size and classes, from a SavedModel that `save` wrote."""
+    network.set_weights([weight.numpy() for weight in load(folder).weights])

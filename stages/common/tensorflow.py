@@ -1,0 +1,31 @@
+"""TensorFlow and Keras, imported without their chatter: `from stages.common.tensorflow import keras, tf`.
+
+TensorFlow 2.21 writes a handful of lines to standard error while it is imported, before its own log level counts. They
+are held back, and shown only if the import fails.
+"""
+
+import os
+import shutil
+import sys
+import tempfile
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # warnings off, errors on
+
+with tempfile.TemporaryFile("w+") as chatter:
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    os.dup2(chatter.fileno(), 2)
+    try:
+        import keras  # noqa: F401
+        import tensorflow as tf  # noqa: F401
+
+        # Without this, the first op writes another few lines about what hardware there is.
+        tf.config.list_physical_devices()
+    except BaseException:
+        os.dup2(stderr, 2)
+        chatter.seek(0)
+        shutil.copyfileobj(chatter, sys.stderr)
+        raise
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)

@@ -1,0 +1,67 @@
+"""Measures the frozen and the fine-tuned model on the test split, which no other stage reads.
+
+    python -m stages.evaluate
+
+Reads data/splits/test and both SavedModels; writes metrics/evaluate.json, plots/predictions.csv (of the fine-tuned
+model), plots/roc/*.csv, plots/precision_recall/*.csv and data/evaluation/samples.npz.
+"""
+
+import json
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from stages.common import command, dataset, params, saved_model, scoring
+
+SAMPLES = 16  # pictures handed to the plot stage
+
+
+def main():
+    p = params.read("batch_size", "evaluate.threshold")
+    split = dataset.load("test")
+    with command.replacing(
+        "metrics/evaluate.json", "plots/predictions.csv", "plots/roc", "plots/precision_recall",
+        "data/evaluation/samples.npz",
+    ) as (metrics_file, predictions_file, roc_folder, precision_recall_folder, samples_file):
+        roc_folder.mkdir()
+        precision_recall_folder.mkdir()
+        scores = {}
+        for name in ("frozen", "finetuned"):
+            model = saved_model.load(f"data/models/{name}")
+            probabilities = predict(model, split.pixels, p["batch_size"], name)
+            scores[name] = scoring.score(split.labels, probabilities, p["evaluate.threshold"])
+            scoring.roc(split.labels, probabilities).to_csv(roc_folder / f"{name}.csv", index=False)
+            scoring.precision_recall(split.labels, probabilities).to_csv(
+                precision_recall_folder / f"{name}.csv", index=False
+            )
+        predictions = table(split, probabilities, p["evaluate.threshold"])
+        predictions.to_csv(predictions_file, index=False)
+        # Evenly spaced rows of the manifest, which is sorted by class: every class shows, and chance plays no part.
+        rows = np.unique(np.linspace(0, len(predictions) - 1, SAMPLES).astype(int))
+        with samples_file.open("wb") as file:
+            np.savez(file, rows=rows, pixels=split.pixels[rows])
+        metrics_file.write_text(json.dumps(scores, indent=2) + "\n")
+    print(pd.DataFrame(scores).T.to_string(float_format="{:.4f}".format))
+
+
+def predict(model, pixels, batch_size, name):
+    """Returns the probabilities, float32 [N, C], that a loaded SavedModel gives to uint8 [N, size, size, 3]."""
+    starts = tqdm(range(0, len(pixels), batch_size), f"evaluating {name}", unit="batch", disable=None)
+    serve = model.signatures["serving_uint8"]
+    return np.concatenate([serve(images=pixels[i : i + batch_size])["probabilities"] for i in starts])
+
+
+def table(split, probabilities, threshold):
+    """Returns a row per picture: path, actual and predicted class name, and the predicted class's probability."""
+    predicted = scoring.predict(probabilities, threshold)
+    return pd.DataFrame({
+        "path": split.manifest["path"],
+        "actual": split.manifest["class"],
+        "predicted": np.array(split.classes)[predicted],
+        "probability": probabilities[np.arange(len(predicted)), predicted],
+    })
+
+
+if __name__ == "__main__":
+    command.run(main)

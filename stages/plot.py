@@ -1,0 +1,36 @@
+"""Joins the histories of both phases and draws the pictures of a run.
+
+    python -m stages.plot
+
+Reads data/training, plots/predictions.csv and data/evaluation/samples.npz; writes plots/history.csv and, as PNG,
+plots/history.png, plots/augmentations.png and plots/predictions.png.
+"""
+
+import numpy as np
+import pandas as pd
+
+from stages.common import charts, command
+from stages.common.command import UserError
+
+
+def main():
+    try:
+        history = pd.concat(pd.read_csv(f"data/training/{phase}.csv") for phase in ("frozen", "finetuned"))
+        augmentations = np.load("data/training/augmentations.npy")
+        predictions = pd.read_csv("plots/predictions.csv", keep_default_na=False, dtype={"actual": str, "predicted": str})
+        with np.load("data/evaluation/samples.npz") as samples:
+            rows, pixels = samples["rows"], samples["pixels"]
+    except FileNotFoundError as error:
+        raise UserError(f"{error.filename} is missing: run `dvc repro` first.") from None
+    with command.replacing(
+        "plots/history.csv", "plots/history.png", "plots/augmentations.png", "plots/predictions.png"
+    ) as (history_csv, history_png, augmentations_png, predictions_png):
+        history.to_csv(history_csv, index=False)
+        charts.save(charts.history(history), history_png)
+        charts.save(charts.grid(augmentations, [""] * len(augmentations), "One training picture, as training sees it"),
+                    augmentations_png)
+        charts.save(charts.predictions(pixels, predictions.iloc[rows]), predictions_png)
+
+
+if __name__ == "__main__":
+    command.run(main)

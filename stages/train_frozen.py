@@ -1,0 +1,49 @@
+"""Trains the new last layer while the whole of MobileNetV2 is frozen.
+
+    python -m stages.train_frozen
+
+Reads data/splits/{train,validation} and model.weights; writes data/models/frozen (SavedModel),
+data/training/frozen.csv (history), data/training/augmentations.npy and metrics/train_frozen.json.
+"""
+
+import json
+
+import numpy as np
+
+from stages.common import command, dataset, network, params, saved_model, training
+from stages.common.tensorflow import keras
+
+
+def main():
+    p = params.read("seed", "batch_size", "model.weights", "model.dropout", "augmentation.flip",
+                    "augmentation.rotation", "train_frozen.epochs", "train_frozen.learning_rate")
+    train_split, validation_split = dataset.load("train"), dataset.load("validation")
+    with command.replacing(
+        "data/models/frozen", "data/training/frozen.csv", "data/training/augmentations.npy",
+        "metrics/train_frozen.json",
+    ) as (model_folder, history_file, augmentations_file, metrics_file):
+        keras.utils.set_random_seed(p["seed"])
+        model = network.build(train_split.image_size, len(train_split.classes), p["model.dropout"])
+        network.load_base(model, p["model.weights"])
+        print(network.train_from(model, params.FINE_TUNE_LAYERS))
+        augment = network.augmentation(train_split.image_size, p["augmentation.flip"], p["augmentation.rotation"])
+        with augmentations_file.open("wb") as file:
+            np.save(file, preview(augment, train_split.pixels[0]))
+        history = training.train(
+            model, augment, train_split, validation_split, phase="frozen", first_epoch=1,
+            epochs=p["train_frozen.epochs"], learning_rate=p["train_frozen.learning_rate"],
+            batch_size=p["batch_size"], seed=p["seed"],
+        )
+        saved_model.save(model, train_split.classes, model_folder)
+        history.to_csv(history_file, index=False)
+        metrics_file.write_text(json.dumps(training.last_epoch(history), indent=2) + "\n")
+
+
+def preview(augment, picture, count=9):
+    """Returns `count` random alterations of a picture, uint8 [count, size, size, 3]; the picture is uint8 as well."""
+    altered = augment(np.repeat(picture[np.newaxis], count, axis=0), training=True)
+    return np.clip(np.round(altered), 0, 255).astype(np.uint8)
+
+
+if __name__ == "__main__":
+    command.run(main)

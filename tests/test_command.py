@@ -1,0 +1,44 @@
+import pytest
+
+from stages.common import command
+
+
+def test_a_user_error_is_one_line_and_exit_status_1(capsys):
+    def main():
+        raise command.UserError("a: wrong\n  because")
+
+    with pytest.raises(SystemExit) as caught:
+        command.run(main)
+    assert caught.value.code == 1
+    assert capsys.readouterr().err == "ERROR: a: wrong because\n"
+
+
+def test_outputs_appear_together_at_the_end_and_replace_old_ones(tmp_path):
+    folder, file = tmp_path / "out/folder", tmp_path / "out/file"
+    folder.mkdir(parents=True)
+    (folder / "old").touch()
+    with command.replacing(folder, file) as (new_folder, new_file):
+        new_folder.mkdir()
+        new_file.write_text("new")
+        assert (folder / "old").exists() and not file.exists()
+    assert [path.name for path in folder.iterdir()] == []
+    assert file.read_text() == "new"
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["file", "folder"]
+
+
+def test_a_failure_leaves_the_old_outputs_and_nothing_else(tmp_path):
+    (tmp_path / "file").write_text("old")
+    with pytest.raises(RuntimeError), command.replacing(tmp_path / "file", tmp_path / "folder") as (file, folder):
+        folder.mkdir()
+        file.write_text("half")
+        raise RuntimeError
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert (tmp_path / "file").read_text() == "old"
+
+
+def test_what_a_killed_run_left_is_cleared_away(tmp_path):
+    (tmp_path / ".folder.tmp").mkdir()
+    (tmp_path / ".folder.tmp/half").touch()
+    with command.replacing(tmp_path / "folder") as [folder]:
+        folder.mkdir()
+    assert list((tmp_path / "folder").iterdir()) == []

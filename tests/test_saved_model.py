@@ -1,0 +1,81 @@
+import hashlib
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from stages.common import network, saved_model
+from stages.common.command import UserError
+from tests.conftest import ROOT
+
+PICTURES = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
+
+SERVE = """
+import sys, json
+import numpy as np
+import tensorflow as tf
+model = tf.saved_model.load(sys.argv[1])
+pictures = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
+answers = [
+    model.signatures["serving_default"](images=tf.constant(pictures, tf.float32)),
+    model.signatures["serving_default"](images=pictures),
+    model.signatures["serving_uint8"](images=pictures),
+    model(tf.constant(pictures)),
+    model(tf.constant(pictures, tf.float32)),
+]
+assert "stages" not in sys.modules
+print(json.dumps({
+    "classes": [x.decode() for x in model.class_names.numpy()],
+    "image_size": int(model.image_size.numpy()),
+    "probabilities": [x["probabilities"].numpy().tolist() for x in answers],
+}))
+"""
+
+
+@pytest.mark.parametrize("classes", [["face", "not face"], ["a", "b", "ü"]])
+def test_serves_raw_pixels_without_keras_or_our_code(tmp_path, classes):
+    model = network.build(32, len(classes), dropout=0.2)
+    saved_model.save(model, classes, tmp_path / "model")
+    result = subprocess.run([sys.executable, "-c", SERVE, tmp_path / "model"], cwd=tmp_path, check=True,
+                            stdout=subprocess.PIPE, text=True)
+    served = json.loads(result.stdout.splitlines()[-1])
+    assert served["classes"] == classes and served["image_size"] == 32
+    logits = model(PICTURES.astype("float32"), training=False).numpy().astype(float)
+    if len(classes) == 2:
+        second = 1 / (1 + np.exp(-logits[:, 0]))
+        expected = np.stack([1 - second, second], axis=1)
+    else:
+        expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    for probabilities in served["probabilities"]:
+        np.testing.assert_allclose(probabilities, expected, atol=1e-5)
+
+
+def test_a_network_restored_from_it_is_the_same_to_the_bit(tmp_path):
+    model = network.build(32, 3, dropout=0.2)
+    saved_model.save(model, ["a", "b", "c"], tmp_path / "model")
+    other = network.build(32, 3, dropout=0.2)
+    saved_model.restore(other, tmp_path / "model")
+    assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), other.get_weights(), strict=True))
+
+
+def test_has_the_same_bytes_whatever_the_process_and_its_hash_seed(tmp_path):
+    code = (
+        "import sys, pathlib; from stages.common import network, saved_model; from stages.common.tensorflow import keras;"
+        "keras.utils.set_random_seed(1); saved_model.save(network.build(32, 2, 0.2), ['a', 'b'], pathlib.Path(sys.argv[1]))"
+    )
+    digests = []
+    for number in ("1", "2"):
+        folder = tmp_path / number
+        subprocess.run([sys.executable, "-c", code, folder], cwd=ROOT, check=True, env={
+            **os.environ, "PYTHONHASHSEED": number})
+        files = sorted(x for x in folder.rglob("*") if x.is_file())
+        digests.append([(x.relative_to(folder), hashlib.md5(x.read_bytes()).hexdigest()) for x in files])
+    assert digests[0] == digests[1] and len(digests[0]) == 3
+
+
+def test_a_folder_without_a_model_is_named(tmp_path):
+    with pytest.raises(UserError, match="nothing holds no SavedModel"):
+        saved_model.load(tmp_path / "nothing")
