@@ -13,6 +13,20 @@ def test_a_user_error_is_one_line_and_exit_status_1(capsys):
     assert capsys.readouterr().err == "ERROR: a: wrong because\n"
 
 
+def test_a_file_that_may_not_be_written_is_named(tmp_path, capsys):
+    (tmp_path / "file").touch()
+
+    def main():
+        with command.replacing(tmp_path / "file/output"):
+            pass
+
+    with pytest.raises(SystemExit) as caught:
+        command.run(main)
+    assert caught.value.code == 1
+    error = capsys.readouterr().err
+    assert str(tmp_path / "file") in error and error.count("\n") == 1
+
+
 def test_outputs_appear_together_at_the_end_and_replace_old_ones(tmp_path):
     folder, file = tmp_path / "out/folder", tmp_path / "out/file"
     folder.mkdir(parents=True)

@@ -12,15 +12,21 @@ class UserError(Exception):
 
 
 def run(main):
-    """Runs `main()`. A UserError ends the process with its one line on standard error and exit status 1."""
+    """Runs `main()`. A UserError, or an error of the file system, ends the process with one line and exit status 1."""
     try:
         main()
     except UserError as error:
-        print(f"ERROR: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(1)
+        _fail(error)
+    except OSError as error:  # a full disk, a missing permission: the text has the reason and the file
+        _fail(f"{error}. Mend that and run again.")
     except KeyboardInterrupt:
         print("ERROR: interrupted", file=sys.stderr)
         sys.exit(130)  # 128 + SIGINT, as shells report it
+
+
+def _fail(reason):
+    print(f"ERROR: {' '.join(str(reason).split())}", file=sys.stderr)
+    sys.exit(1)
 
 
 @contextlib.contextmanager
