@@ -21,16 +21,19 @@ def main():
     p = params.read("batch_size", "evaluate.threshold")
     split = dataset.load("test")
     with command.replacing(
-        "metrics/evaluate.json", "plots/predictions.csv", "plots/roc", "plots/precision_recall",
+        "metrics/evaluate.json", "metrics/classes.json", "plots/predictions.csv", "plots/roc", "plots/precision_recall",
         "data/evaluation/samples.npz",
-    ) as (metrics_file, predictions_file, roc_folder, precision_recall_folder, samples_file):
+    ) as (metrics_file, classes_file, predictions_file, roc_folder, precision_recall_folder, samples_file):
         roc_folder.mkdir()
         precision_recall_folder.mkdir()
-        scores = {}
+        scores, class_scores = {}, {}
         for name in ("frozen", "finetuned"):
             model = saved_model.load(f"data/models/{name}")
             probabilities = predict(model, split.pixels, p["batch_size"], name)
             scores[name] = scoring.score(split.labels, probabilities, p["evaluate.threshold"])
+            class_scores[name] = scoring.score_classes(
+                split.labels, probabilities, p["evaluate.threshold"], split.classes
+            )
             scoring.roc(split.labels, probabilities).to_csv(roc_folder / f"{name}.csv", index=False)
             scoring.precision_recall(split.labels, probabilities).to_csv(
                 precision_recall_folder / f"{name}.csv", index=False
@@ -42,6 +45,7 @@ def main():
         with samples_file.open("wb") as file:
             np.savez(file, rows=rows, pixels=split.pixels[rows])
         metrics_file.write_text(json.dumps(scores, indent=2) + "\n")
+        classes_file.write_text(json.dumps(class_scores, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     print(pd.DataFrame(scores).T.to_string(float_format="{:.4f}".format))
 
 

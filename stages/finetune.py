@@ -17,7 +17,7 @@ from stages.common.tensorflow import keras
 
 def main():
     p = params.read("seed", "batch_size", "model.dropout", "augmentation.flip", "augmentation.rotation",
-                    "finetune.epochs", "finetune.learning_rate", "finetune.fine_tune_at")
+                    "train.class_weights", "finetune.epochs", "finetune.learning_rate", "finetune.fine_tune_at")
     train_split, validation_split = dataset.load("train"), dataset.load("validation")
     try:
         frozen_history = pd.read_csv("data/training/frozen.csv")
@@ -35,8 +35,9 @@ def main():
         augment = network.augmentation(train_split.image_size, p["augmentation.flip"], p["augmentation.rotation"])
         history = training.train(
             model, augment, train_split, validation_split, phase="finetune", first_epoch=int(frozen_history["epoch"].max()) + 1,
-            epochs=p["finetune.epochs"], learning_rate=p["finetune.learning_rate"], batch_size=p["batch_size"],
+            epochs=p["train.class_weights", "finetune.epochs"], learning_rate=p["finetune.learning_rate"], batch_size=p["batch_size"],
             seed=p["seed"],
+            class_weights=training.class_weights(train_split.labels, p["train.class_weights"]),
         )
         saved_model.save(model, train_split.classes, model_folder)
         history.to_csv(history_file, index=False)

@@ -16,7 +16,7 @@ from stages.common.tensorflow import keras
 
 def main():
     p = params.read("seed", "batch_size", "model.weights", "model.dropout", "augmentation.flip",
-                    "augmentation.rotation", "train_frozen.epochs", "train_frozen.learning_rate")
+                    "augmentation.rotation", "train.class_weights", "train_frozen.epochs", "train_frozen.learning_rate")
     train_split, validation_split = dataset.load("train"), dataset.load("validation")
     with command.replacing(
         "data/models/frozen", "data/training/frozen.csv", "data/training/augmentations.npy",
@@ -31,8 +31,9 @@ def main():
             np.save(file, preview(augment, train_split.pixels[0]))
         history = training.train(
             model, augment, train_split, validation_split, phase="frozen", first_epoch=1,
-            epochs=p["train_frozen.epochs"], learning_rate=p["train_frozen.learning_rate"],
+            epochs=p["train.class_weights", "train_frozen.epochs"], learning_rate=p["train_frozen.learning_rate"],
             batch_size=p["batch_size"], seed=p["seed"],
+            class_weights=training.class_weights(train_split.labels, p["train.class_weights"]),
         )
         saved_model.save(model, train_split.classes, model_folder)
         history.to_csv(history_file, index=False)

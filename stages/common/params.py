@@ -91,6 +91,7 @@ PARAMS = {
     "model.dropout": Real(0, 0.99),
     "augmentation.flip": Choice(("none", "horizontal", "vertical", "horizontal_and_vertical")),
     "augmentation.rotation": Real(0, 0.5),
+    "train.class_weights": Choice(("none", "balanced")),
     "train_frozen.epochs": Whole(1, 10_000),
     "train_frozen.learning_rate": Real(0, 10, open=True),
     "finetune.epochs": Whole(1, 10_000),

@@ -1,5 +1,7 @@
 """Numbers that say how good predictions are. Labels are whole numbers [N], probabilities float [N, C]."""
 
+import json
+
 import numpy as np
 import pandas as pd
 from sklearn import metrics
@@ -42,6 +44,26 @@ def score(labels, probabilities, threshold):
         "recall": float(recall),
         "f1": float(f1),
     }
+
+
+def score_classes(labels, probabilities, threshold, classes):
+    """Scores each class by itself, predictions as in `predict`.
+
+    Args:
+        classes: list of str, C class names.
+
+    Returns:
+        dict: "macro", the mean over the classes of precision, recall and f1 (a class counts the same whatever its size),
+        and "classes", from each class name to its precision, recall, f1, auc (one-versus-rest) and number of pictures.
+    """
+    precision, recall, f1, count = metrics.precision_recall_fscore_support(
+        labels, predict(probabilities, threshold), labels=range(len(classes)), zero_division=0
+    )
+    table = pd.DataFrame({"precision": precision, "recall": recall, "f1": f1}, index=classes)
+    macro = table.mean().to_dict()
+    table["auc"] = [metrics.roc_auc_score(labels == k, column) for k, column in enumerate(probabilities.T)]
+    table["pictures"] = count
+    return {"macro": macro, "classes": json.loads(table.to_json(orient="index", double_precision=15))}
 
 
 def roc(labels, probabilities):

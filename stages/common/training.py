@@ -51,8 +51,21 @@ def compile_for(network, learning_rate):
     network.compile(keras.optimizers.Adam(learning_rate), loss(from_logits=True), metrics=[accuracy])
 
 
+def class_weights(labels, kind):
+    """Returns what each class's pictures weigh in the training loss, as a dict from label to weight.
+
+    Args:
+        labels: int [N], of the training split; every class occurs.
+        kind: "none", every weight is 1, or "balanced": N / (C * pictures of the class), so that all C classes weigh the
+            same and the mean weight is 1 (as in sklearn.utils.class_weight.compute_class_weight; King and Zeng 2001).
+    """
+    counts = np.bincount(labels)
+    weights = np.ones(len(counts)) if kind == "none" else len(labels) / (len(counts) * counts)
+    return dict(enumerate(weights.tolist()))
+
+
 def train(network, augmentation, train_split, validation_split, *, phase, first_epoch, epochs, learning_rate,
-          batch_size, seed):
+          batch_size, seed, class_weights):
     """Trains what of `network` is trainable.
 
     Args:
@@ -65,6 +78,7 @@ def train(network, augmentation, train_split, validation_split, *, phase, first_
         learning_rate: of a fresh Adam.
         batch_size: pictures per step.
         seed: of the order of pictures.
+        class_weights: what the function of this name returns. The validation loss is never weighted.
 
     Returns:
         DataFrame with a row per epoch and the columns HISTORY.
@@ -78,6 +92,7 @@ def train(network, augmentation, train_split, validation_split, *, phase, first_
         initial_epoch=first_epoch - 1,
         epochs=first_epoch - 1 + epochs,
         shuffle=False,  # Batches does that
+        class_weight=class_weights,
         verbose=progress(),
     )
     history = pd.DataFrame(fitted.history)
