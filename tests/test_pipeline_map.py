@@ -11,7 +11,7 @@ import yaml
 from tests.conftest import ROOT
 
 PIPELINES = {path: yaml.safe_load((ROOT / path).read_text())["stages"]
-             for path in ("dvc.yaml", "data/faces/dvc.yaml", "data/weights/dvc.yaml")}
+             for path in ("dvc.yaml", "data/faces/dvc.yaml", "data/alpaca/dvc.yaml", "data/weights/dvc.yaml")}
 STAGES = [(path, name) for path, stages in PIPELINES.items() for name in stages]
 
 

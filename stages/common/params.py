@@ -66,16 +66,19 @@ class Choice:
 
 @dataclass(frozen=True)
 class Text:
-    """A text that is not empty and ends in `suffix`."""
+    """A text that is not empty, starts with one of `prefixes` and ends in `suffix`."""
 
     meaning: str
     suffix: str = ""
+    prefixes: tuple = ("",)
 
     def __str__(self):
         return self.meaning
 
     def convert(self, value):
-        if not isinstance(value, str) or not value.strip() or not value.endswith(self.suffix):
+        if not isinstance(value, str) or not value.strip():
+            raise ValueError
+        if not value.startswith(self.prefixes) or not value.endswith(self.suffix):
             raise ValueError
         return value
 
@@ -87,6 +90,8 @@ PARAMS = {
     "data.images": Text("the path of a folder of pictures, one sub-folder per class"),
     "data.validation": Real(0, 1, open=True),
     "data.test": Real(0, 1, open=True),
+    "alpaca.base_url": Text("an address that starts with http:// or https://", prefixes=("http://", "https://")),
+    "alpaca.max_missing": Whole(0, 327),
     "model.weights": Text("the path of a .weights.h5 file", suffix=".weights.h5"),
     "model.dropout": Real(0, 0.99),
     "augmentation.flip": Choice(("none", "horizontal", "vertical", "horizontal_and_vertical")),
