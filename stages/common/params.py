@@ -87,6 +87,7 @@ PARAMS = {
     "data.images": Text("the path of a folder of pictures, one sub-folder per class"),
     "data.validation": Real(0, 1, open=True),
     "data.test": Real(0, 1, open=True),
+    "data.unreadable": Choice(("error", "skip")),
     "model.weights": Text("the path of a .weights.h5 file", suffix=".weights.h5"),
     "model.dropout": Real(0, 0.99),
     "augmentation.flip": Choice(("none", "horizontal", "vertical", "horizontal_and_vertical")),
