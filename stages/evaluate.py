@@ -39,7 +39,7 @@ def main():
                 precision_recall_folder / f"{name}.csv", index=False
             )
         predictions = table(split, probabilities, p["evaluate.threshold"])
-        predictions.to_csv(predictions_file, index=False)
+        dataset.write_csv(predictions, predictions_file, errors="backslashreplace")
         # Evenly spaced rows of the manifest, which is sorted by class: every class shows, and chance plays no part.
         rows = np.unique(np.linspace(0, len(predictions) - 1, SAMPLES).astype(int))
         with samples_file.open("wb") as file:

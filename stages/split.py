@@ -2,82 +2,82 @@
 
     python -m stages.split
 
-Reads data.images; writes data/splits/{train,validation,test}, data/splits/classes.json and metrics/split.json.
+Reads data.images; writes data/splits/{train,validation,test}, data/splits/classes.json, data/splits/unreadable.csv and
+metrics/split.json.
 """
 
 import hashlib
 import json
 import math
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from stages.common import command, dataset, images, params
 from stages.common.command import UserError
 
 SPLITS = ("train", "validation", "test")
+NAMED = 20  # unreadable pictures that an error names
 
 
 def main():
-    p = params.read("seed", "image_size", "data.images", "data.validation", "data.test")
+    p = params.read("seed", "image_size", "data.images", "data.validation", "data.test", "data.unreadable")
     folder = p["data.images"]
     pictures = images.find(folder)
     with command.replacing(
-        *(f"data/splits/{name}" for name in SPLITS), dataset.CLASSES, "metrics/split.json"
-    ) as (*split_folders, classes_file, metrics_file):
+        *(f"data/splits/{name}" for name in SPLITS), dataset.CLASSES, "data/splits/unreadable.csv", "metrics/split.json"
+    ) as (*split_folders, classes_file, unreadable_file, metrics_file):
         with tempfile.TemporaryFile(dir=classes_file.parent) as scratch:
             pixels = np.memmap(scratch, np.uint8, "w+", shape=(len(pictures), p["image_size"], p["image_size"], 3))
-            manifest = pack(folder, pictures, pixels)
+            manifest, unreadable = sort_out(images.pack(folder, pictures, pixels), folder, p["data.unreadable"])
             split = assign(manifest, p["data.validation"], p["data.test"], p["seed"])
             for name, split_folder in zip(SPLITS, split_folders):
-                rows = np.flatnonzero(split == name)
-                dataset.create(split_folder, pixels, rows, manifest.iloc[rows])
+                part = manifest[split == name]
+                dataset.create(split_folder, pixels, part.index, part)
         classes = sorted(manifest["class"].unique())
-        counts = pd.crosstab(pd.Series(split, name="split"), manifest["class"]).loc[list(SPLITS)]
+        counts = pd.crosstab(pd.Series(split, manifest.index, name="split"), manifest["class"]).loc[list(SPLITS)]
         classes_file.write_text(json.dumps(classes, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        metrics_file.write_text(json.dumps(counts.to_dict("index"), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    print(f"{len(manifest)} pictures of {folder}:\n{counts.to_string()}")
+        dataset.write_csv(unreadable, unreadable_file)
+        metrics = counts.to_dict("index") | {"unreadable": len(unreadable)}
+        metrics_file.write_text(json.dumps(metrics, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    print(f"{len(manifest)} pictures of {folder}, {len(unreadable)} unreadable:\n{counts.to_string()}")
 
 
-def pack(folder, pictures, pixels):
-    """Decodes every picture once, several at a time.
+def sort_out(table, folder, unreadable):
+    """Parts the pictures that can be used from those that cannot be read.
 
     Args:
-        folder: the folder that the pictures' paths start from.
-        pictures: N of images.Picture.
-        pixels: uint8 [N, size, size, 3], filled in.
+        table: N rows of images.pack.
+        folder: the folder of pictures, for the errors' texts.
+        unreadable: what to do about those, "error" or "skip".
 
     Returns:
-        DataFrame of N rows: path, class, label, sha256.
+        (DataFrame, DataFrame): the manifest, with path, class, label and sha256, its index being that of `table`; and the
+        path and reason of those that cannot be read.
 
     Raises:
-        UserError: some cannot be read; all of them are named.
+        UserError: some cannot be read, and are not to be skipped; or skipping them leaves a class empty.
     """
-    sha256, unreadable = [""] * len(pictures), {}
-
-    def work(row):
-        try:
-            sha256[row], pixels[row] = images.decode(Path(folder) / pictures[row].path, pixels.shape[1])
-        except ValueError as error:
-            unreadable[row] = f"{Path(folder) / pictures[row].path} ({error})"
-
-    with ThreadPoolExecutor() as pool:  # Pillow decodes and resizes without holding Python's lock
-        for _ in tqdm(pool.map(work, range(len(pictures))), "decoding", len(pictures), unit="picture", disable=None):
-            pass
-    if unreadable:
+    bad = table["problem"] != ""
+    if unreadable == "error" and bad.any():
+        named = [f"{shown(f'{folder}/{row.path}')} ({row.problem})" for row in table[bad].head(NAMED).itertuples()]
+        if bad.sum() > NAMED:
+            named.append(f"and {bad.sum() - NAMED} more; data.unreadable: skip lists all in data/splits/unreadable.csv")
         raise UserError(
-            f"{len(unreadable)} of {len(pictures)} pictures cannot be read; replace or remove them: "
-            + ", ".join(unreadable[row] for row in sorted(unreadable))
+            f"{bad.sum()} of {len(table)} pictures cannot be read; replace or remove them, or set data.unreadable to "
+            f"skip: {', '.join(named)}"
         )
-    manifest = pd.DataFrame(
-        {"path": [x.path for x in pictures], "class": [x.class_name for x in pictures], "sha256": sha256}
-    )
+    manifest = table.loc[~bad, ["path", "class", "sha256"]]
+    for name in sorted(set(table["class"]) - set(manifest["class"])):
+        raise UserError(f"{folder}: no picture of class {name!r} can be read. Replace them or remove the folder.")
     manifest.insert(2, "label", manifest["class"].astype("category").cat.codes.astype(np.int64))  # categories are sorted
-    return manifest
+    return manifest, table.loc[bad, ["path", "problem"]].rename(columns={"problem": "reason"})
+
+
+def shown(path):
+    """A path for an error's text: escaped and quoted where it has bytes that are no text, or control characters."""
+    return path if path.isprintable() else repr(path)
 
 
 def assign(manifest, validation, test, seed):

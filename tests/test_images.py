@@ -1,4 +1,5 @@
 import hashlib
+import os
 
 import numpy as np
 import pytest
@@ -29,6 +30,56 @@ def test_fewer_than_two_classes(tmp_path, counts, words):
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(UserError, match="nowhere is no folder"):
         images.find(tmp_path / "nowhere")
+
+
+def test_a_folder_without_permission_is_listed_with_its_problem(tmp_path, monkeypatch):
+    make_pictures(tmp_path, {"a": 1, "b": 1, "a/locked": 1})
+    listdir = os.listdir
+
+    def deny(path):  # as the system does for everyone but root
+        if "locked" in str(path):
+            raise PermissionError(13, "Permission denied", str(path))
+        return listdir(path)
+
+    monkeypatch.setattr(os, "listdir", deny)
+    problems = {x.path: x.problem for x in images.find(tmp_path)}
+    assert problems == {"a/000.png": "", "a/locked": "Permission denied", "b/000.png": ""}
+
+
+def test_folders_that_link_to_each_other_are_entered_once(tmp_path):
+    for name in range(8):
+        make_pictures(tmp_path / "a", {f"{name:02}": 1})
+    for name in range(8):
+        for other in range(8):  # followed along every path there are more than 8! of them
+            (tmp_path / f"a/{name:02}/to {other:02}").symlink_to(f"../{other:02}")
+    make_pictures(tmp_path, {"b": 1})
+    found = images.find(tmp_path)
+    assert len([x for x in found if not x.problem]) == 9
+    assert {x.problem for x in found} == {"", "a link to a folder that it lies in"}
+
+
+@pytest.mark.skipif("sys.platform == 'darwin'", reason="its file system takes UTF-8 only")
+def test_a_class_whose_name_is_no_text_is_named(tmp_path):
+    make_pictures(tmp_path, {"a": 1, os.fsdecode(b"caf\xe9"): 1})
+    with pytest.raises(UserError, match=r"caf\\udce9.*must be UTF-8"):
+        images.find(tmp_path)
+
+
+def test_a_file_without_permission(tmp_path, monkeypatch):
+    def deny(*_):
+        raise PermissionError(13, "Permission denied", "path")
+
+    monkeypatch.setattr("builtins.open", deny)
+    with pytest.raises(ValueError, match="^Permission denied$"):
+        images.decode(tmp_path / "locked.png", 32)
+
+
+def test_what_is_no_picture_is_not_read_to_its_end(tmp_path):
+    path = tmp_path / "film.jpg"
+    path.write_bytes(b"\0\0\0\x14ftypisom")
+    os.truncate(path, 1 << 40)  # a file of a terabyte that takes no room
+    with pytest.raises(ValueError, match="not a picture"):
+        images.decode(path, 32)
 
 
 def test_hashes_the_file_and_packs_a_square(tmp_path):

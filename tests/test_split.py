@@ -76,6 +76,51 @@ def test_writes_pixels_manifests_classes_and_counts(workplace):
     assert json.loads((workplace.folder / "metrics/split.json").read_text())["test"] == {"cat": 2, "not cat": 3}
 
 
+def test_skipped_pictures_are_listed_and_counted_and_the_others_keep_their_pixels(workplace):
+    folder = make_pictures(workplace.folder / "mine", {"a": 6, "b": 6})
+    for name in ("a/0.png", "a/003.png", "b/005.png"):
+        (folder / name).write_text("no picture")
+    workplace.set({"data.images": "mine", "image_size": 32, "data.unreadable": "skip"})
+    split.main()
+    parts = [dataset.load(name) for name in split.SPLITS]
+    for part in parts:
+        for pixels, path in zip(part.pixels, part.manifest["path"]):
+            assert (pixels == images.decode(folder / path, 32)[1]).all()
+    assert sum(len(part.labels) for part in parts) == 10
+    assert list(pd.read_csv("data/splits/unreadable.csv")["path"]) == ["a/0.png", "a/003.png", "b/005.png"]
+    metrics = json.loads((workplace.folder / "metrics/split.json").read_text())
+    assert metrics["unreadable"] == 3
+    assert {name: sum(row[name] for row in list(metrics.values())[:3]) for name in "ab"} == {"a": 5, "b": 5}
+
+
+def test_a_class_that_skipping_empties_or_makes_too_small(workplace):
+    folder = make_pictures(workplace.folder / "mine", {"a": 5, "b": 3})
+    workplace.set({"data.images": "mine", "data.unreadable": "skip"})
+    (folder / "b/000.png").write_text("no picture")
+    with pytest.raises(UserError, match="class 'b' has 2 pictures"):
+        split.main()
+    for path in folder.glob("b/*"):
+        path.write_text("no picture")
+    with pytest.raises(UserError, match="mine: no picture of class 'b' can be read"):
+        split.main()
+    assert not (workplace.folder / "data/splits/unreadable.csv").exists()
+
+
+def test_paths_of_any_bytes_come_back_from_the_csv(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    paths = ["a/new\nline", "a/return\r", "a/q\"u'ote", "a/,", "a/\U0001f999", "NA", " a ", "a/caf\udce9", "a/\x01\\"]
+    table = pd.DataFrame({"path": paths, "class": "a", "label": 0, "sha256": "0"})
+    (tmp_path / "data/splits").mkdir(parents=True)
+    (tmp_path / dataset.CLASSES).write_text('["a"]')
+    dataset.create(tmp_path / "data/splits/test", np.zeros((len(paths), 2, 2, 3), np.uint8), range(len(paths)), table)
+    assert list(dataset.load("test").manifest["path"]) == paths
+    assert b"caf\xe9" in (tmp_path / "data/splits/test/manifest.csv").read_bytes()
+    dataset.write_csv(table, "shown.csv", errors="backslashreplace")
+    assert list(pd.read_csv("shown.csv", keep_default_na=False)["path"]) == [
+        path.replace("\udce9", "\\udce9") for path in paths
+    ]
+
+
 def test_decodes_every_picture_once(workplace, monkeypatch):
     make_pictures(workplace.folder / "mine", {"a": 5, "b": 5})
     workplace.set({"data.images": "mine"})
@@ -106,7 +151,15 @@ def test_all_unreadable_pictures_are_named_and_nothing_is_written(workplace):
     (folder / "a/broken.png").write_text("no picture")
     (folder / "b/empty.png").touch()
     workplace.set({"data.images": "mine"})
-    with pytest.raises(UserError, match=r"2 of 12 .*a/broken.png \(not a picture\), .*b/empty.png \(an empty file\)"):
+    with pytest.raises(UserError, match=r"2 of 12 .*a/broken.png \(not a picture.*\), .*b/empty.png \(an empty file\)"):
         split.main()
     assert [x for x in workplace.folder.glob("data/**/*") if x.is_file()] == []
     assert not (workplace.folder / "metrics/split.json").exists()
+
+
+def test_an_unreadable_name_cannot_write_to_the_terminal(workplace):
+    folder = make_pictures(workplace.folder / "mine", {"a": 5, "b": 5})
+    (folder / "a/red\x1b[31m\n.png").touch()
+    workplace.set({"data.images": "mine"})
+    with pytest.raises(UserError, match=r"'mine/a/red\\x1b\[31m\\n.png' \(an empty file\)"):
+        split.main()

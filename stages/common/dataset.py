@@ -1,5 +1,6 @@
 """A split on disk: packed pixels, which training maps from disk, and the manifest that says what they show."""
 
+import csv
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +55,20 @@ def create(folder, pixels, rows, manifest):
     for place, row in enumerate(rows):
         packed[place] = pixels[row]
     packed.flush()
-    manifest.to_csv(folder / "manifest.csv", index=False)
+    write_csv(manifest, folder / "manifest.csv")
+
+
+def write_csv(table, path, errors="surrogateescape"):
+    """Writes a table in which paths may hold any bytes.
+
+    Args:
+        table: DataFrame.
+        path: of the file.
+        errors: what becomes of bytes in names that are not UTF-8. "surrogateescape" writes them as they are, for `load`,
+            "backslashreplace" an escape in their place, for readers that insist on UTF-8, such as DVC.
+    """
+    # Quoted, because a carriage return in a name would otherwise end its row.
+    table.to_csv(path, index=False, errors=errors, quoting=csv.QUOTE_NONNUMERIC)
 
 
 def load(name):
@@ -68,7 +82,10 @@ def load(name):
         return Split(
             pixels=np.load(folder / "pixels.npy", mmap_mode="r"),
             # A class may be called "NA" or "007": no guessing of missing values or types.
-            manifest=pd.read_csv(folder / "manifest.csv", keep_default_na=False, dtype={"path": str, "class": str}),
+            manifest=pd.read_csv(
+                folder / "manifest.csv", keep_default_na=False, dtype={"path": str, "class": str},
+                encoding_errors="surrogateescape",
+            ),
             classes=json.loads(Path(CLASSES).read_text(encoding="utf-8")),
         )
     except FileNotFoundError as error:
