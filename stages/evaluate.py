@@ -6,8 +6,6 @@ Reads data/splits/test and both SavedModels; writes metrics/evaluate.json, plots
 model), plots/roc/*.csv, plots/precision_recall/*.csv and data/evaluation/samples.npz.
 """
 
-import json
-
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
@@ -44,8 +42,8 @@ def main():
         rows = np.unique(np.linspace(0, len(predictions) - 1, SAMPLES).astype(int))
         with samples_file.open("wb") as file:
             np.savez(file, rows=rows, pixels=split.pixels[rows])
-        metrics_file.write_text(json.dumps(scores, indent=2) + "\n")
-        classes_file.write_text(json.dumps(class_scores, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        command.write_json(scores, metrics_file)
+        command.write_json(class_scores, classes_file)
     print(pd.DataFrame(scores).T.to_string(float_format="{:.4f}".format))
 
 

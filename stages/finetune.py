@@ -6,8 +6,6 @@ Reads data/splits/{train,validation}, data/models/frozen and data/training/froze
 (SavedModel), data/training/finetuned.csv (history) and metrics/finetune.json. The epochs count on from the frozen ones.
 """
 
-import json
-
 import pandas as pd
 
 from stages.common import command, dataset, network, params, saved_model, training
@@ -42,7 +40,7 @@ def main():
         saved_model.save(model, train_split.classes, model_folder)
         history.to_csv(history_file, index=False)
         metrics = {"start": {f"val_{name}": value for name, value in start.items()}, **training.last_epoch(history)}
-        metrics_file.write_text(json.dumps(metrics, indent=2) + "\n")
+        command.write_json(metrics, metrics_file)
 
 
 if __name__ == "__main__":

@@ -2,46 +2,64 @@
 
     python -m stages.split
 
-Reads data.images; writes data/splits/{train,validation,test}, data/splits/classes.json, data/splits/unreadable.csv and
-metrics/split.json.
+Reads data.images; writes data/splits/{train,validation,test}, data/splits/classes.json, data/splits/unreadable.csv,
+data/splits/overview.npz and metrics/split.json.
 """
 
-import hashlib
-import json
-import math
 import tempfile
 
 import numpy as np
 import pandas as pd
 
-from stages.common import command, dataset, images, params
+from stages.common import command, dataset, grouping, images, overview, params, partition
 from stages.common.command import UserError
-
-SPLITS = ("train", "validation", "test")
-NAMED = 20  # unreadable pictures that an error names
+from stages.common.partition import SPLITS
 
 
 def main():
-    p = params.read("seed", "image_size", "data.images", "data.validation", "data.test", "data.unreadable")
+    p = params.read("seed", "image_size", "data.images", "data.validation", "data.test", "data.split",
+                    "data.unreadable", "data.label_conflict")
     folder = p["data.images"]
     pictures = images.find(folder)
+    divided = p["data.split"] == "auto" and partition.is_divided(pictures)
+    if divided:
+        pictures = partition.below_splits(pictures)
     with command.replacing(
-        *(f"data/splits/{name}" for name in SPLITS), dataset.CLASSES, "data/splits/unreadable.csv", "metrics/split.json"
-    ) as (*split_folders, classes_file, unreadable_file, metrics_file):
-        with tempfile.TemporaryFile(dir=classes_file.parent) as scratch:
-            pixels = np.memmap(scratch, np.uint8, "w+", shape=(len(pictures), p["image_size"], p["image_size"], 3))
-            manifest, unreadable = sort_out(images.pack(folder, pictures, pixels), folder, p["data.unreadable"])
-            split = assign(manifest, p["data.validation"], p["data.test"], p["seed"])
-            for name, split_folder in zip(SPLITS, split_folders):
-                part = manifest[split == name]
-                dataset.create(split_folder, pixels, part.index, part)
-        classes = sorted(manifest["class"].unique())
+        *(f"data/splits/{name}" for name in SPLITS), dataset.CLASSES, "data/splits/unreadable.csv",
+        "data/splits/overview.npz", "metrics/split.json",
+    ) as (*split_folders, classes_file, unreadable_file, overview_file, metrics_file):
+        pixels = scratch(classes_file.parent, len(pictures), p["image_size"])
+        thumbnails = scratch(classes_file.parent, len(pictures), grouping.SIDE)
+        table, fingerprints = images.pack(folder, pictures, pixels, thumbnails)
+        table["pixels"], table["group"] = fingerprints["pixels"], grouping.group(fingerprints, thumbnails)
+        manifest, unreadable = sort_out(table, folder, p["data.unreadable"])
+        readable = len(manifest)
+        manifest = partition.settle_conflicts(manifest, p["data.label_conflict"])
+        # Categories are sorted: the label is the class's place among the sorted names.
+        manifest.insert(2, "label", manifest["class"].astype("category").cat.codes.astype(np.int64))
+        if divided:
+            split = partition.given(manifest)
+        else:
+            split = partition.assign(manifest, p["data.validation"], p["data.test"], p["seed"])
+        for name, split_folder in zip(SPLITS, split_folders):
+            part = manifest[split == name]
+            dataset.create(split_folder, pixels, part.index, part.drop(columns="pixels"))
+        overview.save(overview_file, manifest, split, pixels)
         counts = pd.crosstab(pd.Series(split, manifest.index, name="split"), manifest["class"]).loc[list(SPLITS)]
-        classes_file.write_text(json.dumps(classes, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        found = {
+            "unreadable": len(unreadable), "dropped": readable - len(manifest), "groups": manifest["group"].nunique()
+        }
+        command.write_json(sorted(manifest["class"].unique()), classes_file)
+        command.write_json(counts.to_dict("index") | found, metrics_file)
         dataset.write_csv(unreadable, unreadable_file)
-        metrics = counts.to_dict("index") | {"unreadable": len(unreadable)}
-        metrics_file.write_text(json.dumps(metrics, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    print(f"{len(manifest)} pictures of {folder}, {len(unreadable)} unreadable:\n{counts.to_string()}")
+    print(f"{len(manifest)} pictures of {folder}, {found['groups']} of them different; {found['unreadable']} unreadable, "
+          f"{found['dropped']} dropped for a label conflict:\n{counts.to_string()}")
+
+
+def scratch(folder, count, size):
+    """Maps a file that vanishes when it is let go of: uint8 [count, size, size, 3]."""
+    with tempfile.TemporaryFile(dir=folder) as file:
+        return np.memmap(file, np.uint8, "w+", shape=(count, size, size, 3))
 
 
 def sort_out(table, folder, unreadable):
@@ -53,78 +71,22 @@ def sort_out(table, folder, unreadable):
         unreadable: what to do about those, "error" or "skip".
 
     Returns:
-        (DataFrame, DataFrame): the manifest, with path, class, label and sha256, its index being that of `table`; and the
-        path and reason of those that cannot be read.
+        (DataFrame, DataFrame): the manifest, with its index from `table`; and path and reason of what cannot be read.
 
     Raises:
         UserError: some cannot be read, and are not to be skipped; or skipping them leaves a class empty.
     """
     bad = table["problem"] != ""
     if unreadable == "error" and bad.any():
-        named = [f"{shown(f'{folder}/{row.path}')} ({row.problem})" for row in table[bad].head(NAMED).itertuples()]
-        if bad.sum() > NAMED:
-            named.append(f"and {bad.sum() - NAMED} more; data.unreadable: skip lists all in data/splits/unreadable.csv")
+        named = [f"{command.shown(f'{folder}/{row.path}')} ({row.problem})" for row in table[bad].itertuples()]
         raise UserError(
             f"{bad.sum()} of {len(table)} pictures cannot be read; replace or remove them, or set data.unreadable to "
-            f"skip: {', '.join(named)}"
+            f"skip, which lists them in data/splits/unreadable.csv: {command.listed(named)}"
         )
-    manifest = table.loc[~bad, ["path", "class", "sha256"]]
-    for name in sorted(set(table["class"]) - set(manifest["class"])):
+    for name in sorted(set(table["class"]) - set(table.loc[~bad, "class"])):
         raise UserError(f"{folder}: no picture of class {name!r} can be read. Replace them or remove the folder.")
-    manifest.insert(2, "label", manifest["class"].astype("category").cat.codes.astype(np.int64))  # categories are sorted
+    manifest = table[~bad].drop(columns="problem")
     return manifest, table.loc[bad, ["path", "problem"]].rename(columns={"problem": "reason"})
-
-
-def shown(path):
-    """A path for an error's text: escaped and quoted where it has bytes that are no text, or control characters."""
-    return path if path.isprintable() else repr(path)
-
-
-def assign(manifest, validation, test, seed):
-    """Assigns each picture to a split, class by class.
-
-    Identical files form a group, which stays together. The groups of a class are put in an order that is a hash of the
-    seed and the file's content: it depends neither on names nor on what else is in the folder, so that a few files more
-    or fewer move other pictures only at the borders between the splits.
-
-    Args:
-        manifest: N rows with path, class and sha256, sorted by path.
-        validation, test: the fractions.
-        seed: whole number.
-
-    Returns:
-        str array [N]: "train", "validation" or "test".
-
-    Raises:
-        UserError: a class has too few different pictures to be in every split.
-    """
-    groups = manifest.groupby("sha256", sort=False).agg(
-        **{"class": ("class", "first"), "size": ("class", "size")}  # a group goes where its first picture's class goes
-    )
-    groups["order"] = [hashlib.sha256(f"{seed} {sha256}".encode()).digest() for sha256 in groups.index]
-    groups["split"] = "train"
-    for _, group in groups.sort_values("order").groupby("class"):
-        total = group["size"].sum()
-        tests, validations = wanted(total, test), wanted(total, validation)
-        middle = group["size"].cumsum() - group["size"] / 2
-        groups.loc[group.index[middle < tests + validations], "split"] = "validation"
-        groups.loc[group.index[middle < tests], "split"] = "test"
-    split = groups["split"].reindex(manifest["sha256"]).to_numpy(dtype=str)
-    needed = next(n for n in range(3, 10**6) if n - wanted(n, test) - wanted(n, validation) >= 1)
-    for name, rows in manifest.groupby("class").indices.items():
-        if set(split[rows]) != set(SPLITS):
-            different = manifest["sha256"].iloc[rows].nunique()
-            raise UserError(
-                f"class {name!r} has {len(rows)} pictures, {different} of them different, which is too few for it to be "
-                f"in every split: it needs at least {needed} different ones at data.validation {validation} and "
-                f"data.test {test}."
-            )
-    return split
-
-
-def wanted(count, fraction):
-    """The number of pictures, at least one, that `fraction` makes out of `count`; halves are rounded up."""
-    return max(1, math.floor(count * fraction + 0.5))
 
 
 if __name__ == "__main__":

@@ -6,8 +6,6 @@ Reads data/splits/{train,validation} and model.weights; writes data/models/froze
 data/training/frozen.csv (history), data/training/augmentations.npy and metrics/train_frozen.json.
 """
 
-import json
-
 import numpy as np
 
 from stages.common import command, dataset, network, params, saved_model, training
@@ -37,7 +35,7 @@ def main():
         )
         saved_model.save(model, train_split.classes, model_folder)
         history.to_csv(history_file, index=False)
-        metrics_file.write_text(json.dumps(training.last_epoch(history), indent=2) + "\n")
+        command.write_json(training.last_epoch(history), metrics_file)
 
 
 def preview(augment, picture, count=9):

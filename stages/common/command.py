@@ -1,6 +1,7 @@
 """What every stage script shares as a command: errors in one line, and files that are whole or not there."""
 
 import contextlib
+import json
 import os
 import shutil
 import sys
@@ -53,6 +54,21 @@ def replacing(*paths):
     finally:
         for path in partial:
             _remove(path)
+
+
+def write_json(value, path):
+    """Writes a value as JSON that people can read and compare line by line."""
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def shown(path):
+    """A path for an error's text: escaped and quoted where it has bytes that are no text, or control characters."""
+    return path if path.isprintable() else repr(path)
+
+
+def listed(texts, most=20):
+    """Joins texts for an error's text: the first `most`, and how many more there are."""
+    return ", ".join([*texts[:most], *([f"and {len(texts) - most} more"] if len(texts) > most else [])])
 
 
 def _remove(path):

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image, ImageCms, ImageOps
+from PIL import ExifTags, Image, ImageCms, ImageOps
 from tqdm import tqdm
 
+from stages.common import grouping
 from stages.common.command import UserError
 
 BACKGROUND = "white"  # what shows through transparent pictures, as on a page
@@ -98,23 +99,27 @@ def find(folder):
     return sorted(pictures, key=lambda picture: picture.path)
 
 
-def pack(folder, pictures, pixels):
+def pack(folder, pictures, pixels, thumbnails):
     """Decodes every picture once, several at a time.
 
     Args:
         folder: the folder that the pictures' paths start from.
         pictures: N of Picture.
         pixels: uint8 [N, size, size, 3], filled in, but for pictures that cannot be read.
+        thumbnails: uint8 [N, grouping.SIDE, grouping.SIDE, 3], filled in likewise.
 
     Returns:
-        DataFrame of N rows: path, class, sha256, and why the picture cannot be read: problem, empty if it can.
+        (DataFrame, array): N rows with path, class, sha256 of the file, original width and height in pixels, and why the
+        picture cannot be read: problem, empty if it can; and grouping.FINGERPRINT [N].
     """
-    sha256, problems = [""] * len(pictures), [picture.problem for picture in pictures]
+    sha256, problems = [""] * len(pictures), [x.problem for x in pictures]
+    sizes, fingerprints = np.zeros((len(pictures), 2), int), np.zeros(len(pictures), grouping.FINGERPRINT)
 
     def work(row):
         if not problems[row]:
             try:
-                sha256[row], pixels[row] = decode(Path(folder) / pictures[row].path, pixels.shape[1])
+                sha256[row], sizes[row], pixels[row] = decode(Path(folder) / pictures[row].path, pixels.shape[1])
+                fingerprints[row], thumbnails[row] = grouping.fingerprint(pixels[row])
             except ValueError as error:
                 problems[row] = str(error)
 
@@ -122,12 +127,15 @@ def pack(folder, pictures, pixels):
         warnings.simplefilter("ignore")  # what Pillow says of odd metadata; set here because it holds for all threads
         for _ in tqdm(pool.map(work, range(len(pictures))), "decoding", len(pictures), unit="picture", disable=None):
             pass
-    return pd.DataFrame({
+    table = pd.DataFrame({
         "path": [x.path for x in pictures],
         "class": [x.class_name for x in pictures],
         "sha256": sha256,
+        "width": sizes[:, 0],
+        "height": sizes[:, 1],
         "problem": problems,
     })
+    return table, fingerprints
 
 
 def decode(path, size):
@@ -143,7 +151,8 @@ def decode(path, size):
         size: side of the square in pixels.
 
     Returns:
-        (str, array): SHA-256 of the file in hexadecimal, and uint8 [size, size, 3], RGB.
+        (str, tuple, array): SHA-256 of the file in hexadecimal; width and height in pixels, as a viewer shows it; and
+        uint8 [size, size, 3], RGB.
 
     Raises:
         ValueError: the file is no whole picture in one of FORMATS, or has more pixels than Pillow's limit against
@@ -157,13 +166,15 @@ def decode(path, size):
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             if image.width * image.height > Image.MAX_IMAGE_PIXELS:  # Pillow itself refuses twice as many
                 raise ValueError(f"{image.width} x {image.height} pixels, more than {Image.MAX_IMAGE_PIXELS:,}")
+            turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5  # by a quarter
+            shape = image.size[::-1] if turned else image.size
             # libjpeg can scale by 1/2, 1/4 or 1/8 while it decodes; twice the target leaves the quality to resize().
             image.draft(None, (2 * size, 2 * size))
             image.load()
             ImageOps.exif_transpose(image, in_place=True)
             profile = image.info.get("icc_profile")
             image = _eight_bits(image).resize((size, size), Image.Resampling.BILINEAR)
-            return hashlib.sha256(data).hexdigest(), np.asarray(_srgb(image, profile))
+            return hashlib.sha256(data).hexdigest(), shape, np.asarray(_srgb(image, profile))
     # Pillow's decoders raise these, and SyntaxError and struct.error for some broken PNG and TIFF files.
     except Image.UnidentifiedImageError:
         empty = os.path.getsize(path) == 0

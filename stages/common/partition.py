@@ -1,13 +1,13 @@
-"""Which picture goes to which split, and what stands in the way: leaks, label conflicts, classes that are too small."""
+"""Which picture goes to which split, and what stands in the way: label conflicts, leaks, classes that are too small."""
 
+import dataclasses
 import hashlib
 import math
 
-import numpy as np
-
-from stages.common.command import UserError
+from stages.common.command import UserError, listed, shown
 
 SPLITS = ("train", "validation", "test")
+GIVEN = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}  # folder name -> split
 
 
 def assign(manifest, validation, test, seed):
@@ -24,6 +24,9 @@ def assign(manifest, validation, test, seed):
 
     Returns:
         str array [N]: "train", "validation" or "test".
+
+    Raises:
+        UserError: a class has too few different pictures to be in every split.
     """
     groups = manifest.groupby("group").agg(
         **{"class": ("class", "first"), "size": ("class", "size"), "content": ("sha256", "min")}
@@ -36,7 +39,16 @@ def assign(manifest, validation, test, seed):
         middle = group["size"].cumsum() - group["size"] / 2
         groups.loc[group.index[middle < tests + validations], "split"] = "validation"
         groups.loc[group.index[middle < tests], "split"] = "test"
-    return groups["split"].reindex(manifest["group"]).to_numpy(dtype=str)
+    split = groups["split"].reindex(manifest["group"]).to_numpy(dtype=str)
+    for name, missing in _gaps(manifest, split):
+        different = manifest.loc[manifest["class"] == name, "group"].nunique()
+        needed = next(n for n in range(3, 10**6) if n - wanted(n, test) - wanted(n, validation) >= 1)
+        raise UserError(
+            f"class {name!r} has {(manifest['class'] == name).sum()} pictures, {different} of them different, which is "
+            f"too few for it to be in {missing}: it needs at least {needed} different ones at data.validation "
+            f"{validation} and data.test {test}."
+        )
+    return split
 
 
 def wanted(count, fraction):
@@ -44,47 +56,72 @@ def wanted(count, fraction):
     return max(1, math.floor(count * fraction + 0.5))
 
 
-def check_sizes(manifest, split, validation, test):
-    """Raises UserError if a class is missing from a split; it says how many different pictures the class needs."""
-    needed = next(n for n in range(3, 10**6) if n - wanted(n, test) - wanted(n, validation) >= 1)
-    for name, rows in manifest.groupby("class").indices.items():
-        if set(split[rows]) != set(SPLITS):
-            different = manifest["group"].iloc[rows].nunique()
-            raise UserError(
-                f"class {name!r} has {len(rows)} pictures, {different} of them different, which is too few for it to be "
-                f"in every split: it needs at least {needed} different ones at data.validation {validation} and "
-                f"data.test {test}."
-            )
+def is_divided(pictures):
+    """Whether the folder came divided: its sub-folders are train, validation (or val) and test, and nothing else."""
+    return {GIVEN.get(picture.class_name) for picture in pictures} == set(SPLITS)
 
 
-def check_leaks(manifest, split):
-    """Raises UserError if near-copies lie in different splits of a folder that came divided; it names them."""
+def below_splits(pictures):
+    """Returns the pictures of a folder that came divided with the folders below train, validation and test as classes."""
+    return [
+        dataclasses.replace(picture, class_name=picture.path.split("/")[1])
+        for picture in pictures
+        if picture.path.count("/") >= 2  # a file beside the class folders belongs to no class
+    ]
+
+
+def given(manifest):
+    """Returns the splits that a folder came divided into: str array [N].
+
+    Args:
+        manifest: N rows with path, class and group.
+
+    Raises:
+        UserError: near-copies lie in different splits; a class is missing from one; or there are fewer than two classes.
+    """
+    split = manifest["path"].str.split("/").str[0].map(GIVEN).to_numpy(dtype=str)
     sides = manifest.assign(split=split).groupby("group")
-    leaks = [" = ".join(group["path"]) for _, group in sides if group["split"].nunique() > 1]
+    leaks = [" = ".join(map(shown, group["path"])) for _, group in sides if group["split"].nunique() > 1]
     if leaks:
         raise UserError(
             f"{len(leaks)} pictures, or near-copies of them, are in more than one of the folders train, validation and "
             f"test; keep one of each, or set data.split to random: {listed(leaks)}"
         )
+    for name, missing in _gaps(manifest, split):
+        raise UserError(f"class {name!r} has no pictures in {missing}. Add some, or set data.split to random.")
+    if manifest["class"].nunique() < 2:
+        raise UserError("the folders train, validation and test need at least two sub-folders each, one per class.")
+    return split
 
 
-def label_conflicts(manifest):
+def settle_conflicts(manifest, label_conflict):
     """Finds identical pictures under different classes.
 
     Args:
-        manifest: N rows with path, class and pixels_sha256, the hash of the packed pixels.
+        manifest: N rows with path, class and pixels, the hash of the packed pixels.
+        label_conflict: what to do about them: "error", or "drop" them all.
 
     Returns:
-        list of lists of row numbers: the pictures of one conflict each.
+        DataFrame: the manifest without them.
+
+    Raises:
+        UserError: there are some and they are not to be dropped; or dropping them leaves a class empty.
     """
-    return [
-        rows.tolist()
-        for rows in manifest.groupby("pixels_sha256").indices.values()
-        if len(rows) > 1 and manifest["class"].iloc[rows].nunique() > 1
-    ]
+    conflict = manifest.groupby("pixels")["class"].transform("nunique") > 1
+    if label_conflict == "error" and conflict.any():
+        same = [" = ".join(map(shown, paths)) for _, paths in manifest[conflict].groupby("pixels", sort=False)["path"]]
+        raise UserError(
+            f"{len(same)} pictures are in more than one class; keep each in one, or set data.label_conflict to drop: "
+            f"{listed(same)}"
+        )
+    settled = manifest[~conflict].copy()
+    for name in sorted(set(manifest["class"]) - set(settled["class"])):
+        raise UserError(f"every picture of class {name!r} is in another class as well; keep each in one.")
+    return settled
 
 
-def listed(texts, most=20):
-    """Joins texts for an error line: the first `most` and how many more."""
-    more = f", and {len(texts) - most} more" if len(texts) > most else ""
-    return ", ".join(texts[:most]) + more
+def _gaps(manifest, split):
+    """Yields (class name, "train", "validation" or "test") where a class has no picture in a split."""
+    for name, rows in manifest.groupby("class").indices.items():
+        for missing in sorted(set(SPLITS) - set(split[rows])):
+            yield name, missing
