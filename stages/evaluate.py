@@ -1,4 +1,4 @@
-"""Measures the frozen and the fine-tuned model on the test split, which no other stage reads.
+"""Measures the frozen and the fine-tuned model on the test split, which no training stage reads.
 
     python -m stages.evaluate
 

