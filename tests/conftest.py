@@ -15,15 +15,16 @@ from PIL import Image
 ROOT = Path(__file__).parent.parent
 
 
-def make_pictures(folder, counts, size=24):
+def make_pictures(folder, counts, size=24, seed=0):
     """Writes random PNG pictures, each class of another colour: {"class name": how many}."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     for number, (name, count) in enumerate(counts.items()):
         (folder / name).mkdir(parents=True)
         for index in range(count):
-            pixels = rng.integers(0, 100, (size, size, 3), np.uint8)
-            pixels[..., number % 3] += 150
-            Image.fromarray(pixels).save(folder / name / f"{index:03}.png")
+            blobs = rng.integers(0, 100, (6, 6, 3), np.uint8)
+            blobs[..., number % 3] += 150
+            picture = Image.fromarray(blobs).resize((size, size), Image.Resampling.BICUBIC)
+            picture.save(folder / name / f"{index:03}.png")
     return folder
 
 

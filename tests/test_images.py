@@ -85,8 +85,9 @@ def test_what_is_no_picture_is_not_read_to_its_end(tmp_path):
 def test_hashes_the_file_and_packs_a_square(tmp_path):
     path = tmp_path / "wide.png"
     Image.fromarray(np.full((10, 40, 3), (200, 30, 60), np.uint8)).save(path)
-    sha256, pixels = images.decode(path, 32)
+    sha256, shape, pixels = images.decode(path, 32)
     assert sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert shape == (40, 10)
     assert pixels.shape == (32, 32, 3) and pixels.dtype == np.uint8
     assert (pixels == (200, 30, 60)).all()
 
@@ -106,7 +107,7 @@ def test_turns_the_picture_as_exif_says(tmp_path, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     picture.save(tmp_path / "turned.png", exif=exif)
-    assert np.abs(images.decode(tmp_path / "turned.png", 64)[1].astype(int) - np.asarray(upright)).max() == 0
+    assert np.abs(images.decode(tmp_path / "turned.png", 64)[2].astype(int) - np.asarray(upright)).max() == 0
 
 
 def test_grey_palette_16_bit_and_transparent_pictures(tmp_path):
@@ -114,7 +115,7 @@ def test_grey_palette_16_bit_and_transparent_pictures(tmp_path):
     Image.new("P", (8, 8), 0).save(tmp_path / "palette.png")
     Image.fromarray(np.full((8, 8), 77 * 256, np.uint16)).save(tmp_path / "deep.png")
     Image.new("RGBA", (8, 8), (0, 0, 0, 0)).save(tmp_path / "clear.png")
-    seen = {path.stem: tuple(images.decode(path, 32)[1][16, 16].tolist()) for path in tmp_path.iterdir()}
+    seen = {path.stem: tuple(images.decode(path, 32)[2][16, 16].tolist()) for path in tmp_path.iterdir()}
     assert seen == {"grey": (77,) * 3, "palette": (0,) * 3, "deep": (77,) * 3, "clear": (255,) * 3}
 
 

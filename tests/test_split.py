@@ -1,59 +1,16 @@
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from stages import split
 from stages.common import dataset, images
 from stages.common.command import UserError
 from tests.conftest import make_pictures
-
-
-def manifest(counts):
-    """A manifest of files that are all different."""
-    rows = [(f"{name}/{i}", name, f"{name}{i}") for name, count in counts.items() for i in range(count)]
-    return pd.DataFrame(rows, columns=["path", "class", "sha256"])
-
-
-def test_every_class_is_divided_by_the_fractions():
-    table = manifest({"a": 100, "b": 43, "c": 3})
-    counts = pd.crosstab(table["class"], split.assign(table, 0.2, 0.1, seed=1))
-    assert counts.loc["a"].to_dict() == {"test": 10, "train": 70, "validation": 20}
-    assert counts.loc["b"].to_dict() == {"test": 4, "train": 30, "validation": 9}
-    assert counts.loc["c"].to_dict() == {"test": 1, "train": 1, "validation": 1}
-
-
-def test_the_seed_decides_and_the_order_of_files_does_not():
-    table = manifest({"a": 50, "b": 50})
-    first = split.assign(table, 0.2, 0.2, seed=1)
-    backwards = split.assign(table[::-1].reset_index(drop=True), 0.2, 0.2, seed=1)
-    assert (first == backwards[::-1]).all()
-    assert (first != split.assign(table, 0.2, 0.2, seed=2)).any()
-
-
-def test_more_files_move_others_only_at_the_borders():
-    table = manifest({"a": 200, "b": 200})
-    before = split.assign(table, 0.2, 0.2, seed=1)
-    more = pd.concat([table, manifest({"a": 210})[200:]], ignore_index=True)
-    assert (split.assign(more, 0.2, 0.2, seed=1)[:400] != before).sum() <= 8
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_identical_files_stay_together(seed):
-    table = manifest({"a": 60, "b": 60})
-    table["sha256"] = [f"same{row % 40}" for row in range(len(table))]  # threes, across both classes too
-    table["split"] = split.assign(table, 0.2, 0.2, seed)
-    assert (table.groupby("sha256")["split"].nunique() == 1).all()
-
-
-def test_a_class_that_is_too_small_says_how_many_it_needs():
-    with pytest.raises(UserError, match="class 'b' has 2 pictures, 2 of them different.* at least 3 "):
-        split.assign(manifest({"a": 9, "b": 2}), 0.2, 0.2, seed=1)
-    with pytest.raises(UserError, match="class 'b' has 3 pictures.* at least 4 "):
-        split.assign(manifest({"a": 9, "b": 3}), 0.6, 0.2, seed=1)
-    split.assign(manifest({"a": 9, "b": 4}), 0.6, 0.2, seed=1)
 
 
 def test_writes_pixels_manifests_classes_and_counts(workplace):
@@ -67,10 +24,10 @@ def test_writes_pixels_manifests_classes_and_counts(workplace):
         assert part.pixels.shape == (sum(counts), 32, 32, 3) and part.pixels.dtype == np.uint8
         assert isinstance(part.pixels, np.memmap)
         assert np.bincount(part.labels).tolist() == list(counts)
-        assert list(part.manifest.columns) == ["path", "class", "label", "sha256"]
+        assert list(part.manifest.columns) == ["path", "class", "label", "sha256", "width", "height", "group"]
         for pixels, row in zip(part.pixels, part.manifest.itertuples()):
-            sha256, decoded = images.decode(folder / row.path, 32)
-            assert row.sha256 == sha256 and (pixels == decoded).all()
+            sha256, shape, decoded = images.decode(folder / row.path, 32)
+            assert (row.sha256, row.width, row.height) == (sha256, *shape) and (pixels == decoded).all()
         paths += list(part.manifest["path"])
     assert sorted(paths) == sorted(x.relative_to(folder).as_posix() for x in folder.glob("*/*"))
     assert json.loads((workplace.folder / "metrics/split.json").read_text())["test"] == {"cat": 2, "not cat": 3}
@@ -85,7 +42,7 @@ def test_skipped_pictures_are_listed_and_counted_and_the_others_keep_their_pixel
     parts = [dataset.load(name) for name in split.SPLITS]
     for part in parts:
         for pixels, path in zip(part.pixels, part.manifest["path"]):
-            assert (pixels == images.decode(folder / path, 32)[1]).all()
+            assert (pixels == images.decode(folder / path, 32)[2]).all()
     assert sum(len(part.labels) for part in parts) == 10
     assert list(pd.read_csv("data/splits/unreadable.csv")["path"]) == ["a/0.png", "a/003.png", "b/005.png"]
     metrics = json.loads((workplace.folder / "metrics/split.json").read_text())
@@ -162,4 +119,59 @@ def test_an_unreadable_name_cannot_write_to_the_terminal(workplace):
     (folder / "a/red\x1b[31m\n.png").touch()
     workplace.set({"data.images": "mine"})
     with pytest.raises(UserError, match=r"'mine/a/red\\x1b\[31m\\n.png' \(an empty file\)"):
+        split.main()
+
+
+def test_identical_pictures_in_two_classes_stop_the_stage_or_are_dropped(workplace):
+    folder = make_pictures(workplace.folder / "mine", {"a": 6, "b": 6})
+    Image.open(folder / "a/000.png").save(folder / "b/same pixels.bmp")
+    shutil.copy(folder / "a/001.png", folder / "a/twice in one class.png")
+    workplace.set({"data.images": "mine"})
+    with pytest.raises(UserError, match="1 pictures are in more than one class.*: a/000.png = b/same pixels.bmp$"):
+        split.main()
+    workplace.set({"data.label_conflict": "drop"})
+    split.main()
+    paths = [path for name in split.SPLITS for path in dataset.load(name).manifest["path"]]
+    assert sorted(paths) == sorted([f"a/00{i}.png" for i in range(1, 6)] + [f"b/00{i}.png" for i in range(6)]
+                                   + ["a/twice in one class.png"])
+    assert json.loads((workplace.folder / "metrics/split.json").read_text())["dropped"] == 2
+
+
+def test_near_copies_lie_on_one_side(workplace):
+    folder = make_pictures(workplace.folder / "mine", {"a": 12, "b": 12}, size=200)
+    for path in folder.glob("a/*"):
+        Image.open(path).resize((100, 100)).save(path.with_suffix(".small.jpg"), quality=60)
+    workplace.set({"data.images": "mine"})
+    split.main()
+    table = pd.concat([dataset.load(name).manifest.assign(split=name) for name in split.SPLITS])
+    table["original"] = table["path"].str.split(".").str[0]
+    assert (table.groupby("original")[["split", "group"]].nunique() == 1).all(axis=None)
+    assert table["group"].nunique() == 24
+
+
+@pytest.mark.parametrize("validation", ["validation", "val"])
+def test_a_folder_that_comes_divided_stays_so(workplace, validation):
+    for name, count in {"train": 5, validation: 2, "test": 3}.items():
+        make_pictures(workplace.folder / "mine" / name, {"a": count, "b": count}, seed=count)
+    workplace.set({"data.images": "mine"})
+    split.main()
+    for name, count in {"train": 5, "validation": 2, "test": 3}.items():
+        part = dataset.load(name)
+        assert part.classes == ["a", "b"] and np.bincount(part.labels).tolist() == [count, count]
+        assert {path.split("/")[0] for path in part.manifest["path"]} == {validation if name == "validation" else name}
+    workplace.set({"data.split": "random"})
+    split.main()
+    assert dataset.load("train").classes == sorted(["train", validation, "test"])
+
+
+def test_a_folder_that_comes_divided_with_leaks_or_gaps(workplace):
+    for name, count in {"train": 5, "val": 2, "test": 3}.items():
+        make_pictures(workplace.folder / "mine" / name, {"a": count, "b": count}, seed=count)
+    workplace.set({"data.images": "mine"})
+    Image.open("mine/train/a/000.png").save("mine/test/a/copy.jpg", quality=95)
+    with pytest.raises(UserError, match="1 pictures, .*: test/a/copy.jpg = train/a/000.png$"):
+        split.main()
+    Path("mine/test/a/copy.jpg").unlink()
+    shutil.rmtree("mine/val/b")
+    with pytest.raises(UserError, match="class 'b' has no pictures in validation"):
         split.main()

@@ -251,7 +251,7 @@ def build(folder):
             (place / path).parent.mkdir(exist_ok=True)
             (place / path).write_text("no picture")
     (folder / "read me.txt").write_text("belongs to no class")
-    outside = make_pictures(folder.parent / "outside", {"pictures": 1})
+    outside = make_pictures(folder.parent / "outside", {"pictures": 1}, seed=1)
     links = {"link.png": "png rgb.png", "link to link": "link.png", "linked folder": outside / "pictures"}
     broken = {"nowhere.png": ("nothing.png", "a link to nothing"), "itself": ("itself", "levels of symbolic links"),
               "loop": (".", "a link to a folder that it lies in"), "loop above": ("..", "a link to a folder"),

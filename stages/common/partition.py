@@ -14,8 +14,9 @@ def assign(manifest, validation, test, seed):
     """Assigns each picture to a split, class by class.
 
     A group of near-copies stays together, on the side of the class that its first picture has. The groups of a class are
-    put in an order that is a hash of the seed and the group's content: it depends neither on names nor on what else is
-    in the folder, so that a few files more or fewer move other pictures only at the borders between the splits.
+    put in an order that is a hash of the seed and the group's content, and fill test, then validation, then train. The
+    order depends neither on names nor on what else is in the folder, so that a few files more or fewer move other
+    pictures only at the borders between the splits.
 
     Args:
         manifest: N rows with path, class, sha256 and group, sorted by path.
@@ -32,14 +33,17 @@ def assign(manifest, validation, test, seed):
         **{"class": ("class", "first"), "size": ("class", "size"), "content": ("sha256", "min")}
     )
     groups["order"] = [hashlib.sha256(f"{seed} {content}".encode()).digest() for content in groups["content"]]
-    groups["split"] = "train"
-    for _, group in groups.sort_values("order").groupby("class"):
-        total = group["size"].sum()
-        tests, validations = wanted(total, test), wanted(total, validation)
-        middle = group["size"].cumsum() - group["size"] / 2
-        groups.loc[group.index[middle < tests + validations], "split"] = "validation"
-        groups.loc[group.index[middle < tests], "split"] = "test"
-    split = groups["split"].reindex(manifest["group"]).to_numpy(dtype=str)
+    placed = dict.fromkeys(groups.index, "train")
+    for _, part in groups.sort_values("order").groupby("class"):
+        total = part["size"].sum()
+        room = {"test": wanted(total, test), "validation": wanted(total, validation)}
+        for row, size in part["size"].items():
+            for name in room:
+                if size / 2 <= room[name]:  # at least half of it fits
+                    placed[row] = name
+                    room[name] -= size
+                    break
+    split = manifest["group"].map(placed).to_numpy(dtype=str)
     for name, missing in _gaps(manifest, split):
         different = manifest.loc[manifest["class"] == name, "group"].nunique()
         needed = next(n for n in range(3, 10**6) if n - wanted(n, test) - wanted(n, validation) >= 1)
