@@ -33,7 +33,7 @@ def main():
         augment = network.augmentation(train_split.image_size, p["augmentation.flip"], p["augmentation.rotation"])
         history = training.train(
             model, augment, train_split, validation_split, phase="finetune", first_epoch=int(frozen_history["epoch"].max()) + 1,
-            epochs=p["train.class_weights", "finetune.epochs"], learning_rate=p["finetune.learning_rate"], batch_size=p["batch_size"],
+            epochs=p["finetune.epochs"], learning_rate=p["finetune.learning_rate"], batch_size=p["batch_size"],
             seed=p["seed"],
             class_weights=training.class_weights(train_split.labels, p["train.class_weights"]),
         )

@@ -29,7 +29,7 @@ def main():
             np.save(file, preview(augment, train_split.pixels[0]))
         history = training.train(
             model, augment, train_split, validation_split, phase="frozen", first_epoch=1,
-            epochs=p["train.class_weights", "train_frozen.epochs"], learning_rate=p["train_frozen.learning_rate"],
+            epochs=p["train_frozen.epochs"], learning_rate=p["train_frozen.learning_rate"],
             batch_size=p["batch_size"], seed=p["seed"],
             class_weights=training.class_weights(train_split.labels, p["train.class_weights"]),
         )
