@@ -6,8 +6,6 @@ Reads data.images; writes data/splits/{train,validation,test}, data/splits/class
 data/splits/overview.npz and metrics/split.json.
 """
 
-import tempfile
-
 import numpy as np
 import pandas as pd
 
@@ -27,9 +25,11 @@ def main():
     with command.replacing(
         *(f"data/splits/{name}" for name in SPLITS), dataset.CLASSES, "data/splits/unreadable.csv",
         "data/splits/overview.npz", "metrics/split.json",
-    ) as (*split_folders, classes_file, unreadable_file, overview_file, metrics_file):
-        pixels = scratch(classes_file.parent, len(pictures), p["image_size"])
-        thumbnails = scratch(classes_file.parent, len(pictures), grouping.SIDE)
+    ) as (*split_folders, classes_file, unreadable_file, overview_file, metrics_file), command.scratch(
+        "data/splits"
+    ) as scratch:
+        pixels = dataset.Pixels.create(scratch / "pixels.npy", len(pictures), p["image_size"])
+        thumbnails = dataset.Pixels.create(scratch / "thumbnails.npy", len(pictures), grouping.SIDE)
         table, fingerprints = images.pack(folder, pictures, pixels, thumbnails)
         table["pixels"], table["group"] = fingerprints["pixels"], grouping.group(fingerprints, thumbnails)
         manifest, unreadable = sort_out(table, folder, p["data.unreadable"])
@@ -54,12 +54,6 @@ def main():
         dataset.write_csv(unreadable, unreadable_file)
     print(f"{len(manifest)} pictures of {folder}, {found['groups']} of them different; {found['unreadable']} unreadable, "
           f"{found['dropped']} dropped for a label conflict:\n{counts.to_string()}")
-
-
-def scratch(folder, count, size):
-    """Maps a file that vanishes when it is let go of: uint8 [count, size, size, 3]."""
-    with tempfile.TemporaryFile(dir=folder) as file:
-        return np.memmap(file, np.uint8, "w+", shape=(count, size, size, 3))
 
 
 def sort_out(table, folder, unreadable):

@@ -56,3 +56,12 @@ def test_what_a_killed_run_left_is_cleared_away(tmp_path):
     with command.replacing(tmp_path / "folder") as [folder]:
         folder.mkdir()
     assert list((tmp_path / "folder").iterdir()) == []
+
+
+def test_a_scratch_folder_is_empty_and_goes(tmp_path):
+    (tmp_path / ".scratch.tmp").mkdir()
+    (tmp_path / ".scratch.tmp/left by a killed run").touch()
+    with command.scratch(tmp_path) as folder:
+        assert list(folder.iterdir()) == []
+        (folder / "file").touch()
+    assert list(tmp_path.iterdir()) == []

@@ -15,7 +15,8 @@ def some_split(count, classes, seed=0):
 
 
 def train_one_epoch(model, split, **options):
-    arguments = {"phase": "finetune", "first_epoch": 1, "epochs": 1, "learning_rate": 0.01, "batch_size": 4, "seed": 1}
+    arguments = {"phase": "finetune", "first_epoch": 1, "epochs": 1, "learning_rate": 0.01, "batch_size": 4, "seed": 1,
+                 "class_weights": None}
     return training.train(model, network.augmentation(32, "horizontal", 0.2), split, split, **arguments | options)
 
 
@@ -121,3 +122,17 @@ def test_batches_hold_every_picture_once_in_an_order_of_seed_and_epoch():
     assert order(training.Batches(split, 4, seed=1, epoch=1)) == second
     assert order(training.Batches(split, 4, seed=2)) != first
     assert order(training.Batches(split, 4)) == list(range(10))
+
+
+def test_class_weights_balance_the_classes_or_leave_them():
+    labels = np.array([0] * 6 + [1] * 2 + [2] * 1)
+    assert training.class_weights(labels, "none") == {0: 1, 1: 1, 2: 1}
+    assert training.class_weights(labels, "balanced") == pytest.approx({0: 0.5, 1: 1.5, 2: 3})
+
+
+def test_a_class_without_weight_is_not_learned_from():
+    model = network.build(32, 2, dropout=0.2)
+    network.train_from(model, 154)
+    before = [weight.copy() for weight in model.get_weights()]
+    train_one_epoch(model, some_split(8, ["a", "b"]), class_weights={0: 0.0, 1: 0.0})
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights()))

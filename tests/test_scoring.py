@@ -41,3 +41,14 @@ def test_curves_run_from_corner_to_corner_and_are_finite(labels, probabilities):
     curve = scoring.precision_recall(labels, probabilities)
     assert curve["recall"].iloc[0] == 1 and curve.iloc[-1, :2].tolist() == [0, 1]
     assert np.isfinite(roc).all(axis=None) and np.isfinite(curve).all(axis=None)
+
+
+def test_classes_by_hand():
+    labels = np.array([0, 0, 1, 2])  # predicted 0 2 1 2
+    scores = scoring.score_classes(labels, THREE, 0.5, ["a", "b.c", "d"])
+    assert scores["macro"] == pytest.approx({"precision": np.mean([1, 1, 0.5]), "recall": np.mean([0.5, 1, 1]),
+                                             "f1": np.mean([2 / 3, 1, 2 / 3])})
+    assert scores["classes"]["a"] == pytest.approx({"precision": 1, "recall": 0.5, "f1": 2 / 3, "auc": 3 / 4, "pictures": 2})
+    assert list(scores["classes"]) == ["a", "b.c", "d"]
+    first = scoring.score_classes(LABELS, TWO, 0.5, ["a", "b"])["classes"]["a"]  # predicted 0 1 0 1 1
+    assert first == pytest.approx({"precision": 1, "recall": 2 / 3, "f1": 0.8, "auc": 5 / 6, "pictures": 3})

@@ -21,8 +21,8 @@ def test_writes_pixels_manifests_classes_and_counts(workplace):
     for name, counts in {"train": (6, 9), "validation": (2, 3), "test": (2, 3)}.items():
         part = dataset.load(name)
         assert part.classes == ["cat", "not cat"]
-        assert part.pixels.shape == (sum(counts), 32, 32, 3) and part.pixels.dtype == np.uint8
-        assert isinstance(part.pixels, np.memmap)
+        assert part.pixels.shape == (sum(counts), 32, 32, 3) and part.pixels[0].dtype == np.uint8
+        assert isinstance(part.pixels, dataset.Pixels)
         assert np.bincount(part.labels).tolist() == list(counts)
         assert list(part.manifest.columns) == ["path", "class", "label", "sha256", "width", "height", "group"]
         for pixels, row in zip(part.pixels, part.manifest.itertuples()):

@@ -56,6 +56,18 @@ def replacing(*paths):
             _remove(path)
 
 
+@contextlib.contextmanager
+def scratch(folder):
+    """Gives the caller an empty folder inside `folder` for the time of the block: a Path."""
+    path = Path(folder) / ".scratch.tmp"
+    _remove(path)  # what a killed run left behind
+    path.mkdir(parents=True)
+    try:
+        yield path
+    finally:
+        _remove(path)
+
+
 def write_json(value, path):
     """Writes a value as JSON that people can read and compare line by line."""
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

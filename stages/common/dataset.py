@@ -1,7 +1,9 @@
-"""A split on disk: packed pixels, which training maps from disk, and the manifest that says what they show."""
+"""A split on disk: packed pixels, read as they are needed, and the manifest that says what they show."""
 
 import csv
 import json
+import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,18 +15,56 @@ from stages.common.command import UserError
 CLASSES = "data/splits/classes.json"
 
 
+class Pixels:
+    """A .npy file of pictures, uint8 [N, size, size, 3], of which only what is indexed is read or written.
+
+    A memory map would do the same, but what it touches counts as the process's memory until something else needs it.
+
+    Attributes:
+        shape: (N, size, size, 3).
+    """
+
+    def __init__(self, path, mode="rb"):
+        self._file = open(path, mode)
+        np.lib.format.read_magic(self._file)
+        self.shape, _, _ = np.lib.format.read_array_header_1_0(self._file)
+        self._start, self._bytes = self._file.tell(), math.prod(self.shape[1:])
+
+    @classmethod
+    def create(cls, path, count, size):
+        """Writes a file of `count` black pictures and opens it for writing."""
+        np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(count, size, size, 3))
+        return cls(path, "r+b")
+
+    def __len__(self):
+        return self.shape[0]
+
+    def __getitem__(self, rows):
+        """Reads one picture, [size, size, 3], by its number, or several, [n, size, size, 3], by a slice or an array."""
+        if isinstance(rows, (int, np.integer)):
+            if not 0 <= rows < len(self):
+                raise IndexError(rows)
+            data = os.pread(self._file.fileno(), self._bytes, self._start + int(rows) * self._bytes)
+            return np.frombuffer(data, np.uint8).reshape(self.shape[1:])
+        numbers = np.arange(len(self))[rows]
+        return np.stack([self[row] for row in numbers]) if len(numbers) else np.empty((0, *self.shape[1:]), np.uint8)
+
+    def __setitem__(self, row, pixels):
+        os.pwrite(self._file.fileno(), np.ascontiguousarray(pixels), self._start + int(row) * self._bytes)
+
+
 @dataclass(frozen=True)
 class Split:
     """One split.
 
     Attributes:
-        pixels: uint8 [N, image_size, image_size, 3], RGB, mapped from disk.
+        pixels: uint8 [N, image_size, image_size, 3], RGB, on disk.
         manifest: N rows in the same order, with the columns path, class, label and sha256. Paths are relative to
             data.images; label is the class's place among the sorted class names.
         classes: list of str, all class names, sorted.
     """
 
-    pixels: np.ndarray
+    pixels: Pixels
     manifest: pd.DataFrame
     classes: list
 
@@ -44,17 +84,14 @@ def create(folder, pixels, rows, manifest):
 
     Args:
         folder: a path that does not exist yet.
-        pixels: uint8 [M, image_size, image_size, 3].
+        pixels: Pixels, [M, image_size, image_size, 3].
         rows: int [N], which of them belong to this split, in the order of `manifest`.
         manifest: N rows.
     """
     folder.mkdir()
-    packed = np.lib.format.open_memmap(
-        folder / "pixels.npy", mode="w+", dtype=np.uint8, shape=(len(rows), *pixels.shape[1:])
-    )
+    packed = Pixels.create(folder / "pixels.npy", len(rows), pixels.shape[1])
     for place, row in enumerate(rows):
         packed[place] = pixels[row]
-    packed.flush()
     write_csv(manifest, folder / "manifest.csv")
 
 
@@ -80,7 +117,7 @@ def load(name):
     folder = Path("data/splits") / name
     try:
         return Split(
-            pixels=np.load(folder / "pixels.npy", mmap_mode="r"),
+            pixels=Pixels(folder / "pixels.npy"),
             # A class may be called "NA" or "007": no guessing of missing values or types.
             manifest=pd.read_csv(
                 folder / "manifest.csv", keep_default_na=False, dtype={"path": str, "class": str},

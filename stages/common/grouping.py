@@ -1,7 +1,7 @@
 """Groups of pictures that are copies of each other: identical, re-encoded, resized, slightly cropped or brightened.
 
-A perceptual hash finds pairs that may be copies, and a second look at their thumbnails decides: hashes of plain pictures
-are near each other by chance. The numbers below were measured by tests/benchmarks/grouping.py.
+A perceptual hash finds pairs that may be copies, and a second look at their thumbnails decides: hashes of plain
+pictures are near each other by chance. The numbers below were measured by tests/benchmarks/grouping.py.
 """
 
 import hashlib
@@ -32,9 +32,9 @@ def fingerprint(pixels):
     """Sums up a picture for `group`.
 
     The perceptual hash is made of the lowest frequencies of the discrete cosine transform, as in C. Zauner,
-    "Implementation and benchmarking of perceptual image hash functions" (2010), but keeps their values, not a bit of each.
-    They are multiplied by their frequency, since amplitudes in photographs fall with it (D. J. Field, "Relations between
-    the statistics of natural images and the response properties of cortical cells", 1987), and scaled to unit length, so
+    "Implementation and benchmarking of perceptual image hash functions" (2010), but keeps values instead of bits. They
+    are multiplied by their frequency, since amplitudes in photographs fall with it (D. J. Field, "Relations between the
+    statistics of natural images and the response properties of cortical cells", 1987), and scaled to unit length, so
     that brightness and contrast do not matter.
 
     Args:
@@ -55,8 +55,9 @@ def fingerprint(pixels):
 def group(fingerprints, thumbnails):
     """Groups copies, and copies of copies.
 
-    Pictures with the same pixels are in one group. Others are compared with those of the nearest hashes, within DISTANCE;
-    then groups are compared by their first pictures, until no more join.
+    Pictures with the same pixels are in one group. Others are compared with those of the nearest hashes, within
+    DISTANCE; then groups are compared by their first pictures, round by round, until no more join or, among very many
+    that look alike, until there were NEIGHBOURS pairs per picture.
 
     Args:
         fingerprints: FINGERPRINT [N].
@@ -67,7 +68,7 @@ def group(fingerprints, thumbnails):
     """
     groups = pd.factorize(fingerprints["pixels"])[0]
     compared = np.empty(0, np.int64)
-    while True:
+    while len(compared) <= NEIGHBOURS * len(groups):
         firsts = np.unique(groups, return_index=True)[1]
         firsts = firsts[fingerprints["hash"][firsts].any(axis=1)]
         pairs = firsts[_near(fingerprints["hash"][firsts])]
@@ -77,25 +78,26 @@ def group(fingerprints, thumbnails):
         chunks = [slice(start, start + 256) for start in range(0, len(pairs), 256)]
         joined = np.concatenate([[], *(_copies(thumbnails, a[chunk], b[chunk]) for chunk in chunks)]).astype(bool)
         if not joined.any():
-            return groups
+            break
         edges = (np.ones(joined.sum()), (groups[a[joined]], groups[b[joined]]))
         graph = sparse.coo_array(edges, shape=(groups.max() + 1,) * 2)
         groups = pd.factorize(csgraph.connected_components(graph, directed=False)[1][groups])[0]
+    return groups
 
 
 def _near(hashes):
     """Finds the NEIGHBOURS nearest hashes of each, within DISTANCE: int64 [P, 2].
 
-    Halves the pictures again and again by where they lie along a random direction, until about LEAF are left, which are
-    compared with each other, and repeats that, since a pair may be parted (S. Dasgupta and Y. Freund, "Random projection
-    trees and low dimensional manifolds", 2008). That takes the time of sorting, whatever the pictures.
+    Halves the pictures again and again by where they lie along a random direction, until LEAF or fewer are left, which
+    are compared with each other, and repeats that, since a pair may be parted (S. Dasgupta and Y. Freund, "Random
+    projection trees and low dimensional manifolds", 2008). That takes the time of sorting, whatever the pictures.
     """
     rng = np.random.default_rng(0)
     depth = max(0, math.ceil(math.log2(max(len(hashes), 1) / LEAF)))
     size = math.ceil(len(hashes) / 2**depth)
     points = np.zeros((size * 2**depth, hashes.shape[1]), np.float32)  # filled up with zeros, which are near nothing
     points[: len(hashes)] = hashes
-    found = pd.DataFrame({"one": np.empty(0, np.int64), "other": np.empty(0, np.int64), "cosine": np.empty(0, np.float32)})
+    found = pd.DataFrame({"one": [], "other": [], "cosine": []}).astype({"one": int, "other": int})
     for _ in range(TREES if depth else 1):
         leaves = np.arange(len(points))[np.newaxis]
         for _ in range(depth):
@@ -118,8 +120,8 @@ def _copies(thumbnails, a, b):
     """Tells which of the pictures `a` show the same as `b`: bool [P].
 
     Of each pair, one picture whole is compared with the crops of the other, and the other way round, in grey; the best
-    crop is then judged in colour. Compared are the gradients x and y of averages over cells: |x - y|² / (|x| |y|), which
-    is 2 (1 - correlation) where they are equally strong. A picture 15% brighter differs by 0.15² / 1.15 = 0.02.
+    crop is then judged in colour. Compared are the gradients x and y of averages over cells: |x - y|² / (|x| |y|),
+    which is 2 (1 - correlation) where they are equally strong. A picture 15% brighter differs by 0.15² / 1.15 = 0.02.
     """
     rows, place = np.unique([a, b], return_inverse=True)
     colours = thumbnails[rows].transpose(0, 3, 1, 2).astype(np.float32)

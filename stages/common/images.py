@@ -24,6 +24,7 @@ BACKGROUND = "white"  # what shows through transparent pictures, as on a page
 # that are told by so few bytes that a text may pass for a picture.
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 PASSED_OVER = {"thumbs.db", "desktop.ini", "__macosx"}  # what Windows and macOS leave in folders
+QUEUED = 1024  # pictures that wait for a thread at a time; map() notes down all that it is given
 NO_FILES = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
 
 
@@ -105,8 +106,8 @@ def pack(folder, pictures, pixels, thumbnails):
     Args:
         folder: the folder that the pictures' paths start from.
         pictures: N of Picture.
-        pixels: uint8 [N, size, size, 3], filled in, but for pictures that cannot be read.
-        thumbnails: uint8 [N, grouping.SIDE, grouping.SIDE, 3], filled in likewise.
+        pixels: dataset.Pixels, [N, size, size, 3], filled in, but for pictures that cannot be read.
+        thumbnails: dataset.Pixels, [N, grouping.SIDE, grouping.SIDE, 3], filled in likewise.
 
     Returns:
         (DataFrame, array): N rows with path, class, sha256 of the file, original width and height in pixels, and why the
@@ -118,15 +119,20 @@ def pack(folder, pictures, pixels, thumbnails):
     def work(row):
         if not problems[row]:
             try:
-                sha256[row], sizes[row], pixels[row] = decode(Path(folder) / pictures[row].path, pixels.shape[1])
-                fingerprints[row], thumbnails[row] = grouping.fingerprint(pixels[row])
+                sha256[row], sizes[row], decoded = decode(Path(folder) / pictures[row].path, pixels.shape[1])
+                fingerprints[row], thumbnails[row] = grouping.fingerprint(decoded)
+                pixels[row] = decoded
             except ValueError as error:
                 problems[row] = str(error)
 
     with warnings.catch_warnings(), ThreadPoolExecutor() as pool:  # Pillow decodes and resizes without Python's lock
         warnings.simplefilter("ignore")  # what Pillow says of odd metadata; set here because it holds for all threads
-        for _ in tqdm(pool.map(work, range(len(pictures))), "decoding", len(pictures), unit="picture", disable=None):
-            pass
+        rows = range(len(pictures))
+        progress = tqdm(None, "decoding", len(rows), unit="picture", disable=None)
+        for start in rows[::QUEUED]:
+            for _ in pool.map(work, rows[start : start + QUEUED]):
+                progress.update()
+        progress.close()
     table = pd.DataFrame({
         "path": [x.path for x in pictures],
         "class": [x.class_name for x in pictures],
