@@ -166,7 +166,7 @@ def test_a_folder_that_comes_divided_stays_so(workplace, validation):
 
 def test_a_folder_that_comes_divided_with_leaks_or_gaps(workplace):
     for name, count in {"train": 5, "val": 2, "test": 3}.items():
-        make_pictures(workplace.folder / "mine" / name, {"a": count, "b": count}, seed=count)
+        make_pictures(workplace.folder / "mine" / name, {"a": count, "b": count}, size=200, seed=count)
     workplace.set({"data.images": "mine"})
     Image.open("mine/train/a/000.png").save("mine/test/a/copy.jpg", quality=95)
     with pytest.raises(UserError, match="1 pictures, .*: test/a/copy.jpg = train/a/000.png$"):
