@@ -26,6 +26,12 @@ from stages.common.tensorflow import keras
 from tests.conftest import clone_project
 
 TURNS = 5
+# From a small process, since the peak of a process starts at what the one that began it held.
+PEAK = """
+import resource, subprocess, sys
+subprocess.run([sys.executable, "-m", sys.argv[1]], check=True, stdout=subprocess.DEVNULL)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
 
 
 def main():
@@ -70,10 +76,8 @@ def measure_memory(project):
             Image.fromarray(rng.integers(0, 256, (6, 6, 3), np.uint8)).resize((96, 96)).save(path)
         project.set({"data.images": folder.name, "image_size": 32, "train_frozen.epochs": 1})
         for stage in ("split", "train_frozen"):
-            process = subprocess.Popen([sys.executable, "-m", f"stages.{stage}"], stdout=subprocess.DEVNULL)
-            _, status, usage = os.wait4(process.pid, 0)
-            assert status == 0
-            peaks[stage, count] = usage.ru_maxrss / (1024 if sys.platform == "linux" else 1024**2)
+            result = subprocess.run([sys.executable, "-c", PEAK, f"stages.{stage}"], check=True, capture_output=True)
+            peaks[stage, count] = int(result.stdout) / (1024 if sys.platform == "linux" else 1024**2)
     for stage in ("split", "train_frozen"):
         few, many = peaks[stage, 2_000], peaks[stage, 50_000]
         print(f"{stage}: peak {few:.0f} MB for 2,000 pictures, {many:.0f} MB for 50,000; ratio {many / few:.2f}")
