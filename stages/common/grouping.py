@@ -101,18 +101,20 @@ def _near(hashes):
     points[: len(hashes)] = hashes
     found = pd.DataFrame({"one": [], "other": [], "cosine": []}).astype({"one": int, "other": int})
     for _ in range(TREES if depth else 1):
-        leaves = np.arange(len(points))[np.newaxis]
+        leaves, tables = np.arange(len(points))[np.newaxis], [found]
         for _ in range(depth):
             direction = rng.normal(size=len(points)).astype(np.float32) @ points  # where the pictures spread, it points
             order = np.argsort((points @ direction)[leaves], axis=1, kind="stable")
             leaves = np.take_along_axis(leaves, order, axis=1).reshape(2 * len(leaves), -1)
-        cosine = points[leaves] @ points[leaves].swapaxes(1, 2)
-        cosine[:, np.arange(size), np.arange(size)] = -1  # not with itself
-        nearest = np.argsort(-cosine, axis=2, kind="stable")[:, :, :NEIGHBOURS]
-        cosine = np.take_along_axis(cosine, nearest, axis=2)
-        leaf, place, rank = np.nonzero(cosine > 1 - DISTANCE**2 / 2)  # |x - y|² = 2 - 2 x·y at unit length
-        pairs = {"one": leaves[leaf, place], "other": leaves[leaf, nearest[leaf, place, rank]]}
-        found = pd.concat([found, pd.DataFrame({**pairs, "cosine": cosine[leaf, place, rank]})])
+        for part in np.array_split(leaves, math.ceil(len(leaves) / 64)):  # 64 leaves at a time: memory stays flat
+            cosine = points[part] @ points[part].swapaxes(1, 2)
+            cosine[:, np.arange(size), np.arange(size)] = -1  # not with itself
+            nearest = np.argsort(-cosine, axis=2, kind="stable")[:, :, :NEIGHBOURS]
+            cosine = np.take_along_axis(cosine, nearest, axis=2)
+            leaf, place, rank = np.nonzero(cosine > 1 - DISTANCE**2 / 2)  # |x - y|² = 2 - 2 x·y at unit length
+            pairs = {"one": part[leaf, place], "other": part[leaf, nearest[leaf, place, rank]]}
+            tables.append(pd.DataFrame({**pairs, "cosine": cosine[leaf, place, rank]}))
+        found = pd.concat(tables)
         found = found.drop_duplicates(["one", "other"]).sort_values("cosine", ascending=False, kind="stable")
         found = found.groupby("one").head(NEIGHBOURS)
     return found[["one", "other"]].to_numpy()
