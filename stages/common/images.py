@@ -28,7 +28,7 @@ QUEUED = 1024  # pictures that wait for a thread at a time; map() notes down all
 NO_FILES = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Picture:
     """A picture file: its path below the folder of pictures, with `/`, and the name of its class.
 
@@ -76,7 +76,8 @@ def find(folder):
                     entered.add((class_name, identity))
                     names = sorted(os.listdir(root / path), reverse=True)
                     names = [name for name in names if name[0] != "." and name.lower() not in PASSED_OVER]
-                    todo += [(os.path.join(path, name), above | {identity}) for name in names]
+                    inside = above | {identity}
+                    todo += [(os.path.join(path, name), inside) for name in names]
                 continue
             if "/" not in path:
                 continue  # a file beside the class folders belongs to no class
