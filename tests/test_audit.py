@@ -21,7 +21,7 @@ def test_the_features_are_what_the_last_layer_of_a_network_with_these_weights_se
     model = network.build(32, 3, dropout=0.5)
     network.load_base(model, weights)
     kernel, bias = model.get_layer("logits").get_weights()
-    logits = np.concatenate([model(x.pixels.astype("float32"), training=False) for x in splits])
+    logits = np.concatenate([model(x.pixels[:].astype("float32"), training=False) for x in splits])
     np.testing.assert_allclose(features @ kernel + bias, logits, atol=1e-4)
 
 
@@ -81,7 +81,7 @@ def test_estimates_the_share_of_wrong_labels_from_those_that_the_classifier_is_s
 
 
 def mean_colours(splits, weights, batch_size):
-    return np.concatenate([x.pixels.mean(axis=(1, 2)) for x in splits])
+    return np.concatenate([x.pixels[:].mean(axis=(1, 2)) for x in splits])
 
 
 def test_finds_pictures_in_the_wrong_folder_whatever_split_they_are_in(workplace, monkeypatch):
