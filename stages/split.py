@@ -31,8 +31,9 @@ def main():
         pixels = dataset.Pixels.create(scratch / "pixels.npy", len(pictures), p["image_size"])
         thumbnails = dataset.Pixels.create(scratch / "thumbnails.npy", len(pictures), grouping.SIDE)
         table, fingerprints = images.pack(folder, pictures, pixels, thumbnails)
-        table["pixels"], table["group"] = fingerprints["pixels"], grouping.group(fingerprints, thumbnails)
+        table["pixels"] = fingerprints["pixels"]
         manifest, unreadable = sort_out(table, folder, p["data.unreadable"])
+        manifest["group"] = grouping.group(fingerprints, thumbnails)[manifest.index]
         readable = len(manifest)
         manifest = partition.settle_conflicts(manifest, p["data.label_conflict"])
         # Categories are sorted: the label is the class's place among the sorted names.
