@@ -55,10 +55,11 @@ def predict(model, pixels, batch_size, name):
 
 
 def table(split, probabilities, threshold):
-    """Returns a row per picture: path, actual and predicted class name, and the predicted class's probability."""
+    """Returns a row per picture: path, group (dataset.Split), actual and predicted class, and the latter's probability."""
     predicted = scoring.predict(probabilities, threshold)
     return pd.DataFrame({
         "path": split.manifest["path"],
+        "group": split.manifest["group"],
         "actual": split.manifest["class"],
         "predicted": np.array(split.classes)[predicted],
         "probability": probabilities[np.arange(len(predicted)), predicted],

@@ -1,6 +1,7 @@
 """A split on disk: packed pixels, read as they are needed, and the manifest that says what they show."""
 
 import csv
+import errno
 import json
 import math
 import os
@@ -45,12 +46,16 @@ class Pixels:
             if not 0 <= rows < len(self):
                 raise IndexError(rows)
             data = os.pread(self._file.fileno(), self._bytes, self._start + int(rows) * self._bytes)
+            if len(data) < self._bytes:
+                raise OSError(errno.EIO, "The file is cut off", self._file.name)
             return np.frombuffer(data, np.uint8).reshape(self.shape[1:])
         numbers = np.arange(len(self))[rows]
         return np.stack([self[row] for row in numbers]) if len(numbers) else np.empty((0, *self.shape[1:]), np.uint8)
 
     def __setitem__(self, row, pixels):
-        os.pwrite(self._file.fileno(), np.ascontiguousarray(pixels), self._start + int(row) * self._bytes)
+        data, start = np.ascontiguousarray(pixels).tobytes(), self._start + int(row) * self._bytes
+        if os.pwrite(self._file.fileno(), data, start) < self._bytes:  # what fits is written, without an error
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._file.name)
 
 
 @dataclass(frozen=True)
@@ -59,8 +64,9 @@ class Split:
 
     Attributes:
         pixels: uint8 [N, image_size, image_size, 3], RGB, on disk.
-        manifest: N rows in the same order, with the columns path, class, label and sha256. Paths are relative to
-            data.images; label is the class's place among the sorted class names.
+        manifest: N rows in the same order, with the columns path (relative to data.images), class, label (its place
+            among the sorted class names), sha256 (of the file), width and height (of the original, in pixels) and group
+            (the same number for pictures that are near-copies of each other).
         classes: list of str, all class names, sorted.
     """
 
