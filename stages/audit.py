@@ -9,16 +9,20 @@ It looks at the test split, and at labels that training learns from: it is for p
 it writes. Nor does it need a trained model. The base is frozen, so that its features know of no label.
 """
 
+import itertools
+import math
+
 import numpy as np
 import pandas as pd
 from cleanlab.count import num_label_issues
 from cleanlab.rank import get_label_quality_scores
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
+from tqdm import tqdm
 
-from stages.common import charts, command, dataset, network, params, training
+from stages.common import charts, command, dataset, network, params
 from stages.common.partition import SPLITS
-from stages.common.tensorflow import keras
+from stages.common.tensorflow import keras, tf
 
 FOLDS = 5
 SHOWN = 25  # pictures on the contact sheet
@@ -51,9 +55,15 @@ def extract(splits, weights, batch_size):
     model = network.build(splits[0].image_size, len(splits[0].classes), dropout=0)
     network.load_base(model, weights)
     pooled = keras.Model(model.input, model.get_layer("logits").input)
-    return np.concatenate([
-        pooled.predict(training.Batches(split, batch_size), verbose=training.progress()) for split in splits
-    ])
+
+    @tf.function(input_signature=[tf.TensorSpec([None, *model.input_shape[1:]], tf.uint8)])
+    def features(pixels):
+        return pooled(tf.cast(pixels, tf.float32), training=False)
+
+    count = sum(math.ceil(len(split.labels) / batch_size) for split in splits)
+    progress = tqdm(itertools.chain.from_iterable(dataset.batches(split, batch_size) for split in splits),
+                    "looking at pictures", count, unit="batch", disable=None)
+    return np.concatenate([features(pixels) for pixels, _ in progress])
 
 
 def fold_count(labels, groups):

@@ -11,12 +11,13 @@ import pandas as pd
 from tqdm import tqdm
 
 from stages.common import command, dataset, params, saved_model, scoring
+from stages.common.command import UserError
 
 SAMPLES = 16  # pictures handed to the plot stage
 
 
 def main():
-    p = params.read("batch_size", "evaluate.threshold")
+    p = params.read("batch_size", "evaluate.threshold", "evaluate.minimum")
     split = dataset.load("test")
     with command.replacing(
         "metrics/evaluate.json", "metrics/classes.json", "plots/predictions.csv", "plots/roc", "plots/precision_recall",
@@ -45,6 +46,10 @@ def main():
         command.write_json(scores, metrics_file)
         command.write_json(class_scores, classes_file)
     print(pd.DataFrame(scores).T.to_string(float_format="{:.4f}".format))
+    missed = [f"{metric} {scores['finetuned'][metric]:.4f} is below evaluate.minimum.{metric} {minimum:g}"
+              for metric, minimum in p["evaluate.minimum"].items() if scores["finetuned"][metric] < minimum]
+    if missed:
+        raise UserError(f"the fine-tuned model's {', '.join(missed)}. Improve the model or lower the minimum.")
 
 
 def predict(model, pixels, batch_size, name):

@@ -13,14 +13,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from stages.common import charts, command
+from stages.common import charts, command, history
 from stages.common.command import UserError
 from stages.common.partition import SPLITS
 
 
 def main():
     try:
-        history = pd.concat(pd.read_csv(f"data/training/{phase}.csv") for phase in ("frozen", "finetuned"))
+        epochs = pd.concat(history.read(f"data/training/{phase}.csv") for phase in ("frozen", "finetuned"))
         augmentations = np.load("data/training/augmentations.npy")
         predictions = pd.read_csv("plots/predictions.csv", keep_default_na=False, dtype={"actual": str, "predicted": str})
         with np.load("data/evaluation/samples.npz") as samples:
@@ -33,8 +33,8 @@ def main():
     with command.replacing(
         "plots/history.csv", "plots/history.png", "plots/augmentations.png", "plots/predictions.png", "plots/overview"
     ) as (history_csv, history_png, augmentations_png, predictions_png, overview_folder):
-        history.to_csv(history_csv, index=False)
-        charts.save(charts.history(history), history_png)
+        epochs.to_csv(history_csv, index=False)
+        charts.save(charts.history(epochs), history_png)
         charts.save(charts.grid(augmentations, [""] * len(augmentations), "One training picture, as training sees it"),
                     augmentations_png)
         charts.save(charts.predictions(pixels, predictions.iloc[rows]), predictions_png)

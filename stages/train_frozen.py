@@ -8,34 +8,41 @@ data/training/frozen.csv (history), data/training/augmentations.npy and metrics/
 
 import numpy as np
 
-from stages.common import command, dataset, network, params, saved_model, training
+from stages.common import command, dataset, history, network, params, saved_model, training
+from stages.common.checkpoint import Checkpoint
 from stages.common.tensorflow import keras
 
 
 def main():
-    p = params.read("seed", "batch_size", "model.weights", "model.dropout", "augmentation.flip",
-                    "augmentation.rotation", "train.class_weights", "train_frozen.epochs", "train_frozen.learning_rate")
+    p = params.read("seed", "batch_size", "model.weights", "model.dropout", "augmentation.flip", "augmentation.rotation",
+                    "train.class_weights", "train_frozen.epochs", "train_frozen.learning_rate", "train_frozen.schedule",
+                    "train_frozen.early_stopping.monitor", "train_frozen.early_stopping.patience")
     train_split, validation_split = dataset.load("train"), dataset.load("validation")
     with command.replacing(
-        "data/models/frozen", "data/training/frozen.csv", "data/training/augmentations.npy",
-        "metrics/train_frozen.json",
-    ) as (model_folder, history_file, augmentations_file, metrics_file):
+        "data/models/frozen", "data/training/augmentations.npy"
+    ) as (model_folder, augmentations_file):
         keras.utils.set_random_seed(p["seed"])
         model = network.build(train_split.image_size, len(train_split.classes), p["model.dropout"])
         network.load_base(model, p["model.weights"])
         print(network.train_from(model, params.FINE_TUNE_LAYERS))
         augment = network.augmentation(train_split.image_size, p["augmentation.flip"], p["augmentation.rotation"])
+        checkpoint = Checkpoint(p, [*model.variables, *augment.variables], [train_split, validation_split])
         with augmentations_file.open("wb") as file:
             np.save(file, preview(augment, train_split.pixels[0]))
-        history = training.train(
-            model, augment, train_split, validation_split, phase="frozen", first_epoch=1,
+        epochs = training.train(
+            model, augment, train_split, validation_split, checkpoint, phase="frozen", first_epoch=1,
             epochs=p["train_frozen.epochs"], learning_rate=p["train_frozen.learning_rate"],
-            batch_size=p["batch_size"], seed=p["seed"],
-            class_weights=training.class_weights(train_split.labels, p["train.class_weights"]),
+            schedule=p["train_frozen.schedule"], monitor=p["train_frozen.early_stopping.monitor"],
+            patience=p["train_frozen.early_stopping.patience"], batch_size=p["batch_size"], seed=p["seed"],
+            class_weights=training.class_weights(train_split.labels, p["train.class_weights"]), watch=write,
         )
         saved_model.save(model, train_split.classes, model_folder)
-        history.to_csv(history_file, index=False)
-        command.write_json(training.last_epoch(history), metrics_file)
+    write(epochs)
+    checkpoint.remove()
+
+
+def write(epochs):
+    history.write(epochs, "data/training/frozen.csv", "metrics/train_frozen.json")
 
 
 def preview(augment, picture, count=9):

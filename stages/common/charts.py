@@ -3,9 +3,12 @@
 import math
 import textwrap
 
+import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+
+matplotlib.rcdefaults()  # a matplotlibrc of the user's would give other bytes
 
 TRAINING, VALIDATION, RIGHT, WRONG = "#0072b2", "#d55e00", "#222222", "#b00020"  # told apart by the colour-blind too
 
@@ -19,14 +22,16 @@ def history(history):
     """Draws accuracy above and loss below over the epochs of both phases, with a line where fine-tuning starts.
 
     Args:
-        history: DataFrame with the columns epoch, phase, accuracy, val_accuracy, loss and val_loss.
+        history: DataFrame with history.COLUMNS. A ring marks the epoch of each phase whose weights were kept.
     """
     figure = Figure(figsize=(8, 8), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True)
     start = history.loc[history["phase"] == "finetune", "epoch"].min() - 0.5
+    kept = history[history["kept"]]
     for axes, column, label in ((upper, "accuracy", "Accuracy"), (lower, "loss", "Loss (cross-entropy)")):
         axes.plot(history["epoch"], history[column], "o-", color=TRAINING, label="training")
         axes.plot(history["epoch"], history[f"val_{column}"], "s-", color=VALIDATION, label="validation")
+        axes.plot(kept["epoch"], kept[f"val_{column}"], "o", markersize=13, fillstyle="none", color="black", label="kept")
         axes.axvline(start, color="grey", linestyle="--", label="fine-tuning starts")
         axes.set_ylabel(label)
         axes.grid(alpha=0.3)

@@ -5,6 +5,8 @@ import json
 import os
 import shutil
 import sys
+import threading
+import time
 from pathlib import Path
 
 
@@ -23,6 +25,26 @@ def run(main):
     except KeyboardInterrupt:
         print("ERROR: interrupted", file=sys.stderr)
         sys.exit(130)  # 128 + SIGINT, as shells report it
+
+
+def _end_with_dvc(parent):
+    while os.getppid() == parent:
+        time.sleep(0.2)
+    os._exit(1)
+
+
+def _excepthook(kind, error, traceback):
+    if issubclass(kind, KeyboardInterrupt):
+        print("ERROR: interrupted", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, traceback)
+
+
+# Both from here on, not from `run` on, because importing TensorFlow takes seconds.
+sys.excepthook = _excepthook
+if "DVC_STAGE" in os.environ:
+    # A stage whose `dvc repro` was killed would go on, and write into the next one's outputs.
+    threading.Thread(target=_end_with_dvc, args=[os.getppid()], daemon=True).start()
 
 
 def _fail(reason):

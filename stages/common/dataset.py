@@ -1,10 +1,12 @@
 """A split on disk: packed pixels, read as they are needed, and the manifest that says what they show."""
 
+import collections
 import csv
 import errno
 import json
 import math
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -133,3 +135,23 @@ def load(name):
         )
     except FileNotFoundError as error:
         raise UserError(f"{error.filename} is missing: run `dvc repro split` first.") from None
+
+
+def batches(split, batch_size, order=None):
+    """Yields (uint8 pixels, int64 labels) of a split, read from disk while the batches before them are used.
+
+    Args:
+        split: Split.
+        batch_size: pictures in a batch; the last may have fewer.
+        order: int [N], the rows of the split in the order in which they come; as they are if not given.
+    """
+    order = np.arange(len(split.labels)) if order is None else order
+    ahead = collections.deque()
+    with ThreadPoolExecutor(1) as reader:
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            ahead.append(reader.submit(lambda rows: (split.pixels[rows], split.labels[rows]), rows))
+            if len(ahead) > 2:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()

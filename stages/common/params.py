@@ -83,6 +83,21 @@ class Text:
         return value
 
 
+@dataclass(frozen=True)
+class Minimum:
+    """A mapping from some metrics to a number in [0, 1] each."""
+
+    metrics: tuple
+
+    def __str__(self):
+        return f"a mapping from some of {', '.join(self.metrics)} to a number from 0 to 1 each, such as {{accuracy: 0.9}}"
+
+    def convert(self, value):
+        if not isinstance(value, dict) or not set(value) <= set(self.metrics):
+            raise ValueError
+        return {metric: Real(0, 1).convert(number) for metric, number in value.items()}
+
+
 PARAMS = {
     "seed": Whole(0, 2**32 - 1),  # the range of keras.utils.set_random_seed
     "image_size": Whole(32, 1024),  # MobileNetV2 halves the picture five times
@@ -100,12 +115,20 @@ PARAMS = {
     "augmentation.flip": Choice(("none", "horizontal", "vertical", "horizontal_and_vertical")),
     "augmentation.rotation": Real(0, 0.5),
     "train.class_weights": Choice(("none", "balanced")),
-    "train_frozen.epochs": Whole(1, 10_000),
-    "train_frozen.learning_rate": Real(0, 10, open=True),
-    "finetune.epochs": Whole(1, 10_000),
-    "finetune.learning_rate": Real(0, 10, open=True),
+    **{
+        f"{phase}.{key}": kind
+        for phase in ("train_frozen", "finetune")
+        for key, kind in {
+            "epochs": Whole(1, 10_000),
+            "learning_rate": Real(0, 10, open=True),
+            "schedule": Choice(("constant", "cosine")),
+            "early_stopping.monitor": Choice(("none", "val_loss", "val_accuracy")),
+            "early_stopping.patience": Whole(1, 10_000),
+        }.items()
+    },
     "finetune.fine_tune_at": Whole(0, FINE_TUNE_LAYERS),
     "evaluate.threshold": Real(0, 1, open=True),
+    "evaluate.minimum": Minimum(("accuracy", "auc", "precision", "recall", "f1")),
 }
 
 
@@ -151,9 +174,9 @@ def read(*keys, path="params.yaml"):
 
 
 def _flatten(tree, prefix=""):
-    """Yields (dotted key, value) for every leaf of a mapping of mappings."""
+    """Yields (dotted key, value) for every parameter of a mapping of mappings."""
     for key, value in tree.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and f"{prefix}{key}" not in PARAMS:
             yield from _flatten(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value

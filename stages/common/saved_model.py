@@ -19,6 +19,9 @@ def save(network, classes, folder):
         network: what network.build made.
         classes: list of str, C class names.
         folder: a path that does not exist yet.
+
+    Raises:
+        UserError: it cannot be written.
     """
     image_size = network.input_shape[1]
 
@@ -41,7 +44,10 @@ def save(network, classes, folder):
         )
         for name, dtype in {"serving_default": tf.float32, "serving_uint8": tf.uint8}.items()
     }
-    tf.saved_model.save(module, str(folder), signatures)
+    try:
+        tf.saved_model.save(module, str(folder), signatures)
+    except tf.errors.OpError as error:  # a full disk, which TensorFlow does not report as an OSError
+        raise UserError(f"{folder} cannot be written: {error.message}. Mend that and run again.") from None
     (folder / "fingerprint.pb").unlink()  # optional, and it holds a random number
 
 

@@ -19,6 +19,8 @@ with tempfile.TemporaryFile("w+") as chatter:
         import keras  # noqa: F401
         import tensorflow as tf  # noqa: F401
 
+        # The same bytes each time, whatever order threads finish in.
+        tf.config.experimental.enable_op_determinism()
         # Without this, the first op writes another few lines about what hardware there is.
         tf.config.list_physical_devices()
     except BaseException:
