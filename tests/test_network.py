@@ -1,23 +1,10 @@
 import h5py
 import numpy as np
-import pandas as pd
 import pytest
 
-from stages.common import dataset, network, training
+from stages.common import network
 from stages.common.command import UserError
 from stages.common.tensorflow import keras
-
-
-def some_split(count, classes, seed=0):
-    pixels = np.random.default_rng(seed).integers(0, 256, (count, 32, 32, 3), np.uint8)
-    manifest = pd.DataFrame({"path": map(str, range(count)), "label": np.arange(count) % len(classes)})
-    return dataset.Split(pixels, manifest, classes)
-
-
-def train_one_epoch(model, split, **options):
-    arguments = {"phase": "finetune", "first_epoch": 1, "epochs": 1, "learning_rate": 0.01, "batch_size": 4, "seed": 1,
-                 "class_weights": None}
-    return training.train(model, network.augmentation(32, "horizontal", 0.2), split, split, **arguments | options)
 
 
 def test_is_keras_own_mobilenet_v2_with_its_preprocessing(weights):
@@ -25,7 +12,7 @@ def test_is_keras_own_mobilenet_v2_with_its_preprocessing(weights):
     network.load_base(model, weights)
     reference = network.mobilenet_v2(32)
     reference.load_weights(weights)
-    pictures = some_split(2, ["a", "b"]).pixels
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
     features = reference(keras.applications.mobilenet_v2.preprocess_input(pictures.astype("float32")), training=False)
     dense = model.get_layer("logits")
     expected = dense(features.numpy().mean(axis=(1, 2)))
@@ -35,20 +22,6 @@ def test_is_keras_own_mobilenet_v2_with_its_preprocessing(weights):
 def test_one_logit_for_two_classes_and_as_many_as_classes_for_more():
     assert network.build(32, 2, 0.2).output_shape == (None, 1)
     assert network.build(32, 3, 0.2).output_shape == (None, 3)
-
-
-@pytest.mark.parametrize("fine_tune_at", [0, 120, 154])
-def test_what_is_frozen_never_changes_and_the_rest_does(weights, fine_tune_at):
-    model = network.build(32, 3, dropout=0.2)
-    network.load_base(model, weights)
-    network.train_from(model, fine_tune_at)
-    before = {weight.path: weight.numpy().copy() for weight in model.weights}
-    train_one_epoch(model, some_split(8, ["a", "b", "c"]))
-    frozen = {w.path for layer in model.get_layer("base").layers[:fine_tune_at] for w in layer.weights}
-    statistics = {path for path in before if "moving_" in path}
-    assert len(statistics) == 2 * 52
-    changed = {weight.path for weight in model.weights if not np.array_equal(weight.numpy(), before[weight.path])}
-    assert changed == before.keys() - frozen - statistics
 
 
 def test_refreezing_and_thawing_act_layer_by_layer():
@@ -95,44 +68,3 @@ def test_augmentation_alters_in_training_only_and_follows_its_settings():
     assert all(np.allclose(still(picture, training=True), picture) for _ in range(10))
     turned = network.augmentation(32, "none", 0.5)
     assert not any(np.allclose(turned(picture, training=True), picture) for _ in range(3))
-
-
-def test_epochs_are_counted_on_and_exactly_as_many_as_asked_for():
-    model = network.build(32, 2, dropout=0.2)
-    network.train_from(model, 154)
-    history = train_one_epoch(model, some_split(8, ["a", "b"]), first_epoch=6, epochs=3)
-    assert list(history.columns) == training.HISTORY
-    assert history["epoch"].tolist() == [6, 7, 8]
-    assert history["phase"].tolist() == ["finetune"] * 3
-    assert history["learning_rate"].tolist() == [0.01] * 3
-
-
-def test_batches_hold_every_picture_once_in_an_order_of_seed_and_epoch():
-    split = some_split(10, ["a", "b"])
-
-    def order(batches):
-        pixels = np.concatenate([batches[i][0] for i in range(len(batches))])
-        return [int(np.flatnonzero((split.pixels == x).all(axis=(1, 2, 3)))[0]) for x in pixels]
-
-    batches = training.Batches(split, 4, seed=1)
-    first = order(batches)
-    batches.on_epoch_end()
-    second = order(batches)
-    assert sorted(first) == sorted(second) == list(range(10)) and first != second
-    assert order(training.Batches(split, 4, seed=1, epoch=1)) == second
-    assert order(training.Batches(split, 4, seed=2)) != first
-    assert order(training.Batches(split, 4)) == list(range(10))
-
-
-def test_class_weights_balance_the_classes_or_leave_them():
-    labels = np.array([0] * 6 + [1] * 2 + [2] * 1)
-    assert training.class_weights(labels, "none") == {0: 1, 1: 1, 2: 1}
-    assert training.class_weights(labels, "balanced") == pytest.approx({0: 0.5, 1: 1.5, 2: 3})
-
-
-def test_a_class_without_weight_is_not_learned_from():
-    model = network.build(32, 2, dropout=0.2)
-    network.train_from(model, 154)
-    before = [weight.copy() for weight in model.get_weights()]
-    train_one_epoch(model, some_split(8, ["a", "b"]), class_weights={0: 0.0, 1: 0.0})
-    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights()))

@@ -10,6 +10,7 @@ import sys
 import tempfile
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # warnings off, errors on
+os.environ["KERAS_BACKEND"] = "tensorflow"  # this and what is set below, whatever the user's keras.json says
 
 with tempfile.TemporaryFile("w+") as chatter:
     sys.stderr.flush()
@@ -19,6 +20,9 @@ with tempfile.TemporaryFile("w+") as chatter:
         import keras  # noqa: F401
         import tensorflow as tf  # noqa: F401
 
+        keras.config.set_floatx("float32")
+        keras.config.set_epsilon(1e-7)
+        keras.config.set_image_data_format("channels_last")
         # The same bytes each time, whatever order threads finish in.
         tf.config.experimental.enable_op_determinism()
         # Without this, the first op writes another few lines about what hardware there is.
