@@ -21,7 +21,7 @@ def run(main):
     except UserError as error:
         _fail(error)
     except OSError as error:  # a full disk, a missing permission: the text has the reason and the file
-        _fail(f"{error}. Mend that and run again.")
+        _fail(f"{error}{'' if error.filename else f' (in {os.getcwd()})'}. Mend that and run again.")
     except KeyboardInterrupt:
         print("ERROR: interrupted", file=sys.stderr)
         sys.exit(130)  # 128 + SIGINT, as shells report it
