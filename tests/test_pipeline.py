@@ -106,6 +106,7 @@ def test_the_history_counts_through_both_phases(finished):
     assert history["epoch"].tolist() == [1, 2, 3, 4, 5]
     assert history["phase"].tolist() == ["frozen"] * 2 + ["finetune"] * 3
     assert history["learning_rate"].tolist() == [0.005] * 2 + [0.0005] * 3
+    assert history["kept"].tolist() == [False, True, False, False, True]
     assert history.notna().all(axis=None)
 
 
@@ -131,6 +132,18 @@ def test_the_served_model_gives_the_predictions(finished):
     table = pd.read_csv(finished.folder / "plots/predictions.csv")
     assert [classes[k] for k in probabilities.argmax(axis=1)] == table["predicted"].tolist()
     np.testing.assert_allclose(probabilities.max(axis=1), table["probability"], atol=1e-5)
+
+
+def test_a_model_below_the_minimum_fails_with_both_numbers_after_its_outputs(two_classes):
+    two_classes.set({"evaluate.threshold": 0.9999, "evaluate.minimum": {"accuracy": 0, "recall": 0.999}})
+    output = two_classes.run("dvc", "repro", "evaluate", status=255)
+    recall = read(two_classes, "metrics/evaluate.json")["finetuned"]["recall"]
+    assert f"ERROR: the fine-tuned model's recall {recall:.4f} is below evaluate.minimum.recall 0.999." in output
+    assert "accuracy is below" not in output and "Traceback" not in output
+    assert len(pd.read_csv(two_classes.folder / "plots/predictions.csv")) == 40
+    two_classes.run("git", "checkout", "params.yaml")
+    two_classes.run("dvc", "repro")
+    assert two_classes.run("git", "status", "--porcelain") == ""
 
 
 def test_metrics_diff_shows_old_and_new(two_classes):

@@ -18,7 +18,7 @@ import ruamel.yaml
 from tests.conftest import Project, clone_project, make_pictures
 
 pytestmark = pytest.mark.slow
-YAML = ruamel.yaml.YAML()  # reads and writes 2e-05 as a number, as DVC does
+YAML = ruamel.yaml.YAML(typ="safe")  # reads and writes 2e-05 as a number, as DVC does
 STAGES = ["split", "train_frozen", "finetune", "evaluate", "plot", "audit"]
 SETTINGS = {"image_size": 32, "batch_size": 8, "train_frozen.epochs": 4, "finetune.epochs": 4,
             "train_frozen.early_stopping.monitor": "val_loss", "finetune.early_stopping.monitor": "val_accuracy",
