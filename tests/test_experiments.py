@@ -1,0 +1,117 @@
+"""Grids through DVC's queue, what is made of experiments, and sharing them: one small project that has run."""
+
+import collections
+import json
+import re
+import subprocess
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.conftest import ROOT, Project, clone_project
+from tests.test_pipeline import SMALL, ran
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    project = clone_project(tmp_path_factory.mktemp("base"))
+    project.set(SMALL | {"train_frozen.epochs": 1, "finetune.epochs": 1})
+    project.run("git", "config", "user.name", "Test")
+    project.run("git", "config", "user.email", "test@localhost")
+    project.run("dvc", "repro")
+    project.commit()
+    return project
+
+
+@pytest.fixture(scope="module")
+def grids(base):
+    """The README's two grids, run by two workers; how often each stage ran in all."""
+    for line in readme_block("--queue"):
+        base.run("bash", "-c", line)
+    end = time.monotonic() + 900
+    while re.search("Queued|Running", base.run("dvc", "queue", "status")) and time.monotonic() < end:
+        time.sleep(3)
+    logs = base.folder.glob(".dvc/tmp/exps/run/*/*.out")
+    base.ran = collections.Counter(stage for log in logs for stage in ran(log.read_text()))
+    return base
+
+
+def readme_block(words):
+    """The lines, without comments, of the README's block of commands in which `words` occur."""
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    [block] = [block for block in blocks if words in block]
+    return [line.split("  #")[0].rstrip() for line in block.splitlines()]
+
+
+def test_all_of_two_grids_succeed_and_what_they_share_does_not_run_again(grids):
+    status = grids.run("dvc", "queue", "status")
+    assert status.count("Success") == 11, status
+    # Of 5 + 6 settings, fine_tune_at 120 at the rate of the baseline is the baseline: its results are there already.
+    assert grids.ran.keys() <= {"finetune", "evaluate", "plot"}
+    settings = {(row["finetune.fine_tune_at"], float(row["finetune.learning_rate"])) for row in table(grids)}
+    assert len(settings) == 10 and grids.ran["finetune"] in (9, 10)
+
+
+def table(project):
+    return pd.read_csv(project.folder / "shown.csv").to_dict("records")
+
+
+def test_the_table_of_experiments_starts_with_what_matters(grids):
+    for line in readme_block("dvc exp show --csv"):
+        grids.run("bash", "-c", line)
+    columns = list(pd.read_csv(grids.folder / "shown.csv").columns)
+    assert "finetuned.accuracy" in " ".join(columns[:8]), columns
+
+
+def test_plots_diff_draws_both_histories_in_one_chart(grids):
+    first, second = names(grids)[:2]
+    shown = json.loads(grids.run("dvc", "plots", "diff", first, second, "--json"))["data"]
+    assert {rev for plot in shown["Accuracy"] for rev in plot["revisions"]} == {first, second}
+
+
+def names(project):
+    refs = project.run("git", "for-each-ref", "--format=%(refname:lstrip=4)", "refs/exps/*/*/*").split()
+    return sorted(refs)
+
+
+def test_a_sweep_is_drawn_from_the_grid(grids):
+    grids.run("python", "-m", "stages.sweep", "finetune.fine_tune_at", "finetune.learning_rate")
+    points = pd.read_csv(grids.folder / "plots/sweep.csv")
+    assert set(points["finetune.fine_tune_at"]) == {60, 80, 100, 120, 140}
+    assert (points["from"] < points["accuracy"]).all() and points["test pictures"].eq(40).all()
+    assert (grids.folder / "plots/sweep.png").stat().st_size > 10_000
+    assert grids.run("git", "status", "--porcelain", "plots") == ""
+    assert "ERROR: none is no parameter" in grids.run("python", "-m", "stages.sweep", "none", status=1)
+
+
+def test_two_settings_are_compared_picture_by_picture(grids):
+    first, second = names(grids)[:2]
+    assert "40 predictions on 40 pictures" in grids.run("python", "-m", "stages.compare", first, second)
+    assert "ERROR: plots/predictions.csv of nothing:" in grids.run("python", "-m", "stages.compare", "nothing", first, status=1)
+
+
+def test_repeats_run_once_and_say_how_far_the_numbers_spread(base):
+    command = ("python", "-m", "stages.repeats", "cut140", "--seeds", "2", "finetune.fine_tune_at=140")
+    output = base.run(*command)
+    assert {"split": 2, "train_frozen": 2, "finetune": 2}.items() <= collections.Counter(ran(output)).items()
+    assert "standard deviation" in output and "finetuned accuracy" in output
+    assert ran(base.run(*command)) == []
+    message = base.run(*command[:-1], "finetune.fine_tune_at=141", status=1).splitlines()[-1]
+    assert message.startswith("ERROR: experiment cut140-seed-1 has finetune.fine_tune_at=140")
+    assert base.run("git", "status", "--porcelain", "params.yaml", "dvc.lock") == ""
+
+
+def test_what_is_pushed_and_pulled_need_not_be_run(base, tmp_path):
+    push, pull = readme_block("dvc push"), readme_block("dvc pull")
+    clone = Project(tmp_path / "clone")
+    for line in push:
+        base.run("bash", "-c", line.replace("/mnt/shared", str(tmp_path)))
+    subprocess.run(["git", "clone", "-q", base.folder, clone.folder], check=True)
+    outputs = [line for line in pull if not line.startswith("git clone") and not line.startswith("cd ")]
+    assert [ran(clone.run("bash", "-c", line)) for line in outputs] == [[]] * len(outputs)
+    assert Path(clone.folder / "data/models/finetuned/saved_model.pb").exists()
+    assert clone.run("git", "status", "--porcelain") == ""
