@@ -11,7 +11,6 @@ import math
 import subprocess
 
 import pandas as pd
-import yaml
 from scipy import stats
 
 from stages.common import command, experiments
@@ -43,7 +42,7 @@ def run(name, changes):
     if name in experiments.names():
         found = experiments.parameters(name)
         for key, value in (change.split("=", 1) for change in changes):
-            if found.get(key) != yaml.safe_load(value):
+            if found.get(key) != experiments.YAML.load(value):
                 raise UserError(f"experiment {name} has {key}={found.get(key)}: take another NAME, or `dvc exp remove {name}`.")
         return
     settings = [part for change in changes for part in ("-S", change)]

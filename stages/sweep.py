@@ -29,7 +29,7 @@ def main():
     with command.replacing("plots/sweep.csv", "plots/sweep.png") as (csv_file, png_file):
         table.to_csv(csv_file, index=False)
         charts.save(draw(table, *keys), png_file)
-    print(table.to_markdown(index=False, floatfmt=".4f"))
+    print(table.to_markdown(index=False, floatfmt=".4g"))
 
 
 def row(name, keys):

@@ -6,10 +6,12 @@ import subprocess
 
 import dvc.api
 import pandas as pd
-import yaml
+import ruamel.yaml
 from dvc.exceptions import DvcException
 
 from stages.common.command import UserError
+
+YAML = ruamel.yaml.YAML(typ="safe")  # reads 1e-05, which DVC writes, as a number
 
 
 def names():
@@ -33,7 +35,7 @@ def read(path, revision):
 
 def parameters(revision):
     """Returns the parameters as a dict from dotted names to values."""
-    return pd.json_normalize(yaml.safe_load(read("params.yaml", revision))).to_dict("records")[0]
+    return pd.json_normalize(YAML.load(read("params.yaml", revision))).to_dict("records")[0]
 
 
 def scores(revision):
