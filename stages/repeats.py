@@ -22,7 +22,7 @@ def main():
     parser.add_argument("name", metavar="NAME")
     parser.add_argument("changes", nargs="*", metavar="KEY=VALUE")
     parser.add_argument("--seeds", type=int, default=5)
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()  # so that KEY=VALUE may follow --seeds
     if arguments.seeds < 2:
         raise UserError(f"--seeds is {arguments.seeds}, but a spread takes at least 2.")
     for change in arguments.changes:

@@ -19,6 +19,7 @@ with tempfile.TemporaryFile("w+") as chatter:
     try:
         import keras  # noqa: F401
         import tensorflow as tf  # noqa: F401
+        from tensorflow.python.framework import ops  # noqa: F401
 
         keras.config.set_floatx("float32")
         keras.config.set_epsilon(1e-7)

@@ -9,7 +9,9 @@ from tqdm import tqdm
 
 from stages.common import dataset, history
 from stages.common.command import UserError
-from stages.common.tensorflow import keras, tf
+from stages.common.tensorflow import keras, ops, tf
+
+ROOM = 100_000  # more of TensorFlow's running numbers than loading a state takes
 
 
 def class_weights(labels, kind):
@@ -67,10 +69,13 @@ def train(network, augmentation, train_split, validation_split, checkpoint, *, p
     check = _validation_step(network)
     variables = [*network.variables, *augmentation.variables, *optimizer.variables]  # states of random generators too
     rows, best_weights = [], []
+    step.get_concrete_function(), check.get_concrete_function()  # not later: tracing takes running numbers, too
+    _count_to(ops.uid() + ROOM)
     if found := checkpoint.load():
-        rows, values, best_weights = found
+        rows, (number, *values), best_weights = found
         for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
+        _count_to(number)
         print(f"going on after epoch {rows[-1]['epoch']}, where this training was stopped", flush=True)
     while len(rows) < epochs and not (rows and len(rows) - 1 - history.best(rows, monitor) >= patience):
         epoch, start = first_epoch + len(rows), time.monotonic()
@@ -86,7 +91,8 @@ def train(network, augmentation, train_split, validation_split, checkpoint, *, p
         })
         if monitor != "none" and history.best(rows, monitor) == len(rows) - 1:
             best_weights = network.get_weights()
-        checkpoint.save(rows, [variable.numpy() for variable in variables], best_weights)
+        values = [variable.numpy() for variable in variables]
+        checkpoint.save(rows, [np.array(ops.uid()), *values], best_weights)
         watch(pd.DataFrame(rows)[history.COLUMNS])
         print(f"epoch {epoch}: " + ", ".join(f"{name} {rows[-1][name]:.4f}" for name in history.COLUMNS[2:6])
               + f" ({time.monotonic() - start:.0f} s)", flush=True)
@@ -99,6 +105,12 @@ def train(network, augmentation, train_split, validation_split, checkpoint, *, p
 def evaluate(network, split, batch_size):
     """Returns the accuracy and loss of `network` on `split` as a dict."""
     return _run(_validation_step(network), dataset.batches(split, batch_size), len(split.labels), "validation")
+
+
+def _count_to(number):
+    """Brings TensorFlow's running number to `number`: names in a SavedModel end in it, and are to be the same after a stop."""
+    while ops.uid() < number:
+        pass
 
 
 def _run(step, batches, count, name):
