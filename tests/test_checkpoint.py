@@ -47,8 +47,9 @@ def test_a_state_that_is_cut_off_or_empty_or_gone_is_none():
     for size in (0, 10, len(whole) // 2, len(whole) - 1):
         file.path.write_bytes(whole[:size])
         assert file.load() is None
+    file.path.with_suffix(".123.tmp").touch()  # of a kill in the middle of writing
     file.remove()
-    assert file.load() is None
+    assert file.load() is None and list(file.path.parent.iterdir()) == []
     file.remove()
 
 

@@ -1,5 +1,6 @@
 """The state of a training after its last finished epoch, from which a training that was stopped goes on."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -57,12 +58,15 @@ class Checkpoint:
         try:
             with partial.open("wb") as file:
                 np.savez(file, rows=np.array(json.dumps(rows)), **arrays)
-            os.replace(partial, self.path)
+            with contextlib.suppress(FileNotFoundError):  # the same training, run twice at a time, has ended elsewhere
+                os.replace(partial, self.path)
         finally:
             partial.unlink(missing_ok=True)
 
     def remove(self):
-        self.path.unlink(missing_ok=True)
+        """Removes the state, and what a kill in the middle of `save` left."""
+        for path in self.path.parent.glob(f"{self.path.stem}.*"):
+            path.unlink(missing_ok=True)
 
 
 def _root():
