@@ -18,7 +18,6 @@ import ruamel.yaml
 from tests.conftest import Project, clone_project, make_pictures
 
 pytestmark = pytest.mark.slow
-YAML = ruamel.yaml.YAML(typ="safe")  # reads and writes 2e-05 as a number, as DVC does
 STAGES = ["split", "train_frozen", "finetune", "evaluate", "plot", "audit"]
 SETTINGS = {"image_size": 32, "batch_size": 8, "train_frozen.epochs": 4, "finetune.epochs": 4,
             "train_frozen.early_stopping.monitor": "val_loss", "finetune.early_stopping.monitor": "val_accuracy",
@@ -64,11 +63,16 @@ def forget(project, *stages):
     lock = read_lock(project)
     for stage in stages:
         del lock["stages"][stage]
-    YAML.dump(lock, project.folder / "dvc.lock")
+    yaml().dump(lock, project.folder / "dvc.lock")
+
+
+def yaml():
+    """Reads and writes 2e-05 as a number, as DVC does; one per call, since two threads cannot share one."""
+    return ruamel.yaml.YAML(typ="safe")
 
 
 def read_lock(project, name="dvc.lock"):
-    return YAML.load(project.folder / name)
+    return yaml().load(project.folder / name)
 
 
 def assert_the_same(project, undisturbed):
@@ -112,7 +116,7 @@ def test_in_a_temporary_copy_through_an_experiment(tmp_path, undisturbed):
     project.commit()  # an experiment that changes nothing would not be kept
     project.run("dvc", "exp", "run", "--temp", "--name", "again")
     [ref] = project.run("git", "for-each-ref", "--format=%(refname)", "refs/exps/*/*/again").split()
-    assert YAML.load(project.run("git", "show", f"{ref}:dvc.lock")) == read_lock(undisturbed)
+    assert yaml().load(project.run("git", "show", f"{ref}:dvc.lock")) == read_lock(undisturbed)
 
 
 def test_another_seed_is_another_split_another_start_and_another_order(tmp_path, undisturbed):
