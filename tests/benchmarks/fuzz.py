@@ -119,7 +119,8 @@ def pictures():
     deep = Image.fromarray(np.asarray(rgb.convert("L")).astype(np.uint16) * 256)
     exif = Image.Exif()
     exif[ExifTags.Base.Make], exif[ExifTags.Base.Orientation] = "maker", 6
-    profile = {"icc_profile": ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()}
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    profile = {"icc_profile": srgb[:24] + bytes(12) + srgb[36:]}  # without the time at which it was made
     frames = {"save_all": True, "append_images": [rgb.rotate(90), rgb.rotate(180)]}
     wanted = [
         (rgb, "JPEG", {}), (rgb, "JPEG", {"progressive": True}), (rgb, "JPEG", {"exif": exif, **profile}),
