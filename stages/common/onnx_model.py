@@ -25,7 +25,7 @@ def convert(model, classes):
     size = int(model.image_size)
     signature = [tf.TensorSpec([None, size, size, 3], tf.uint8, name="images")]
     proto, _ = tf2onnx.convert.from_function(tf.function(model.__call__), signature, opset=OPSET)
-    order_constants(proto.graph)
+    name_in_order(proto.graph)
     for value in (*proto.graph.input, *proto.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "N"
     onnx.helper.set_model_props(proto, {
@@ -40,20 +40,21 @@ def convert(model, classes):
     return proto.SerializeToString(deterministic=True)
 
 
-def order_constants(graph):
-    """Names and sorts the constants of an ONNX graph by where they are first used.
+def name_in_order(graph):
+    """Names all nodes and values of an ONNX graph, and sorts its constants, by where they are first used.
 
-    tf2onnx does so by the order of a set of strings, which is another one in each process.
+    tf2onnx names and sorts them by a running number and by the order of a set, which is another one in each process.
     """
-    constants = {constant.name for constant in graph.initializer}
-    used = dict.fromkeys(name for node in graph.node for name in node.input if name in constants)
-    names = {name: f"constant_{number}" for number, name in enumerate(used)}
-    graph.initializer.sort(key=lambda constant: list(names).index(constant.name))
+    names = {name: name for name in ("", "images", "probabilities")}
+    for number, node in enumerate(graph.node):
+        node.name = f"{node.op_type}_{number}"
+        for values in (node.input, node.output):
+            for place, name in enumerate(values):
+                values[place] = names.setdefault(name, f"value_{len(names)}")
+    order = list(names)
+    graph.initializer.sort(key=lambda constant: order.index(constant.name))
     for constant in graph.initializer:
         constant.name = names[constant.name]
-    for node in graph.node:
-        for place, name in enumerate(node.input):
-            node.input[place] = names.get(name, name)
 
 
 def load(path):
