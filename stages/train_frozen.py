@@ -36,7 +36,7 @@ def main():
             patience=p["train_frozen.early_stopping.patience"], batch_size=p["batch_size"], seed=p["seed"],
             class_weights=training.class_weights(train_split.labels, p["train.class_weights"]), watch=write,
         )
-        saved_model.save(model, train_split.classes, model_folder)
+        saved_model.save(model, train_split.classes, 1, model_folder)
     write(epochs)
     checkpoint.remove()
 

@@ -1,10 +1,11 @@
 """The model on disk: a TensorFlow SavedModel that serves by itself and that fine-tuning continues from."""
 
+from stages.common import served_bytes
 from stages.common.command import UserError
 from stages.common.tensorflow import tf
 
 
-def save(network, classes, folder):
+def save(network, classes, temperature, folder):
     """Writes a SavedModel, with the same bytes each time for the same weights.
 
     `tf.saved_model.load(folder)` gives an object with
@@ -12,12 +13,16 @@ def save(network, classes, folder):
     - `signatures["serving_default"]`: `images`, float32 [N, image_size, image_size, 3], raw pixels in [0, 255], to
       {"probabilities": float32 [N, C]}, the columns in the order of `class_names`; `signatures["serving_uint8"]`: the
       same from uint8. Called as a function, the object takes either type;
-    - `class_names`, str [C], and `image_size`, int32 [], as variables;
+    - `signatures["serving_bytes"]`: `image_bytes`, string [N], whole JPEG or PNG files, to the same, as
+      served_bytes.decode reads them. One that it cannot read fails the whole call. TensorFlow Serving takes them in
+      Base64, {"b64": ...}, because the name ends in _bytes;
+    - `class_names`, str [C], `image_size`, int32 [], and `temperature`, float32 [], as variables;
     - `weights`, the variables of the network in Keras's order.
 
     Args:
         network: what network.build made.
         classes: list of str, C class names.
+        temperature: what calibration.apply makes calibrated probabilities of the served ones with.
         folder: a path that does not exist yet.
 
     Raises:
@@ -32,11 +37,17 @@ def save(network, classes, folder):
             logits = tf.concat([tf.zeros_like(logits), logits], axis=1)
         return {"probabilities": tf.nn.softmax(logits)}
 
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
+    def predict_bytes(image_bytes):
+        square = tf.TensorSpec([image_size, image_size, 3], tf.uint8)
+        return predict(tf.map_fn(lambda data: served_bytes.decode(data, image_size), image_bytes, fn_output_signature=square))
+
     # A plain tf.Module with the variables in a list: Keras's own export differs in bytes at every save.
     module = tf.Module()
     module.weights = [weight.value for weight in network.weights]
     module.class_names = tf.Variable(classes, trainable=False)
     module.image_size = tf.Variable(image_size, trainable=False)
+    module.temperature = tf.Variable(temperature, trainable=False, dtype=tf.float32)
     module.__call__ = predict
     signatures = {
         name: predict.get_concrete_function(
@@ -44,6 +55,7 @@ def save(network, classes, folder):
         )
         for name, dtype in {"serving_default": tf.float32, "serving_uint8": tf.uint8}.items()
     }
+    signatures["serving_bytes"] = predict_bytes.get_concrete_function()
     try:
         tf.saved_model.save(module, str(folder), signatures)
     except tf.errors.OpError as error:  # a full disk, which TensorFlow does not report as an OSError
@@ -55,12 +67,15 @@ def load(folder):
     """Loads a SavedModel that `save` wrote.
 
     Raises:
-        UserError: there is none.
+        UserError: there is none, or no whole one.
     """
     try:
-        return tf.saved_model.load(folder)
-    except OSError:
-        raise UserError(f"{folder} holds no SavedModel: run `dvc repro` first.") from None
+        model = tf.saved_model.load(folder)
+    except (OSError, tf.errors.OpError):
+        raise UserError(f"{folder} holds no SavedModel, or no whole one: run `dvc repro` first.") from None
+    if not hasattr(model, "temperature"):
+        raise UserError(f"{folder} holds a SavedModel of another program, or of an earlier version: run `dvc repro`.")
+    return model
 
 
 def restore(network, folder):
