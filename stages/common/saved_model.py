@@ -4,7 +4,7 @@ from stages.common.command import UserError
 from stages.common.tensorflow import tf
 
 
-def save(network, classes, folder):
+def save(network, classes, temperature, folder):
     """Writes a SavedModel, with the same bytes each time for the same weights.
 
     `tf.saved_model.load(folder)` gives an object with
@@ -12,12 +12,13 @@ def save(network, classes, folder):
     - `signatures["serving_default"]`: `images`, float32 [N, image_size, image_size, 3], raw pixels in [0, 255], to
       {"probabilities": float32 [N, C]}, the columns in the order of `class_names`; `signatures["serving_uint8"]`: the
       same from uint8. Called as a function, the object takes either type;
-    - `class_names`, str [C], and `image_size`, int32 [], as variables;
+    - `class_names`, str [C], `image_size`, int32 [], and `temperature`, float32 [] (calibration.apply), as variables;
     - `weights`, the variables of the network in Keras's order.
 
     Args:
         network: what network.build made.
         classes: list of str, C class names.
+        temperature: what calibration.fit returns for the network.
         folder: a path that does not exist yet.
 
     Raises:
@@ -37,6 +38,7 @@ def save(network, classes, folder):
     module.weights = [weight.value for weight in network.weights]
     module.class_names = tf.Variable(classes, trainable=False)
     module.image_size = tf.Variable(image_size, trainable=False)
+    module.temperature = tf.Variable(temperature, trainable=False, dtype=tf.float32)
     module.__call__ = predict
     signatures = {
         name: predict.get_concrete_function(
