@@ -101,7 +101,7 @@ def _weigh(rng, counts):
 def _ratio(rng, hits, tries, size, half, miss=0):
     """Draws hits / tries with `half` a try that hits and `half` a one that counts `miss`, each of `size` pictures."""
     hit, missed = size * rng.gamma(half, size=(2, *tries.shape))
-    return (hits + hit + miss * missed) / (tries + hit + missed)
+    return (hits + hit + miss * missed) / np.maximum(tries + hit + missed, 1e-300)  # a small `half` can come to 0
 
 
 def _by_class(ratio, sums, auc, half):
