@@ -112,9 +112,10 @@ def test_the_history_counts_through_both_phases(finished):
 
 def test_the_metrics_are_those_of_the_predictions(finished):
     scores = read(finished, "metrics/evaluate.json")
-    assert list(scores) == ["frozen", "finetuned"]
-    for values in scores.values():
-        assert list(values) == ["accuracy", "loss", "auc", "precision", "recall", "f1"]
+    assert list(scores) == ["frozen", "finetuned", "changed"]
+    for name in ("frozen", "finetuned"):
+        model = tf.saved_model.load(str(finished.folder / f"data/models/{name}"))
+        assert scores[name]["temperature"] == float(model.temperature.numpy())
     with open(finished.folder / "plots/predictions.csv") as file:
         rows = list(csv.DictReader(file))
     manifest = pd.read_csv(finished.folder / "data/splits/test/manifest.csv")
