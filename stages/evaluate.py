@@ -10,10 +10,8 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from stages.common import command, dataset, params, saved_model, scoring
+from stages.common import command, dataset, explain, params, saved_model, scoring
 from stages.common.command import UserError
-
-SAMPLES = 16  # pictures handed to the plot stage
 
 
 def main():
@@ -39,10 +37,7 @@ def main():
             )
         predictions = table(split, probabilities, p["evaluate.threshold"])
         dataset.write_csv(predictions, predictions_file, errors="backslashreplace")
-        # Evenly spaced rows of the manifest, which is sorted by class: every class shows, and chance plays no part.
-        rows = np.unique(np.linspace(0, len(predictions) - 1, SAMPLES).astype(int))
-        with samples_file.open("wb") as file:
-            np.savez(file, rows=rows, pixels=split.pixels[rows])
+        explain.save(samples_file, model, split, predictions)
         command.write_json(scores, metrics_file)
         command.write_json(class_scores, classes_file)
     print(pd.DataFrame(scores).T.to_string(float_format="{:.4f}".format))
@@ -68,6 +63,7 @@ def table(split, probabilities, threshold):
         "actual": split.manifest["class"],
         "predicted": np.array(split.classes)[predicted],
         "probability": probabilities[np.arange(len(predicted)), predicted],
+        "margin": np.ptp(np.sort(probabilities)[:, -2:], axis=1),
     })
 
 
