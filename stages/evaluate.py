@@ -12,10 +12,8 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from stages.common import calibration, command, dataset, intervals, paired, params, saved_model, scoring
+from stages.common import calibration, command, dataset, explain, intervals, paired, params, saved_model, scoring
 from stages.common.command import UserError
-
-SAMPLES = 16  # pictures handed to the plot stage
 
 
 def main():
@@ -50,8 +48,9 @@ def main():
         for name, curve in scoring.class_curves(split.labels, probabilities, split.classes).items():
             dataset.write_csv(curve, curves_folder / f"{name}.csv")
         pd.concat(reliability, names=["model", "calibrated"]).droplevel(2).to_csv(reliability_file)
-        dataset.write_csv(tabulate(split, probabilities, predicted), predictions_file, errors="backslashreplace")
-        save_samples(samples_file, split)
+        predictions = tabulate(split, probabilities, predicted)
+        dataset.write_csv(predictions, predictions_file, errors="backslashreplace")
+        explain.save(samples_file, model, split, predictions)
         both = pd.DataFrame({"path": split.manifest["path"], "group": split.manifest["group"],
                              "a": predicted["frozen"] == split.labels, "b": predicted["finetuned"] == split.labels})
         command.write_json({**scores, "changed": paired.changed(both)}, metrics_file)
@@ -126,13 +125,6 @@ def tabulate(split, probabilities, predicted):
         "margin": first - second,
         "frozen": names[predicted["frozen"]],
     })
-
-
-def save_samples(file, split):
-    # Evenly spaced rows of the manifest, which is sorted by class: every class shows, and chance plays no part.
-    rows = np.unique(np.linspace(0, len(split.labels) - 1, SAMPLES).astype(int))
-    with file.open("wb") as opened:
-        np.savez(opened, rows=rows, pixels=split.pixels[rows])
 
 
 def summary(scores, ranges):

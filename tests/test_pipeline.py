@@ -170,8 +170,10 @@ def test_a_small_learning_rate_given_to_dvc_is_read_as_a_number(two_classes):
 def test_plots_show_draws_both_phases_the_confusion_matrix_and_the_pictures(finished):
     shown = json.loads(finished.run("dvc", "plots", "show", "--json", "--split"))
     data = shown["data"]
-    assert set(data) >= {"Accuracy", "Loss", "Confusion matrix", "ROC", "Precision and recall", "plots/history.png",
-                         "plots/augmentations.png", "plots/predictions.png", "plots/label_audit.png"}
+    assert set(data) >= {"Accuracy", "Loss", "Confusion matrix", "Confusion matrix, normalised", "ROC",
+                         "Precision and recall", "plots/history.png", "plots/augmentations.png", "plots/predictions.png",
+                         "plots/mistakes.png", "plots/uncertain.png", "plots/gradcam.png", "plots/confusion.png",
+                         "plots/curves.png", "plots/reliability.png", "plots/label_audit.png"}
     assert not shown.get("errors")
     finished.run("dvc", "plots", "show")
     text = (finished.folder / "dvc_plots/index.html").read_text()
