@@ -36,17 +36,17 @@ picture = np.asarray(Image.open("my.jpg").convert("RGB").resize((size, size)))
 [probabilities] = model(picture[np.newaxis])["probabilities"].numpy()
 print(dict(zip(model.class_names.numpy().astype(str), probabilities)))"""
 
-# What data/*/README.md and README.md say of the data and weights that the project fetches: name, what it is, licence.
+# What data/*/README.md and README.md say of the data and weights that the project fetches: title (of data), what it is, licence.
 DATA = {
     "data/faces/images": (
-        "lfw-subset",
+        "Faces of LFW",
         "The built-in sample: 200 grey cut-outs of 25 x 25 pixels, 100 of them faces and 100 not, from `skimage.data.lfw_subset()`, "
         "which were cut from Labeled Faces in the Wild (G. Huang, M. Mattar, H. Lee, E. Learned-Miller: *Learning to align "
         "from scratch*, NIPS 2012). They show the faces of real people, from news photographs on the web.",
         "The collection is published for research and names no licence.",
     ),
     "data/alpaca/images": (
-        "open-images-alpaca",
+        "Alpacas of Open Images",
         "327 photographs of Open Images, 142 of alpacas and 185 of bears, camels, giraffes, ostriches and others; those that "
         "were still to be had. The labels are not those of Open Images, and a few of them are known to be wrong.",
         "The pictures are CC BY 2.0, each by its own author, whom Open Images' metadata names by the picture's id; Open Images "
@@ -74,10 +74,10 @@ def render(run):
         run: what stages.report reads and counts, by the names that its templates use.
     """
     p = run["params"]
-    own = Path(p["data.images"]).name
-    dataset, data, data_licence = DATA.get(p["data.images"], (
-        re.sub(r"[^a-z0-9]+", "-", own.lower()).strip("-") or "own-pictures",
-        f"A collection of the maker's own: {escaped(own)}. **To be filled in: what it shows, where it comes from, who is in it.**",
+    folder = Path(p["data.images"]).name
+    title, data, data_licence = DATA.get(p["data.images"], (
+        folder,
+        f"A collection of the maker's own: {escaped(folder)}. **To be filled in: what it shows, where it comes from, who is in it.**",
         "**To be filled in: the licence of these pictures, and the consent of people whom they show.**",
     ))
     weights, weights_licence = WEIGHTS.get(p["model.weights"], (
@@ -88,13 +88,13 @@ def render(run):
                               lstrip_blocks=True, keep_trailing_newline=True)
     environment.filters |= wording.FILTERS | {"name": escaped}
     return environment.get_template("card.md.jinja").render(
-        run, front_matter=front_matter(run, dataset, own), own=own, data=data, data_licence=data_licence, weights=weights,
+        run, front_matter=front_matter(run, title), title=title, data=data, data_licence=data_licence, weights=weights,
         weights_licence=weights_licence, sample=p["data.images"] == "data/faces/images",
         alpacas=p["data.images"] == "data/alpaca/images",
     )
 
 
-def front_matter(run, dataset, own):
+def front_matter(run, title):
     """Returns the metadata as YAML.
 
     `license` is "unknown", the hubs' word for it, until the maker chooses one. There is no `base_model`, which would have to
@@ -102,9 +102,9 @@ def front_matter(run, dataset, own):
 
     Args:
         run: as for `render`.
-        dataset: its name in the form of the hubs, lower case with hyphens.
-        own: its name for people.
+        title: of the data. Its name among `datasets` is made of it, and is that of no data set on a hub.
     """
+    dataset = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") or "own-pictures"
     scores, intervals = run["scores"]["finetuned"], run["intervals"]["finetuned"]
     results = [
         {"type": hub, "value": round(scores[key], 4),
@@ -122,7 +122,7 @@ def front_matter(run, dataset, own):
             "name": f"mobilenet-v2-{dataset}",
             "results": [{
                 "task": {"type": "image-classification", "name": "Image classification"},
-                "dataset": {"type": dataset, "name": own, "split": "test"},
+                "dataset": {"type": dataset, "name": title, "split": "test"},
                 "metrics": results,
             }],
         }],
