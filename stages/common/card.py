@@ -41,8 +41,9 @@ DATA = {
     "data/faces/images": (
         "Faces of LFW",
         "The built-in sample: 200 grey cut-outs of 25 x 25 pixels, 100 of them faces and 100 not, from "
-        "`skimage.data.lfw_subset()`, which were cut from Labeled Faces in the Wild (G. Huang, M. Mattar, H. Lee, E. Learned-Miller: *Learning to align "
-        "from scratch*, NIPS 2012). They show the faces of real people, from news photographs on the web.",
+        "`skimage.data.lfw_subset()`, which were cut from Labeled Faces in the Wild (G. Huang, M. Mattar, H. Lee, "
+        "E. Learned-Miller: *Learning to align from scratch*, NIPS 2012). They show the faces of real people, from news "
+        "photographs on the web.",
         "The collection is published for research and names no licence.",
     ),
     "data/alpaca/images": (
