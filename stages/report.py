@@ -34,8 +34,8 @@ def main():
     run |= summary.summarise(run) | {"params": p}
     with command.replacing("plots/report.html", "data/models/README.md") as (page_file, card_file):
         page = template().render(run, images=images)
-        page_file.write_text(page, encoding="utf-8", errors="backslashreplace")
-        card_file.write_text(card.render(run), encoding="utf-8", errors="backslashreplace")
+        page_file.write_text(page, encoding="utf-8")
+        card_file.write_text(card.render(run), encoding="utf-8")
     print(f"plots/report.html ({len(page) / 1e6:.1f} MB) opens in any browser; data/models/README.md is the model card")
 
 

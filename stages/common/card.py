@@ -1,4 +1,4 @@
-"""The model card: Markdown with YAML front matter, in the format of model hubs (github.com/huggingface/hub-docs, modelcard.md)."""
+"""The model card: Markdown with YAML front matter, in the format of the model hubs (modelcard.md of huggingface/hub-docs)."""
 
 import re
 from pathlib import Path
@@ -36,13 +36,14 @@ picture = np.asarray(Image.open("my.jpg").convert("RGB").resize((size, size)))
 [probabilities] = model(picture[np.newaxis])["probabilities"].numpy()
 print(dict(zip(model.class_names.numpy().astype(str), probabilities)))"""
 
-# What data/*/README.md and README.md say of the data and weights that the project fetches: title (of data), what it is, licence.
+# What the READMEs say of the data and weights that the project fetches: title (of data), what it is, licence.
 DATA = {
     "data/faces/images": (
         "Faces of LFW",
-        "The built-in sample: 200 grey cut-outs of 25 x 25 pixels, 100 of them faces and 100 not, from `skimage.data.lfw_subset()`, "
-        "which were cut from Labeled Faces in the Wild (G. Huang, M. Mattar, H. Lee, E. Learned-Miller: *Learning to align "
-        "from scratch*, NIPS 2012). They show the faces of real people, from news photographs on the web.",
+        "The built-in sample: 200 grey cut-outs of 25 x 25 pixels, 100 of them faces and 100 not, from "
+        "`skimage.data.lfw_subset()`, which were cut from Labeled Faces in the Wild (G. Huang, M. Mattar, H. Lee, "
+        "E. Learned-Miller: *Learning to align from scratch*, NIPS 2012). They show the faces of real people, from news "
+        "photographs on the web.",
         "The collection is published for research and names no licence.",
     ),
     "data/alpaca/images": (
@@ -77,7 +78,8 @@ def render(run):
     folder = Path(p["data.images"]).name
     title, data, data_licence = DATA.get(p["data.images"], (
         folder,
-        f"A collection of the maker's own: {escaped(folder)}. **To be filled in: what it shows, where it comes from, who is in it.**",
+        f"A collection of the maker's own: {escaped(folder)}. **To be filled in: what it shows, where it comes from, and who "
+        "is in it.**",
         "**To be filled in: the licence of these pictures, and the consent of people whom they show.**",
     ))
     weights, weights_licence = WEIGHTS.get(p["model.weights"], (
