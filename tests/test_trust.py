@@ -18,7 +18,7 @@ import ruamel.yaml
 from tests.conftest import Project, clone_project, make_pictures
 
 pytestmark = pytest.mark.slow
-STAGES = ["split", "train_frozen", "finetune", "evaluate", "plot", "audit"]
+STAGES = ["split", "train_frozen", "finetune", "evaluate", "plot", "export", "audit"]
 SETTINGS = {"image_size": 32, "batch_size": 8, "train_frozen.epochs": 4, "finetune.epochs": 4,
             "train_frozen.early_stopping.monitor": "val_loss", "finetune.early_stopping.monitor": "val_accuracy",
             "finetune.schedule": "cosine", "data.images": "data/mine", "model.weights": "own.weights.h5"}
