@@ -9,14 +9,22 @@ import pytest
 
 from stages.common import network, saved_model
 from stages.common.command import UserError
+from stages.common.tensorflow import tf
 from tests.conftest import ROOT
 
 PICTURES = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
 
 SERVE = """
-import sys, json
+import io, sys, json
 import numpy as np
 import tensorflow as tf
+from PIL import Image
+
+def png(picture):
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "PNG")
+    return buffer.getvalue()
+
 model = tf.saved_model.load(sys.argv[1])
 pictures = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
 answers = [
@@ -25,6 +33,7 @@ answers = [
     model.signatures["serving_uint8"](images=pictures),
     model(tf.constant(pictures)),
     model(tf.constant(pictures, tf.float32)),
+    model.signatures["serving_bytes"](image_bytes=tf.constant([png(picture) for picture in pictures])),
 ]
 assert "stages" not in sys.modules
 print(json.dumps({
@@ -43,7 +52,7 @@ def test_serves_raw_pixels_without_keras_or_our_code(tmp_path, classes):
     result = subprocess.run([sys.executable, "-c", SERVE, tmp_path / "model"], cwd=tmp_path, check=True,
                             stdout=subprocess.PIPE, text=True)
     served = json.loads(result.stdout.splitlines()[-1])
-    assert served["classes"] == classes and (served["image_size"], served["temperature"]) == (32, 1.5)
+    assert served["classes"] == classes and served["image_size"] == 32 and served["temperature"] == 1.5
     logits = model(PICTURES.astype("float32"), training=False).numpy().astype(float)
     if len(classes) == 2:
         second = 1 / (1 + np.exp(-logits[:, 0]))
@@ -77,6 +86,15 @@ def test_has_the_same_bytes_whatever_the_process_and_its_hash_seed(tmp_path):
     assert digests[0] == digests[1] and len(digests[0]) == 3
 
 
-def test_a_folder_without_a_model_is_named(tmp_path):
+def test_a_folder_without_a_whole_model_of_ours_is_named(tmp_path):
     with pytest.raises(UserError, match="nothing holds no SavedModel"):
         saved_model.load(tmp_path / "nothing")
+    module = tf.Module()
+    module.weights = [tf.Variable([1.0, 2.0])]
+    tf.saved_model.save(module, tmp_path / "other")
+    with pytest.raises(UserError, match="other holds a SavedModel of another program"):
+        saved_model.load(tmp_path / "other")
+    for name in ("variables/variables.data-00000-of-00001", "variables/variables.index", "saved_model.pb"):
+        (tmp_path / "other" / name).write_bytes((tmp_path / "other" / name).read_bytes()[:-9])
+        with pytest.raises(UserError, match="other holds no SavedModel, or no whole one"):
+            saved_model.load(tmp_path / "other")

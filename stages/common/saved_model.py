@@ -71,8 +71,8 @@ def load(folder):
     """
     try:
         model = tf.saved_model.load(folder)
-    except (OSError, tf.errors.OpError):
-        raise UserError(f"{folder} holds no SavedModel, or no whole one: run `dvc repro` first.") from None
+    except Exception as error:  # of many types, depending on what is missing or cut off
+        raise UserError(f"{folder} holds no SavedModel, or no whole one: run `dvc repro` first ({error}).") from None
     if not hasattr(model, "temperature"):
         raise UserError(f"{folder} holds a SavedModel of another program, or of an earlier version: run `dvc repro`.")
     return model

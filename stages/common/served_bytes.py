@@ -66,7 +66,7 @@ def _resize(picture, size):
 
 
 def _orientation(data, is_png):
-    """Returns how EXIF says that a picture is stored, int32 []: 1 to 8 (EXIF 2.3, tag 0x0112), or 1 where nothing is said.
+    """Returns how EXIF says that a picture is stored, int32 [] (EXIF 2.3, tag 0x0112): 1, upright, where nothing is said.
 
     EXIF data is a small TIFF file, all of whose parts start at even places (TIFF 6.0, section 2): 2 bytes for the order of
     bytes, 2 for its kind, 4 that say where the first directory starts; there 2 for the number of entries, and 12 for each:
@@ -86,6 +86,9 @@ def _orientation(data, is_png):
 
 def _turn(picture, orientation):
     """Returns a square picture, [size, size, 3], that was stored under an EXIF orientation, upright."""
-    picture = tf.where(orientation >= 5, tf.transpose(picture, [1, 0, 2]), picture)
-    picture = tf.where(tf.reduce_any(orientation == [2, 3, 6, 7]), picture[:, ::-1], picture)
-    return tf.where(tf.reduce_any(orientation == [3, 4, 7, 8]), picture[::-1], picture)
+    transposed, mirrored, upside_down = (
+        tf.reduce_any(orientation == numbers) for numbers in ([5, 6, 7, 8], [2, 3, 6, 7], [3, 4, 7, 8])
+    )
+    picture = tf.where(transposed, tf.transpose(picture, [1, 0, 2]), picture)
+    picture = tf.where(mirrored, picture[:, ::-1], picture)
+    return tf.where(upside_down, picture[::-1], picture)
