@@ -39,15 +39,14 @@ def main():
             scores[name], class_scores[name], ranges[name], bins = measure(
                 split, probabilities, threshold, float(model.temperature)
             )
-            for calibrated, table in bins.items():
-                reliability[name, calibrated] = table
+            reliability[name] = pd.concat(bins, names=["calibrated"])
             scoring.roc(split.labels, probabilities).to_csv(roc_folder / f"{name}.csv", index=False)
             scoring.precision_recall(split.labels, probabilities).to_csv(
                 precision_recall_folder / f"{name}.csv", index=False
             )
         for name, curve in scoring.class_curves(split.labels, probabilities, split.classes).items():
             dataset.write_csv(curve, curves_folder / f"{name}.csv")
-        pd.concat(reliability, names=["model", "calibrated"]).droplevel(2).to_csv(reliability_file)
+        pd.concat(reliability, names=["model"]).droplevel(2).to_csv(reliability_file)
         predictions = tabulate(split, probabilities, predicted)
         dataset.write_csv(predictions, predictions_file, errors="backslashreplace")
         explain.save(samples_file, model, split, predictions)
@@ -83,8 +82,8 @@ def measure(split, probabilities, threshold, temperature):
     """Measures predictions of a split.
 
     Returns:
-        (dict, dict, dict, dict): the scores; those of each class (scoring.score_classes); the intervals of both
-        (intervals.intervals); and scoring.reliability before (False) and after (True) temperature scaling.
+        (dict, dict, dict, dict): the scores, those of each class, the intervals of both, and scoring.reliability before
+        (False) and after (True) temperature scaling.
     """
     labels = split.labels
     scores = scoring.score(labels, probabilities, threshold)

@@ -74,7 +74,7 @@ def test_max_f1_and_precision_choose_thresholds_between_pictures():
 
 
 def test_a_threshold_between_two_neighbouring_probabilities_parts_them():
-    second = np.array([np.nextafter(np.float32(1), np.float32(0)), 1], np.float32)
+    second = np.array([0.5, np.nextafter(np.float32(0.5), np.float32(1))], np.float32)
     probabilities = np.stack([1 - second, second], axis=1)
     threshold = scoring.choose_threshold(np.array([0, 1]), probabilities, "max_f1", "frozen")
     assert scoring.predict(probabilities, threshold).tolist() == [0, 1]
