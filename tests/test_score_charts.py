@@ -66,4 +66,6 @@ def test_reliability_shows_bins_before_and_after_and_how_many_pictures_they_have
     assert [bar.get_height() for bar in lower[0].patches] == [1, 4, 4]
     assert all(low - 1e-9 <= bar.get_x() and bar.get_x() + bar.get_width() <= high + 1e-9
                for bar, low, high in zip(lower[0].patches, (0.5, 0.9, 0.7), (0.6, 1.0, 0.8)))
+    before, after = lower[1].patches  # of the same bin, side by side
+    assert before.get_x() + before.get_width() <= after.get_x() + 1e-9
     drawn(figure, tmp_path)

@@ -108,7 +108,7 @@ def reliability(table):
             bars.bar(left, bins["pictures"], half, align="edge", color=colour)
         axes.set(title=MODELS[model], ylabel="Accuracy", ylim=(-0.02, 1.02))
         axes.grid(alpha=0.3)
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.02), ncols=2, fontsize=9)
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.02), fontsize=9)
         bars.set(xlabel="Confidence (probability of the predicted class)", ylabel="Pictures", xlim=(-0.02, 1.02))
         bars.yaxis.set_major_locator(MaxNLocator(4, integer=True))
         bars.grid(alpha=0.3)
