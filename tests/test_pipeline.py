@@ -16,7 +16,7 @@ from tests.benchmarks import label_audit
 from tests.conftest import clone_project, make_pictures
 
 pytestmark = pytest.mark.slow
-STAGES = ["split", "train_frozen", "finetune", "evaluate", "plot", "export", "audit"]
+STAGES = ["split", "train_frozen", "finetune", "evaluate", "plot", "export", "audit", "report"]
 SMALL = {"image_size": 32, "batch_size": 8, "train_frozen.epochs": 2, "finetune.epochs": 3,
          "train_frozen.learning_rate": 0.005, "finetune.learning_rate": 0.0005}
 
@@ -149,7 +149,7 @@ def test_a_model_below_the_minimum_fails_with_both_numbers_after_its_outputs(two
 
 def test_metrics_diff_shows_old_and_new(two_classes):
     out = two_classes.run("dvc", "exp", "run", "-S", "finetune.fine_tune_at=100")
-    assert ran(out) == ["finetune", "evaluate", "plot", "export"]
+    assert ran(out) == ["finetune", "evaluate", "plot", "export", "report"]
     difference = json.loads(two_classes.run("dvc", "metrics", "diff", "--json"))
     loss = difference["metrics/evaluate.json"]["finetuned.loss"]
     assert loss["old"] != loss["new"]
