@@ -8,7 +8,7 @@ from sklearn import metrics
 
 from stages.common.charts import TRAINING, VALIDATION, plain
 
-NAMED = 10    # classes that the legend of the curves names
+NAMED = 10  # classes that the legend of the curves names
 NUMBERED = 20  # classes up to which the confusion matrix has numbers in its cells
 MODELS = {"frozen": "Frozen base", "finetuned": "Fine-tuned"}
 

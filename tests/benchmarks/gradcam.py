@@ -22,7 +22,7 @@ from stages.common.tensorflow import keras
 
 COLOURS = {"red": (200, 40, 40), "green": (40, 160, 40), "blue": (40, 60, 200)}
 COUNTS = {"train": 120, "validation": 30, "test": 120}
-PART = 3  # the patch's side is this part of the picture's
+SIDE = 3 * 32  # pixels, of the patch: three places of a heat map, so that its maximum can be one place off the middle
 EPOCHS = 4  # of either phase
 # More than the defaults, which are for photographs: what the labels are about must be learned for a map to show it.
 FINE_TUNE_AT, FINE_TUNE_RATE = 100, 0.0001
@@ -44,10 +44,10 @@ def main():
         predicted = (logits[:, 0] > 0).astype(int) if class_count == 2 else logits.argmax(axis=1)
         maps = gradcam.maps(model, test.pixels, predicted)
         peaks = np.array([np.unravel_index(heat.argmax(), heat.shape) for heat in maps])
-        inside = ((peaks >= patches) & (peaks < patches + arguments.size // PART)).all(axis=1)
+        inside = ((peaks >= patches) & (peaks < patches + SIDE)).all(axis=1)
         right = predicted == test.labels
         rows.append({"classes": class_count, "pictures": len(right), "right": right.sum(), "inside": inside[right].sum(),
-                     "share": inside[right].mean(), "at random": 1 / PART**2})
+                     "share": inside[right].mean(), "at random": (SIDE / arguments.size) ** 2})
         pictures.append(overlay(test.pixels, maps)[:8])
         titles += [f"{test.classes[k]}, {'inside' if x else 'outside'}" for k, x in zip(predicted[:8], inside)]
     print(pd.DataFrame(rows).to_string(index=False, float_format="{:.3f}".format))
@@ -66,10 +66,10 @@ def make(classes, size, seed):
     splits = {}
     for name, count in COUNTS.items():
         labels = np.arange(count) % len(classes)
-        corners = rng.integers(0, size - size // PART + 1, (count, 2))
+        corners = rng.integers(0, size - SIDE + 1, (count, 2))
         pixels = np.stack([texture(rng, size) for _ in range(count)])
         for picture, label, (y, x) in zip(pixels, labels, corners):
-            patch = picture[y : y + size // PART, x : x + size // PART]
+            patch = picture[y : y + SIDE, x : x + SIDE]
             patch[:] = np.clip(COLOURS[classes[label]] + rng.normal(0, 20, patch.shape), 0, 255)
         splits[name] = dataset.Split(pixels, pd.DataFrame({"label": labels}), classes)
     return splits, corners
