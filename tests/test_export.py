@@ -13,6 +13,7 @@ from ai_edge_litert.interpreter import Interpreter
 from ai_edge_litert.schema_py_generated import Model
 from flatbuffers.number_types import Float32Flags, UOffsetTFlags, Uint8Flags, Uint32Flags
 from flatbuffers.table import Table
+from PIL import Image
 
 from stages import export, split
 from stages.common import dataset, litert, network, onnx_model, saved_model
@@ -29,6 +30,8 @@ def exported(tmp_path_factory, weights):
     workplace = Project(tmp_path_factory.mktemp("exported"))
     (workplace.folder / "params.yaml").write_text((ROOT / "params.yaml").read_text())
     make_pictures(workplace.folder / "mine", dict.fromkeys(CLASSES, 10))
+    for path in (workplace.folder / "mine").rglob("*.png"):
+        Image.open(path).point(lambda value: 60 + value // 2).save(path)  # neither black nor white in any picture
     workplace.set({"data.images": "mine", "image_size": 32})
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(workplace.folder)
