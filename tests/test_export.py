@@ -13,6 +13,7 @@ from ai_edge_litert.interpreter import Interpreter
 from ai_edge_litert.schema_py_generated import Model
 from flatbuffers.number_types import Float32Flags, UOffsetTFlags, Uint8Flags, Uint32Flags
 from flatbuffers.table import Table
+from PIL import Image
 
 from stages import export, split
 from stages.common import dataset, litert, network, onnx_model, saved_model
@@ -29,6 +30,8 @@ def exported(tmp_path_factory, weights):
     workplace = Project(tmp_path_factory.mktemp("exported"))
     (workplace.folder / "params.yaml").write_text((ROOT / "params.yaml").read_text())
     make_pictures(workplace.folder / "mine", dict.fromkeys(CLASSES, 10))
+    for path in (workplace.folder / "mine").rglob("*.png"):
+        Image.open(path).point(lambda value: 60 + value // 2).save(path)  # neither black nor white in any picture
     workplace.set({"data.images": "mine", "image_size": 32})
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(workplace.folder)
@@ -62,7 +65,7 @@ def test_all_formats_are_near_the_savedmodel_and_small(exported):
     for name in ("float16", "onnx"):
         assert figures[name]["agreement"] == 1 and 0 < figures[name]["largest_difference"] < 0.02
         assert figures[name]["accuracy"] == figures["savedmodel"]["accuracy"]
-    assert 0 < figures["int8"]["largest_difference"] < 0.1
+    assert 0 < figures["int8"]["largest_difference"] < 0.2
     for name, file, largest in (("float16", "float16.tflite", 4.8), ("int8", "int8.tflite", 3), ("onnx", "model.onnx", 9.5)):
         assert figures[name]["megabytes"] == (exported.folder / "data/models/exported" / file).stat().st_size / 1e6 < largest
     assert all(value > 0 for value in milliseconds.values())
@@ -87,8 +90,8 @@ def test_a_lite_file_holds_labels_and_preprocessing_where_phones_look_for_them(e
     labels = zipfile.ZipFile(io.BytesIO(content)).read("labels.txt").decode()
     assert labels == (exported.folder / "data/models/exported/labels.txt").read_text() == "ant\nbée\ntwo lines\n"
     file = Model.GetRootAs(content)
-    [buffer] = [file.Metadata(k).Buffer() for k in range(file.MetadataLength()) if file.Metadata(k).Name() == b"TFLITE_METADATA"]
-    metadata = file.Buffers(buffer).DataAsNumpy().tobytes()
+    buffers = {entry.Name(): entry.Buffer() for entry in map(file.Metadata, range(file.MetadataLength()))}
+    metadata = file.Buffers(buffers[b"TFLITE_METADATA"]).DataAsNumpy().tobytes()
     assert metadata[4:8] == b"M001"
     graph = item(root(metadata), 3)
     image, probability = item(graph, 2), item(graph, 3)
@@ -133,7 +136,7 @@ def test_int8_takes_pixels_as_they_are_and_gives_256ths(exported):
     [given], [answer] = interpreter.get_input_details(), interpreter.get_output_details()
     assert given["dtype"] == answer["dtype"] == np.uint8
     assert given["quantization"] == (1, 0) and answer["quantization"] == (1 / 256, 0)
-    assert {x["dtype"] for x in interpreter.get_tensor_details()} <= {np.uint8, np.int8, np.int32}
+    assert {tensor["dtype"] for tensor in interpreter.get_tensor_details()} == {np.uint8, np.int8, np.int32}
 
 
 def test_the_onnx_file_takes_any_number_of_pictures_and_says_what_they_must_be(exported, model):

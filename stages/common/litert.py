@@ -55,7 +55,7 @@ def int8(folder, pictures):
 
 
 def load(path):
-    """Returns a function from a picture, uint8 [1, size, size, 3], to float32 [1, C], which a LiteRT file computes on one thread."""
+    """Returns what a LiteRT file computes, on one thread: a function from uint8 [1, size, size, 3] to float32 [1, C]."""
     interpreter = Interpreter(str(path), num_threads=1)
     interpreter.allocate_tensors()
     [given], [answer] = interpreter.get_input_details(), interpreter.get_output_details()

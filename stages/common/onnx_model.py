@@ -26,6 +26,7 @@ def convert(model, classes):
     signature = [tf.TensorSpec([None, size, size, 3], tf.uint8, name="images")]
     proto, _ = tf2onnx.convert.from_function(tf.function(model.__call__), signature, opset=OPSET)
     name_in_order(proto.graph)
+    proto.graph.ClearField("doc_string")  # a running number of this process
     for value in (*proto.graph.input, *proto.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "N"
     onnx.helper.set_model_props(proto, {
@@ -58,7 +59,7 @@ def name_in_order(graph):
 
 
 def load(path):
-    """Returns a function from pictures, uint8 [N, size, size, 3], to float32 [N, C], which an ONNX file computes on one thread."""
+    """Returns what an ONNX file computes, on one thread: a function from uint8 [N, size, size, 3] to float32 [N, C]."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
