@@ -74,7 +74,8 @@ def test_a_network_restored_from_it_is_the_same_to_the_bit(tmp_path):
 def test_has_the_same_bytes_whatever_the_process_and_its_hash_seed(tmp_path):
     code = (
         "import sys, pathlib; from stages.common import network, saved_model; from stages.common.tensorflow import keras;"
-        "keras.utils.set_random_seed(1); saved_model.save(network.build(32, 2, 0.2), ['a', 'b'], 1.0, pathlib.Path(sys.argv[1]))"
+        "keras.utils.set_random_seed(1); model = network.build(32, 2, 0.2);"
+        "saved_model.save(model, ['a', 'b'], 1.0, pathlib.Path(sys.argv[1]))"
     )
     digests = []
     for number in ("1", "2"):

@@ -69,7 +69,7 @@ def test_max_f1_and_precision_choose_thresholds_between_pictures():
     assert scoring.choose_threshold(labels, probabilities, "precision>=0.75", "frozen") == pytest.approx(0.35)
     assert scoring.choose_threshold(labels, probabilities, "precision>=0.76", "frozen") == pytest.approx(0.7)
     assert scoring.choose_threshold(labels, probabilities, "precision>=0.5", "frozen") == pytest.approx(0.05)
-    with pytest.raises(UserError, match="the highest precision that the frozen model reaches on the validation split is 0.5000"):
+    with pytest.raises(UserError, match="that the frozen model reaches on the validation split is 0.5000"):
         scoring.choose_threshold(1 - labels, probabilities, "precision>=0.9", "frozen")
 
 

@@ -135,7 +135,8 @@ def test_batches_are_rows_in_the_order_asked_for():
 
 def test_logits_are_the_networks_in_the_order_of_the_split():
     model, split = small(3), some_split(10, ["a", "b", "c"])
-    np.testing.assert_allclose(training.logits(model, split, 4), model(split.pixels.astype("float32"), training=False), rtol=1e-5)
+    expected = model(split.pixels.astype("float32"), training=False)
+    np.testing.assert_allclose(training.logits(model, split, 4), expected, rtol=1e-5)
 
 
 def scripted(monkeypatch, values):
