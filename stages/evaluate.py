@@ -2,73 +2,137 @@
 
     python -m stages.evaluate
 
-Reads data/splits/test and both SavedModels; writes metrics/evaluate.json, plots/predictions.csv (of the fine-tuned
-model), plots/roc/*.csv, plots/precision_recall/*.csv and data/evaluation/samples.npz.
+Reads data/splits/test, both SavedModels, and data/splits/validation where evaluate.threshold is to be chosen on it; writes
+metrics/evaluate.json, metrics/classes.json, data/evaluation/intervals.json, data/evaluation/reliability.csv, plots/roc/*.csv
+and plots/precision_recall/*.csv; and of the fine-tuned model data/evaluation/curves/*.csv, plots/predictions.csv and
+data/evaluation/samples.npz.
 """
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from stages.common import command, dataset, params, saved_model, scoring
+from stages.common import calibration, command, dataset, explain, intervals, paired, params, saved_model, scoring
 from stages.common.command import UserError
-
-SAMPLES = 16  # pictures handed to the plot stage
 
 
 def main():
     p = params.read("batch_size", "evaluate.threshold", "evaluate.minimum")
     split = dataset.load("test")
+    if isinstance(p["evaluate.threshold"], str) and len(split.classes) > 2:
+        raise UserError(f"evaluate.threshold is {p['evaluate.threshold']}, which is for two classes, but these are "
+                        f"{len(split.classes)}: set a number, which then plays no part.")
     with command.replacing(
-        "metrics/evaluate.json", "metrics/classes.json", "plots/predictions.csv", "plots/roc", "plots/precision_recall",
-        "data/evaluation/samples.npz",
-    ) as (metrics_file, classes_file, predictions_file, roc_folder, precision_recall_folder, samples_file):
-        roc_folder.mkdir()
-        precision_recall_folder.mkdir()
-        scores, class_scores = {}, {}
+        "metrics/evaluate.json", "metrics/classes.json", "data/evaluation/intervals.json",
+        "data/evaluation/reliability.csv", "data/evaluation/curves", "data/evaluation/samples.npz",
+        "plots/predictions.csv", "plots/roc", "plots/precision_recall",
+    ) as (metrics_file, classes_file, intervals_file, reliability_file, curves_folder, samples_file, predictions_file,
+          roc_folder, precision_recall_folder):
+        for folder in (curves_folder, roc_folder, precision_recall_folder):
+            folder.mkdir()
+        scores, class_scores, ranges, reliability, predicted = {}, {}, {}, {}, {}
         for name in ("frozen", "finetuned"):
             model = saved_model.load(f"data/models/{name}")
-            probabilities = predict(model, split.pixels, p["batch_size"], name)
-            scores[name] = scoring.score(split.labels, probabilities, p["evaluate.threshold"])
-            class_scores[name] = scoring.score_classes(
-                split.labels, probabilities, p["evaluate.threshold"], split.classes
+            threshold = choose_threshold(model, p["evaluate.threshold"], p["batch_size"], name)
+            probabilities = predict(model, split.pixels, p["batch_size"], f"evaluating {name}")
+            predicted[name] = scoring.predict(probabilities, threshold)
+            scores[name], class_scores[name], ranges[name], bins = measure(
+                split, probabilities, threshold, float(model.temperature)
             )
+            reliability[name] = pd.concat(bins, names=["calibrated"])
             scoring.roc(split.labels, probabilities).to_csv(roc_folder / f"{name}.csv", index=False)
             scoring.precision_recall(split.labels, probabilities).to_csv(
                 precision_recall_folder / f"{name}.csv", index=False
             )
-        predictions = table(split, probabilities, p["evaluate.threshold"])
+        for name, curve in scoring.class_curves(split.labels, probabilities, split.classes).items():
+            dataset.write_csv(curve, curves_folder / f"{name}.csv")
+        pd.concat(reliability, names=["model"]).droplevel(2).to_csv(reliability_file)
+        predictions = tabulate(split, probabilities, predicted)
         dataset.write_csv(predictions, predictions_file, errors="backslashreplace")
-        # Evenly spaced rows of the manifest, which is sorted by class: every class shows, and chance plays no part.
-        rows = np.unique(np.linspace(0, len(predictions) - 1, SAMPLES).astype(int))
-        with samples_file.open("wb") as file:
-            np.savez(file, rows=rows, pixels=split.pixels[rows])
-        command.write_json(scores, metrics_file)
+        explain.save(samples_file, model, split, predictions)
+        both = pd.DataFrame({"path": split.manifest["path"], "group": split.manifest["group"],
+                             "a": predicted["frozen"] == split.labels, "b": predicted["finetuned"] == split.labels})
+        command.write_json({**scores, "changed": paired.changed(both)}, metrics_file)
         command.write_json(class_scores, classes_file)
-    print(pd.DataFrame(scores).T.to_string(float_format="{:.4f}".format))
+        command.write_json(ranges, intervals_file)
+    print(summary(scores, ranges), paired.verdict(both, "frozen", "fine-tuned"), sep="\n")
     missed = [f"{metric} {scores['finetuned'][metric]:.4f} is below evaluate.minimum.{metric} {minimum:g}"
               for metric, minimum in p["evaluate.minimum"].items() if scores["finetuned"][metric] < minimum]
     if missed:
         raise UserError(f"the fine-tuned model's {', '.join(missed)}. Improve the model or lower the minimum.")
 
 
-def predict(model, pixels, batch_size, name):
+def choose_threshold(model, threshold, batch_size, name):
+    """Returns evaluate.threshold, or what a criterion in its place picks on the validation split for a loaded SavedModel."""
+    if not isinstance(threshold, str):
+        return threshold
+    split = dataset.load("validation")
+    probabilities = predict(model, split.pixels, batch_size, f"choosing the threshold of {name}")
+    return scoring.choose_threshold(split.labels, probabilities, threshold, name)
+
+
+def predict(model, pixels, batch_size, purpose):
     """Returns the probabilities, float32 [N, C], that a loaded SavedModel gives to uint8 [N, size, size, 3]."""
-    starts = tqdm(range(0, len(pixels), batch_size), f"evaluating {name}", unit="batch", disable=None)
+    starts = tqdm(range(0, len(pixels), batch_size), purpose, unit="batch", disable=None)
     serve = model.signatures["serving_uint8"]
     return np.concatenate([serve(images=pixels[i : i + batch_size])["probabilities"] for i in starts])
 
 
-def table(split, probabilities, threshold):
-    """Returns a row per picture: path, group (dataset.Split), actual and predicted class, and the latter's probability."""
-    predicted = scoring.predict(probabilities, threshold)
+def measure(split, probabilities, threshold, temperature):
+    """Measures predictions of a split.
+
+    Returns:
+        (dict, dict, dict, dict): the scores, those of each class, the intervals of both, and scoring.reliability before
+        (False) and after (True) temperature scaling.
+    """
+    labels = split.labels
+    scores = scoring.score(labels, probabilities, threshold)
+    class_scores = scoring.score_classes(labels, probabilities, threshold, split.classes)
+    ranges = intervals.intervals(labels, probabilities, threshold, split.manifest["group"], scores, class_scores)
+    calibrated = calibration.apply(probabilities, temperature)
+    bins = {False: scoring.reliability(labels, probabilities), True: scoring.reliability(labels, calibrated)}
+    scores |= {
+        "ece": scoring.calibration_error(bins[False]),
+        "calibrated_loss": float(scoring.cross_entropy(labels, calibrated).mean()),
+        "calibrated_ece": scoring.calibration_error(bins[True]),
+        "temperature": temperature,
+        **({"threshold": threshold} if len(split.classes) == 2 else {}),
+    }
+    return scores, class_scores, ranges, bins
+
+
+def tabulate(split, probabilities, predicted):
+    """Returns a row per picture, for people to read and for the plot stage.
+
+    Args:
+        split: dataset.Split.
+        probabilities: float [N, C], of the fine-tuned model.
+        predicted: {"frozen": int [N], "finetuned": int [N]}, labels.
+
+    Returns:
+        DataFrame: path, group (dataset.Split), actual and predicted class, the latter's probability, margin (how far the
+        likeliest class is above the next) and frozen, the class that the frozen model predicts.
+    """
+    names = np.array(split.classes)
+    second, first = np.partition(probabilities, -2, axis=1)[:, -2:].T
     return pd.DataFrame({
         "path": split.manifest["path"],
         "group": split.manifest["group"],
         "actual": split.manifest["class"],
-        "predicted": np.array(split.classes)[predicted],
-        "probability": probabilities[np.arange(len(predicted)), predicted],
+        "predicted": names[predicted["finetuned"]],
+        "probability": probabilities[np.arange(len(probabilities)), predicted["finetuned"]],
+        "margin": first - second,
+        "frozen": names[predicted["frozen"]],
     })
+
+
+def summary(scores, ranges):
+    """Returns the scores of both models as a text table, with their intervals where they have one."""
+    table = pd.DataFrame(scores).map("{:.4f}".format)
+    for name, of_metric in ranges.items():
+        for metric in table.index.intersection(of_metric):
+            table.loc[metric, name] += " [{:.4f}, {:.4f}]".format(*of_metric[metric])
+    return table.to_string()
 
 
 if __name__ == "__main__":

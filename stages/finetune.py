@@ -8,7 +8,7 @@ Reads data/splits/{train,validation}, data/models/frozen and data/training/froze
 
 from functools import partial
 
-from stages.common import command, dataset, history, network, params, saved_model, training
+from stages.common import calibration, command, dataset, history, network, params, saved_model, training
 from stages.common.checkpoint import Checkpoint
 from stages.common.tensorflow import keras
 
@@ -39,7 +39,8 @@ def main():
             batch_size=p["batch_size"], seed=p["seed"],
             class_weights=training.class_weights(train_split.labels, p["train.class_weights"]), watch=write,
         )
-        saved_model.save(model, train_split.classes, 1, model_folder)
+        temperature = calibration.fit(validation_split.labels, training.logits(model, validation_split, p["batch_size"]))
+        saved_model.save(model, train_split.classes, temperature, model_folder)
     write(epochs)
     checkpoint.remove()
 

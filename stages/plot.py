@@ -2,9 +2,9 @@
 
     python -m stages.plot
 
-Reads data/training, data/splits/classes.json, data/splits/overview.npz, plots/predictions.csv and
-data/evaluation/samples.npz; writes plots/history.csv and, as PNG, plots/history.png, plots/augmentations.png,
-plots/predictions.png and plots/overview/*.png.
+Reads data/training, data/splits/classes.json, data/splits/overview.npz, plots/predictions.csv and data/evaluation; writes
+plots/history.csv and, as PNG, plots/history.png, plots/augmentations.png, plots/overview/*.png and, of the fine-tuned model on
+the test split, plots/{predictions,mistakes,uncertain,gradcam,confusion,curves,reliability}.png.
 """
 
 import json
@@ -13,36 +13,76 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from stages.common import charts, command, history
+from stages.common import charts, command, history, picture_charts, score_charts
 from stages.common.command import UserError
 from stages.common.partition import SPLITS
+
+CHARTS = ["history", "augmentations", "predictions", "mistakes", "uncertain", "gradcam", "confusion", "curves", "reliability"]
 
 
 def main():
     try:
         epochs = pd.concat(history.read(f"data/training/{phase}.csv") for phase in ("frozen", "finetuned"))
         augmentations = np.load("data/training/augmentations.npy")
-        predictions = pd.read_csv("plots/predictions.csv", keep_default_na=False, dtype={"actual": str, "predicted": str})
-        with np.load("data/evaluation/samples.npz") as samples:
-            rows, pixels = samples["rows"], samples["pixels"]
-        with np.load("data/splits/overview.npz") as arrays:
-            overview = dict(arrays)
         classes = json.loads(Path("data/splits/classes.json").read_text(encoding="utf-8"))
+        overview = read_arrays("data/splits/overview.npz")
+        samples = read_arrays("data/evaluation/samples.npz")
+        predictions = read_table("plots/predictions.csv")
+        reliability = read_table("data/evaluation/reliability.csv")
+        roc, precision_recall = (read_table(f"data/evaluation/curves/{name}.csv") for name in ("roc", "precision_recall"))
     except FileNotFoundError as error:
         raise UserError(f"{error.filename} is missing: run `dvc repro` first.") from None
-    with command.replacing(
-        "plots/history.csv", "plots/history.png", "plots/augmentations.png", "plots/predictions.png", "plots/overview"
-    ) as (history_csv, history_png, augmentations_png, predictions_png, overview_folder):
+    with command.replacing("plots/history.csv", "plots/overview", *(f"plots/{name}.png" for name in CHARTS)) as (
+        history_csv, overview_folder, *files
+    ):
         epochs.to_csv(history_csv, index=False)
-        charts.save(charts.history(epochs), history_png)
-        charts.save(charts.grid(augmentations, [""] * len(augmentations), "One training picture, as training sees it"),
-                    augmentations_png)
-        charts.save(charts.predictions(pixels, predictions.iloc[rows]), predictions_png)
         overview_folder.mkdir()
-        for name in SPLITS:
-            sheet = charts.contact_sheet(overview[name], classes, f"Some pictures of the {name} split")
-            charts.save(sheet, overview_folder / f"{name}.png")
-        charts.save(charts.sizes(overview["sizes"], overview["labels"], classes), overview_folder / "sizes.png")
+        for name, figure in draw_overview(overview, classes).items():
+            charts.save(figure, overview_folder / f"{name}.png")
+        figures = [
+            charts.history(epochs),
+            charts.grid(augmentations, [""] * len(augmentations), "One training picture, as training sees it"),
+            *draw_pictures(samples, predictions),
+            score_charts.confusion(predictions["actual"], predictions["predicted"], classes),
+            score_charts.curves(roc, precision_recall),
+            score_charts.reliability(reliability),
+        ]
+        for figure, file in zip(figures, files, strict=True):
+            charts.save(figure, file)
+
+
+def read_arrays(path):
+    with np.load(path) as arrays:
+        return dict(arrays)
+
+
+def read_table(path):
+    """Reads a CSV file in which a class may be called "NA" or "007": no guessing of missing values or types."""
+    return pd.read_csv(path, keep_default_na=False, dtype=dict.fromkeys(["class", "actual", "predicted", "path"], str))
+
+
+def draw_overview(overview, classes):
+    """Returns a figure for each split, and one of the pictures' sizes, as a dict from their names."""
+    sheets = {name: charts.contact_sheet(overview[name], classes, f"Some pictures of the {name} split") for name in SPLITS}
+    return {**sheets, "sizes": charts.sizes(overview["sizes"], overview["labels"], classes)}
+
+
+def draw_pictures(samples, predictions):
+    """Returns the four figures that show test pictures: samples, mistakes, uncertain ones and Grad-CAM.
+
+    Args:
+        samples: dict of arrays, as explain.save writes them.
+        predictions: table of all test pictures.
+    """
+    return [
+        picture_charts.predictions(samples["samples_pixels"], predictions.iloc[samples["samples_rows"]]),
+        picture_charts.by_class(samples["mistakes_pixels"], samples["mistakes_rows"], predictions,
+                                "The most confident mistakes"),
+        picture_charts.by_class(samples["uncertain_pixels"], samples["uncertain_rows"], predictions,
+                                "The least certain predictions"),
+        picture_charts.gradcam(samples["gradcam_pixels"], samples["gradcam_maps"],
+                               predictions.iloc[samples["gradcam_rows"]]),
+    ]
 
 
 if __name__ == "__main__":

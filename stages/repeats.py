@@ -32,7 +32,7 @@ def main():
     for seed, name in enumerate(names, start=1):
         run(name, [*arguments.changes, f"seed={seed}"])
     table = pd.DataFrame({seed: experiments.scores(name) for seed, name in enumerate(names, start=1)}).T
-    print(table.to_markdown(floatfmt=".4f"), end="\n\n")
+    print(table.T.to_markdown(floatfmt=".4f"), end="\n\n")
     print(summary(table, *experiments.counts(names[0])).to_markdown(floatfmt=".4f"))
     print("\nThe interval is for the mean over other divisions of these pictures (Nadeau and Bengio 2003).")
 

@@ -8,7 +8,7 @@ data/training/frozen.csv (history), data/training/augmentations.npy and metrics/
 
 import numpy as np
 
-from stages.common import command, dataset, history, network, params, saved_model, training
+from stages.common import calibration, command, dataset, history, network, params, saved_model, training
 from stages.common.checkpoint import Checkpoint
 from stages.common.tensorflow import keras
 
@@ -36,7 +36,8 @@ def main():
             patience=p["train_frozen.early_stopping.patience"], batch_size=p["batch_size"], seed=p["seed"],
             class_weights=training.class_weights(train_split.labels, p["train.class_weights"]), watch=write,
         )
-        saved_model.save(model, train_split.classes, 1, model_folder)
+        temperature = calibration.fit(validation_split.labels, training.logits(model, validation_split, p["batch_size"]))
+        saved_model.save(model, train_split.classes, temperature, model_folder)
     write(epochs)
     checkpoint.remove()
 

@@ -1,5 +1,6 @@
 import numpy as np
 import pandas as pd
+import pytest
 from PIL import Image
 
 from stages.common import charts
@@ -28,11 +29,22 @@ def test_the_history_marks_where_fine_tuning_starts_and_which_epochs_were_kept(t
     drawn(figure, tmp_path)
 
 
-def test_predictions_name_the_true_class_of_what_is_wrong(tmp_path):
-    table = pd.DataFrame({"actual": ["cat", "$dog$ _x"], "predicted": ["cat", "cat"], "probability": [0.91, 0.6]})
-    figure = charts.predictions(np.zeros((2, 8, 8, 3), np.uint8), table)
-    assert [axes.get_title() for axes in figure.axes[:2]] == ["cat 91%\nright", "cat 60%\nwrong: it is \\$dog\\$ _x"]
-    drawn(figure, tmp_path)
+@pytest.mark.parametrize(("text", "short"), [
+    ("short  name", "short name"),
+    ("a_name_without_any_spaces_at_all", "a_nam…paces_at_all"),
+    ("folder/deeper/still/0123.jpg", "folder/de…/0123.jpg"),
+    ("folder/a_file_name_that_is_long.jpg", "f…_that_is_long.jpg"),
+    ("5 $ or 10 $", r"5 \$ or 10 \$"),
+])
+def test_what_is_too_long_loses_its_middle_and_the_end_of_a_path_stays(text, short):
+    assert charts.plain(text, 18 if "/" not in text else 19) == short
+
+
+def test_letters_that_no_font_has_are_told_in_one_line(tmp_path, capsys):
+    drawn(charts.grid(np.zeros((2, 8, 8, 3), np.uint8), ["\U0003fffd", "\U0003fffc"], "heading"), tmp_path)
+    assert capsys.readouterr().err.count("\n") == 1
+    drawn(charts.grid(np.zeros((2, 8, 8, 3), np.uint8), ["кошка", "αλεπού"], "heading"), tmp_path)
+    assert capsys.readouterr().err == ""
 
 
 def test_a_contact_sheet_shows_every_picture_in_its_place(tmp_path):

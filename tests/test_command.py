@@ -1,6 +1,9 @@
+import os
+
 import pytest
 
 from stages.common import command
+from stages.common.command import UserError
 
 
 def test_a_user_error_is_one_line_and_exit_status_1(capsys):
@@ -65,3 +68,18 @@ def test_a_scratch_folder_is_empty_and_goes(tmp_path):
         assert list(folder.iterdir()) == []
         (folder / "file").touch()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_said_in_a_quiet_block_shows_only_if_it_fails(capfd):
+    with command.quiet():
+        os.write(2, b"chatter\n")
+    assert capfd.readouterr().err == ""
+    with pytest.raises(UserError), command.quiet():  # says enough by itself
+        os.write(2, b"chatter\n")
+        raise UserError("wrong")
+    assert capfd.readouterr().err == ""
+    with pytest.raises(ValueError), command.quiet():
+        os.write(2, b"chatter\n")
+        raise ValueError
+    os.write(2, b"after\n")
+    assert capfd.readouterr().err == "chatter\nafter\n"

@@ -1,41 +1,12 @@
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
 
 from stages import compare, repeats, sweep
+from stages.common import experiments
 from stages.common.command import UserError
-
-
-def test_single_pictures_are_the_exact_mcnemar_test():
-    for wins, losses in ((5, 0), (3, 1), (12, 4), (4, 4)):
-        differences = np.array([1] * wins + [-1] * losses + [0] * 30)
-        expected = stats.binomtest(wins, wins + losses).pvalue
-        assert compare.sign_flip(differences) == pytest.approx(expected)
-    assert compare.sign_flip(np.zeros(4, int)) == 1
-
-
-def test_groups_flip_as_a_whole():
-    differences = np.array([3, 2, -1])  # of the 8 signs, +-(3, 2, 1) and +-(3, 2, -1) reach a sum of 4
-    assert compare.sign_flip(differences) == 4 / 8
-
-
-def table(a, b, groups=None):
-    paths = [f"{number}.png" for number in range(len(a))]
-    return pd.DataFrame({"path": paths, "group": groups or range(len(a)), "a": a, "b": b})
-
-
-def test_says_in_words_whether_it_is_more_than_chance():
-    words = compare.verdict(table([False] * 8 + [True] * 2, [True] * 10), "old", "new")
-    assert "new is right where old is wrong on 8, old where new is wrong on 0" in words
-    assert "Accuracy 0.2000 (old) against 1.0000 (new): more than chance: new is better (p = 0.0078)" in words
-    assert "old is better" in compare.verdict(table([True] * 10, [False] * 8 + [True] * 2), "old", "new")
-    assert "no more than chance (p = 0.5)" in compare.verdict(table([False] * 2, [True] * 2), "old", "new")
-
-
-def test_one_picture_under_many_seeds_is_one_piece_of_evidence():
-    once = table([False], [True], groups=[7])
-    assert "no more than chance (p = 1)" in compare.verdict(pd.concat([once] * 20), "old", "new")
 
 
 def test_repeats_are_paired_by_seed_and_single_experiments_as_they_are():
@@ -65,6 +36,12 @@ def test_the_interval_of_repeats_is_that_of_nadeau_and_bengio():
     [row] = repeats.summary(pd.DataFrame({"accuracy": [0.8, 0.9, 1.0]}), train_count=300, test_count=100).itertuples()
     half = 4.302652729911275 * 0.1 * (1 / 3 + 1 / 3) ** 0.5  # Student's t, 2 degrees of freedom
     assert row[1:] == pytest.approx((0.9, 0.1, 0.9 - half, 0.9 + half))
+
+
+def test_the_scores_of_an_experiment_are_those_of_its_models(monkeypatch):
+    tree = {"frozen": {"accuracy": 0.8}, "finetuned": {"accuracy": 0.9, "top5": 1.0}, "changed": {"gained": 3, "p": 0.2}}
+    monkeypatch.setattr(experiments, "read", lambda path, revision: json.dumps(tree))
+    assert experiments.scores("any").to_dict() == {"frozen accuracy": 0.8, "finetuned accuracy": 0.9, "finetuned top5": 1.0}
 
 
 def test_a_sweep_draws_every_point_with_its_interval():

@@ -53,7 +53,7 @@ def readme_block(words):
 def test_all_of_two_grids_succeed_and_what_they_share_does_not_run_again(grids):
     status = grids.run("dvc", "queue", "status")
     assert status.count("Success") == 11, status
-    assert grids.ran == {"finetune": 10, "evaluate": 10, "plot": 10}  # one of the 11 settings is the baseline's
+    assert grids.ran == {"finetune": 10, "evaluate": 10, "plot": 10, "export": 10, "report": 10}  # one of the 11 settings is the baseline's
 
 
 def test_the_table_of_experiments_starts_with_what_matters(grids):
@@ -134,3 +134,24 @@ def test_what_is_pushed_and_pulled_need_not_be_run(base, tmp_path, where, reques
         assert ran(clone.run("bash", "-c", line)) == []
     assert (clone.folder / "data/models/finetuned/saved_model.pb").exists()
     assert clone.run("git", "status", "--porcelain") == ""
+
+
+def test_another_project_gets_a_registered_model_by_its_name(base, tmp_path):
+    first, elsewhere = Project(tmp_path / "first"), Project(tmp_path / "elsewhere")
+    shutil.copytree(base.folder, first.folder, symlinks=True)
+    for line in readme_block("dvc push"):
+        first.run("bash", "-c", line.replace("/mnt/shared", str(tmp_path)))
+    for name in ("classifier", "phone"):
+        first.run("gto", "register", name)
+    subprocess.run(["git", "clone", "-q", "--bare", first.folder, tmp_path / "hosted.git"], check=True)
+    shutil.rmtree(first.folder)
+    elsewhere.folder.mkdir()
+    elsewhere.run("dvc", "artifacts", "get", str(tmp_path / "hosted.git"), "phone")
+    elsewhere.run("dvc", "artifacts", "get", str(tmp_path / "hosted.git"), "classifier", "--rev", "v0.0.1", "-o", "model")
+    assert {path.name for path in (elsewhere.folder / "exported").iterdir()} == {
+        "float16.tflite", "int8.tflite", "labels.txt", "model.onnx"
+    }
+    for name, copy in (("exported", "exported"), ("finetuned", "model")):
+        for path in (base.folder / "data/models" / name).rglob("*.*"):
+            relative = path.relative_to(base.folder / "data/models" / name)
+            assert (elsewhere.folder / copy / relative).read_bytes() == path.read_bytes()

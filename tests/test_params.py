@@ -13,6 +13,12 @@ def test_a_number_that_yaml_reads_as_text_is_a_number(workplace):
     assert params.read("finetune.learning_rate") == {"finetune.learning_rate": 0.00001}
 
 
+@pytest.mark.parametrize("threshold", [0.3, "max_f1", "precision>=0.95", "precision>=1"])
+def test_a_threshold_is_a_number_or_a_criterion(workplace, threshold):
+    workplace.set({"evaluate.threshold": threshold})
+    assert params.read("evaluate.threshold") == {"evaluate.threshold": threshold}
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -33,6 +39,10 @@ def test_a_number_that_yaml_reads_as_text_is_a_number(workplace):
         ({"data.test": 0.8}, ["data.validation 0.2", "data.test 0.8", "below 1"]),
         ({"finetune.fine_tune": 3}, ["finetune.fine_tune is no parameter", "finetune.fine_tune_at"]),
         ({"evaluate.threshold": None}, ["evaluate.threshold is missing", "between 0 and 1"]),
+        ({"evaluate.threshold": 1}, ["evaluate.threshold is 1", "between 0 and 1, max_f1, or a precision"]),
+        ({"evaluate.threshold": "max"}, ["evaluate.threshold is 'max'", "max_f1"]),
+        ({"evaluate.threshold": "precision>=95"}, ["evaluate.threshold is 'precision>=95'", "precision>=0.95"]),
+        ({"evaluate.threshold": "precision>="}, ["evaluate.threshold is 'precision>='", "precision>=0.95"]),
         ({"finetune.schedule": "linear"}, ["finetune.schedule", "'linear'", "constant, cosine"]),
         ({"finetune.early_stopping.monitor": "loss"}, ["finetune.early_stopping.monitor", "'loss'", "val_loss"]),
         ({"finetune.early_stopping.patience": 0}, ["finetune.early_stopping.patience", "0", "from 1"]),

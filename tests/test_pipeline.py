@@ -16,7 +16,7 @@ from tests.benchmarks import label_audit
 from tests.conftest import clone_project, make_pictures
 
 pytestmark = pytest.mark.slow
-STAGES = ["split", "train_frozen", "finetune", "evaluate", "plot", "audit"]
+STAGES = ["split", "train_frozen", "finetune", "evaluate", "plot", "export", "audit", "report"]
 SMALL = {"image_size": 32, "batch_size": 8, "train_frozen.epochs": 2, "finetune.epochs": 3,
          "train_frozen.learning_rate": 0.005, "finetune.learning_rate": 0.0005}
 
@@ -112,9 +112,10 @@ def test_the_history_counts_through_both_phases(finished):
 
 def test_the_metrics_are_those_of_the_predictions(finished):
     scores = read(finished, "metrics/evaluate.json")
-    assert list(scores) == ["frozen", "finetuned"]
-    for values in scores.values():
-        assert list(values) == ["accuracy", "loss", "auc", "precision", "recall", "f1"]
+    assert list(scores) == ["frozen", "finetuned", "changed"]
+    for name in ("frozen", "finetuned"):
+        model = tf.saved_model.load(str(finished.folder / f"data/models/{name}"))
+        assert scores[name]["temperature"] == float(model.temperature.numpy())
     with open(finished.folder / "plots/predictions.csv") as file:
         rows = list(csv.DictReader(file))
     manifest = pd.read_csv(finished.folder / "data/splits/test/manifest.csv")
@@ -148,7 +149,7 @@ def test_a_model_below_the_minimum_fails_with_both_numbers_after_its_outputs(two
 
 def test_metrics_diff_shows_old_and_new(two_classes):
     out = two_classes.run("dvc", "exp", "run", "-S", "finetune.fine_tune_at=100")
-    assert ran(out) == ["finetune", "evaluate", "plot"]
+    assert ran(out) == ["finetune", "evaluate", "plot", "export", "report"]
     difference = json.loads(two_classes.run("dvc", "metrics", "diff", "--json"))
     loss = difference["metrics/evaluate.json"]["finetuned.loss"]
     assert loss["old"] != loss["new"]
@@ -169,8 +170,10 @@ def test_a_small_learning_rate_given_to_dvc_is_read_as_a_number(two_classes):
 def test_plots_show_draws_both_phases_the_confusion_matrix_and_the_pictures(finished):
     shown = json.loads(finished.run("dvc", "plots", "show", "--json", "--split"))
     data = shown["data"]
-    assert set(data) >= {"Accuracy", "Loss", "Confusion matrix", "ROC", "Precision and recall", "plots/history.png",
-                         "plots/augmentations.png", "plots/predictions.png", "plots/label_audit.png"}
+    assert set(data) >= {"Accuracy", "Loss", "Confusion matrix", "Confusion matrix, normalised", "ROC",
+                         "Precision and recall", "plots/history.png", "plots/augmentations.png", "plots/predictions.png",
+                         "plots/mistakes.png", "plots/uncertain.png", "plots/gradcam.png", "plots/confusion.png",
+                         "plots/curves.png", "plots/reliability.png", "plots/label_audit.png"}
     assert not shown.get("errors")
     finished.run("dvc", "plots", "show")
     text = (finished.folder / "dvc_plots/index.html").read_text()

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from stages.common import scoring
+from stages.common.command import UserError
 
 LABELS = np.array([0, 0, 0, 1, 1])
 SECOND = np.array([0.1, 0.6, 0.3, 0.5, 0.9])
@@ -52,3 +53,48 @@ def test_classes_by_hand():
     assert list(scores["classes"]) == ["a", "b.c", "d"]
     first = scoring.score_classes(LABELS, TWO, 0.5, ["a", "b"])["classes"]["a"]  # predicted 0 1 0 1 1
     assert first == pytest.approx({"precision": 1, "recall": 2 / 3, "f1": 0.8, "auc": 5 / 6, "pictures": 3})
+
+
+def test_with_more_than_five_classes_the_likeliest_five_count():
+    probabilities = np.array([[0.3, 0.2, 0.15, 0.14, 0.11, 0.1]] * 6)
+    assert scoring.score(np.arange(6), probabilities, 0.5)["top5"] == 5 / 6
+    assert "top5" not in scoring.score(np.array([0, 0, 1, 2]), THREE, 0.5)
+
+
+def test_max_f1_and_precision_choose_thresholds_between_pictures():
+    # By falling probability of the second class, the labels are 1 1 0 1 0 0: F1 is highest with the first four.
+    labels, second = np.array([1, 1, 0, 1, 0, 0]), np.array([0.9, 0.8, 0.6, 0.5, 0.2, 0.1])
+    probabilities = np.stack([1 - second, second], axis=1)
+    assert scoring.choose_threshold(labels, probabilities, "max_f1", "frozen") == pytest.approx(0.35)
+    assert scoring.choose_threshold(labels, probabilities, "precision>=0.75", "frozen") == pytest.approx(0.35)
+    assert scoring.choose_threshold(labels, probabilities, "precision>=0.76", "frozen") == pytest.approx(0.7)
+    assert scoring.choose_threshold(labels, probabilities, "precision>=0.5", "frozen") == pytest.approx(0.05)
+    with pytest.raises(UserError, match="that the frozen model reaches on the validation split is 0.5000"):
+        scoring.choose_threshold(1 - labels, probabilities, "precision>=0.9", "frozen")
+
+
+def test_a_threshold_between_two_neighbouring_probabilities_parts_them():
+    second = np.array([0.5, np.nextafter(np.float32(0.5), np.float32(1))], np.float32)
+    probabilities = np.stack([1 - second, second], axis=1)
+    threshold = scoring.choose_threshold(np.array([0, 1]), probabilities, "max_f1", "frozen")
+    assert scoring.predict(probabilities, threshold).tolist() == [0, 1]
+
+
+def test_reliability_and_calibration_error_by_hand():
+    # Confidences 0.61, 0.65 (one bin of 15, from 0.6 to 2/3) and 1.0 (the last); right are the second and the third.
+    second = np.array([0.39, 0.65, 1.0])
+    bins = scoring.reliability(np.array([1, 1, 1]), np.stack([1 - second, second], axis=1))
+    assert list(bins.columns) == ["from", "to", "confidence", "accuracy", "pictures"]
+    assert bins.to_numpy() == pytest.approx(np.array([[9 / 15, 10 / 15, 0.63, 0.5, 2], [14 / 15, 1, 1, 1, 1]]))
+    assert scoring.calibration_error(bins) == pytest.approx(2 / 3 * 0.13)
+
+
+def test_the_curves_of_a_class_are_those_against_the_rest():
+    labels = np.array([0, 0, 1, 2])
+    curves = scoring.class_curves(labels, THREE, ["a", "NA", "c"])
+    for name, curve in curves.items():
+        assert curve["class"].unique().tolist() == ["a", "NA", "c"]
+        of_second = curve[curve["class"] == "NA"].drop(columns="class").reset_index(drop=True)
+        alone = getattr(scoring, name)((labels == 1).astype(int), np.stack([1 - THREE[:, 1], THREE[:, 1]], axis=1))
+        assert of_second.iloc[[0, -1]].values.tolist() == alone.iloc[[0, -1]].values.tolist()
+    assert list(curves["roc"].columns) == ["class", "fpr", "tpr", "threshold"]

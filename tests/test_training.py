@@ -133,6 +133,12 @@ def test_batches_are_rows_in_the_order_asked_for():
         assert np.array_equal(np.concatenate([labels for _, labels in batches]), split.labels[expected])
 
 
+def test_logits_are_the_networks_in_the_order_of_the_split():
+    model, split = small(3), some_split(10, ["a", "b", "c"])
+    expected = model(split.pixels.astype("float32"), training=False)
+    np.testing.assert_allclose(training.logits(model, split, 4), expected, rtol=1e-5)
+
+
 def scripted(monkeypatch, values):
     """Lets the validation losses be the given ones, whatever is learned, and the accuracies fall with them."""
     values, run = iter(values), training._run

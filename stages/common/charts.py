@@ -1,21 +1,33 @@
 """Charts of a run, as matplotlib figures."""
 
 import math
-import textwrap
+import sys
+import warnings
 
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.font_manager import fontManager
 from matplotlib.ticker import MaxNLocator
 
+# Tried in turn for letters that matplotlib's own font does not have: Chinese, Japanese, Korean, and more.
+FONTS = ["Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans Devanagari", "Noto Sans Thai", "WenQuanYi Zen Hei",
+         "Arial Unicode MS", "PingFang SC", "Hiragino Sans", "Apple SD Gothic Neo"]
+
 matplotlib.rcdefaults()  # a matplotlibrc of the user's would give other bytes
+installed = fontManager.get_font_names()
+matplotlib.rcParams["font.family"] = ["DejaVu Sans", *(name for name in FONTS if name in installed)]
 
 TRAINING, VALIDATION, RIGHT, WRONG = "#0072b2", "#d55e00", "#222222", "#b00020"  # told apart by the colour-blind too
 
 
 def save(figure, path):
-    """Writes a figure as PNG: the same bytes each time."""
-    figure.savefig(path, format="png", dpi=120)
+    """Writes a figure as PNG: the same bytes each time. Says so if there are letters in it that no font has."""
+    with warnings.catch_warnings(record=True) as caught:
+        figure.savefig(path, format="png", dpi=120)
+    if any("missing from font" in str(warning.message) for warning in caught):
+        print("Some letters are drawn as boxes: no font of this machine has them. Install one, such as Noto Sans CJK.",
+              file=sys.stderr)
 
 
 def history(history):
@@ -43,39 +55,25 @@ def history(history):
     return figure
 
 
-def predictions(pixels, table):
-    """Draws pictures with their true and predicted class; the wrong ones in red.
-
-    Args:
-        pixels: uint8 [N, size, size, 3].
-        table: N rows with actual, predicted and probability.
-    """
-    titles, colours = [], []
-    for row in table.itertuples():
-        right = row.actual == row.predicted
-        titles.append(f"{row.predicted} {row.probability:.0%}\n" + ("right" if right else f"wrong: it is {row.actual}"))
-        colours.append(RIGHT if right else WRONG)
-    return grid(pixels, titles, "Test pictures, as the fine-tuned model sees them", colours)
-
-
 def grid(pixels, titles, heading, colours=None):
     """Draws pictures side by side.
 
     Args:
-        pixels: uint8 [N, size, size, 3].
-        titles: N texts, one above each picture.
+        pixels: uint8 [N, height, width, 3].
+        titles: N texts, one above each picture; what is too long for it is shortened line by line.
         heading: above them all.
         colours: N colours of the titles; black if not given.
     """
     columns = math.ceil(math.sqrt(len(pixels)))
     rows = math.ceil(len(pixels) / columns)
-    figure = Figure(figsize=(2.2 * columns, 2.5 * rows + 0.4), layout="constrained")
+    height, width = pixels.shape[1:3]
+    figure = Figure(figsize=(2.2 * columns * width / height, 2.5 * rows + 0.4), layout="constrained")
     figure.suptitle(heading)
     for number, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
         axes.axis("off")
         if number < len(pixels):
             axes.imshow(pixels[number])
-            title = "\n".join(_plain(line, 26) for line in titles[number].split("\n"))
+            title = "\n".join(plain(line, 26 * width // height) for line in titles[number].split("\n"))
             axes.set_title(title, fontsize=9, color=colours[number] if colours else "black")
     return figure
 
@@ -96,7 +94,7 @@ def contact_sheet(thumbnails, classes, heading):
     axes = figure.subplots()
     axes.imshow(sheet)  # one image: an axes for each picture would take minutes with 200 classes
     axes.set_title(heading)
-    axes.set_yticks(np.arange(count) * (size + gap) + size / 2, [_plain(name, 26) for name in classes])
+    axes.set_yticks(np.arange(count) * (size + gap) + size / 2, [plain(name, 26) for name in classes])
     axes.set_xticks([])
     axes.tick_params(length=0)
     axes.set_frame_on(False)
@@ -116,7 +114,7 @@ def sizes(sizes, labels, classes):
     for label, name in enumerate(classes):
         width, height = sizes[labels == label].T
         axes.scatter(width, height, s=16, alpha=0.5, linewidths=0, color=f"C{label % 10}",
-                     label=f"{_plain(name, 26)} ({len(width)})" if label < 10 else None)
+                     label=f"{plain(name, 26)} ({len(width)})" if label < 10 else None)
     axes.set_title(f"Original sizes of {len(sizes)} pictures")
     axes.set_xlabel("Width in pixels")
     axes.set_ylabel("Height in pixels")
@@ -127,6 +125,16 @@ def sizes(sizes, labels, classes):
     return figure
 
 
-def _plain(text, width):
+def plain(text, width):
     """Shortens a text to one line of `width` characters and keeps matplotlib from reading a formula in it."""
-    return textwrap.shorten(text, width, placeholder="...").replace("$", r"\$")
+    return shortened(text, width).replace("$", r"\$")
+
+
+def shortened(text, width):
+    """Cuts out of the middle what a text has over `width` characters; of a path, out of what stands before the file's name."""
+    text = " ".join(text.split())
+    if len(text) <= width:
+        return text
+    name = len(text) - text.rfind("/") if "/" in text else 0
+    end = min(name or width * 2 // 3, width - 2)
+    return f"{text[: width - 1 - end]}…{text[-end:]}"

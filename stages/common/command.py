@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -88,6 +89,28 @@ def scratch(folder):
         yield path
     finally:
         _remove(path)
+
+
+@contextlib.contextmanager
+def quiet():
+    """Holds back what the block writes to standard error, C++ included; if it fails, shows it, but for a UserError."""
+    with tempfile.TemporaryFile("w+") as chatter:
+        sys.stderr.flush()
+        stderr = os.dup(2)
+        os.dup2(chatter.fileno(), 2)
+        try:
+            yield
+        except UserError:
+            raise
+        except BaseException:
+            os.dup2(stderr, 2)
+            chatter.seek(0)
+            shutil.copyfileobj(chatter, sys.stderr)
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(stderr, 2)
+            os.close(stderr)
 
 
 def write_json(value, path):

@@ -39,9 +39,9 @@ def parameters(revision):
 
 
 def scores(revision):
-    """Returns metrics/evaluate.json as a Series, "finetuned accuracy" and so on."""
+    """Returns the scores of both models in metrics/evaluate.json as a Series, "finetuned accuracy" and so on."""
     tree = json.loads(read("metrics/evaluate.json", revision))
-    return pd.Series({f"{model} {metric}": value for model, values in tree.items() for metric, value in values.items()})
+    return pd.Series({f"{model} {metric}": value for model in ("frozen", "finetuned") for metric, value in tree[model].items()})
 
 
 def counts(revision):

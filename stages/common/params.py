@@ -98,6 +98,21 @@ class Minimum:
         return {metric: Real(0, 1).convert(number) for metric, number in value.items()}
 
 
+@dataclass(frozen=True)
+class Threshold:
+    """A number in (0, 1), or the criterion that chooses it: "max_f1" or "precision>=X" with X in (0, 1]."""
+
+    def __str__(self):
+        return "a number between 0 and 1, max_f1, or a precision, such as precision>=0.95"
+
+    def convert(self, value):
+        if not isinstance(value, str) or value[:1].isdigit():
+            return Real(0, 1, open=True).convert(value)
+        if value != "max_f1" and not (value.startswith("precision>=") and 0 < float(value.removeprefix("precision>=")) <= 1):
+            raise ValueError
+        return value
+
+
 PARAMS = {
     "seed": Whole(0, 2**32 - 1),  # the range of keras.utils.set_random_seed
     "image_size": Whole(32, 1024),  # MobileNetV2 halves the picture five times
@@ -127,7 +142,7 @@ PARAMS = {
         }.items()
     },
     "finetune.fine_tune_at": Whole(0, FINE_TUNE_LAYERS),
-    "evaluate.threshold": Real(0, 1, open=True),
+    "evaluate.threshold": Threshold(),
     "evaluate.minimum": Minimum(("accuracy", "auc", "precision", "recall", "f1")),
 }
 

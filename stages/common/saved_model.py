@@ -16,13 +16,13 @@ def save(network, classes, temperature, folder):
     - `signatures["serving_bytes"]`: `image_bytes`, string [N], whole JPEG or PNG files, to the same, as
       served_bytes.decode reads them. One that it cannot read fails the whole call. TensorFlow Serving takes them in
       Base64, {"b64": ...}, because the name ends in _bytes;
-    - `class_names`, str [C], `image_size`, int32 [], and `temperature`, float32 [], as variables;
+    - `class_names`, str [C], `image_size`, int32 [], and `temperature`, float32 [] (calibration.apply), as variables;
     - `weights`, the variables of the network in Keras's order.
 
     Args:
         network: what network.build made.
         classes: list of str, C class names.
-        temperature: what calibration.apply makes calibrated probabilities of the served ones with.
+        temperature: what calibration.fit returns for the network.
         folder: a path that does not exist yet.
 
     Raises:

