@@ -53,7 +53,7 @@ def counts(revision):
 def predictions(revision):
     """Returns plots/predictions.csv, a row per picture of the test split."""
     return pd.read_csv(io.StringIO(read("plots/predictions.csv", revision)), keep_default_na=False,
-                       dtype={"path": str, "actual": str, "predicted": str})
+                       dtype=dict.fromkeys(["path", "actual", "predicted", "frozen"], str))
 
 
 def _git(*command):

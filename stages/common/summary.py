@@ -2,10 +2,9 @@
 
 import math
 
-from stages.common import card, wording
+from stages.common import card, paired, wording
 from stages.common.partition import SPLITS
 
-CHANCE = 0.05  # the usual level
 LISTED, DOUBTFUL, LONGEST = 12, 20, 200  # rows of uncertain predictions, of doubtful labels, of any other list of pictures
 
 
@@ -37,7 +36,7 @@ def summarise(run):
                  "classes": axis(row["f1"][0] for row in bounds["finetuned"]["classes"].values())},
         "right": int(right.sum()),
         "changed": changed,
-        "chance": changed["p"] >= CHANCE,
+        "chance": changed["p"] >= paired.CHANCE,
         "moved": rows(predictions[right != before], LONGEST),
         "confusions": rows(confusions.sort_values("pictures", ascending=False, kind="stable"), LONGEST),
         "mistake_count": len(wrong),
