@@ -73,7 +73,8 @@ def test_predicts_what_the_model_says_of_the_pixels_that_split_packs(model, pict
     pixels = np.stack([images.decode(x.path, 32)[2] for x in good])
     expected = load(model).signatures["serving_uint8"](images=pixels)["probabilities"].numpy()
     assert np.ptp(expected[:, 0]) > 0.01
-    np.testing.assert_allclose([list(x.probabilities.values()) for x in good], expected, atol=1e-6)
+    # In batches of another size, TensorFlow adds up in another order.
+    np.testing.assert_allclose([list(x.probabilities.values()) for x in good], expected, atol=1e-5)
     assert [x.predicted for x in good] == [CLASSES[i] for i in expected.argmax(axis=1)]
     assert all(x.probability == max(x.probabilities.values()) and list(x.probabilities) == CLASSES for x in good)
 
