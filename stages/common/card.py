@@ -34,7 +34,7 @@ model = tf.saved_model.load("data/models/finetuned")
 size = int(model.image_size)
 picture = np.asarray(Image.open("my.jpg").convert("RGB").resize((size, size)))
 [probabilities] = model(picture[np.newaxis])["probabilities"].numpy()
-print(dict(zip(model.class_names.numpy().astype(str), probabilities)))"""
+print(dict(zip([name.decode() for name in model.class_names.numpy()], probabilities)))"""
 
 # What the READMEs say of the data and weights that the project fetches: title (of data), what it is, licence.
 DATA = {
