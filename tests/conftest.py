@@ -15,6 +15,12 @@ from PIL import Image
 ROOT = Path(__file__).parent.parent
 
 
+def pytest_collection_modifyitems(items):
+    """Puts the files with slow tests first, so that none is left to run alone at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 def make_pictures(folder, counts, size=24, seed=0):
     """Writes random PNG pictures, each class of another colour: {"class name": how many}."""
     rng = np.random.default_rng(seed)
