@@ -22,10 +22,16 @@ def test_finds_the_temperature_that_the_labels_were_drawn_with(temperature, clas
     assert calibration.fit(labels, logits) == pytest.approx(temperature, rel=0.1)
 
 
-def test_without_a_mistake_nothing_becomes_surer_and_worse_than_guessing_is_bounded():
-    labels, logits = np.array([0, 1, 1]), np.array([[-2.0], [3.0], [0.5]])
-    assert calibration.fit(labels, logits) == 1
-    assert calibration.fit(1 - labels, logits) == pytest.approx(20, rel=0.01)
+@pytest.mark.parametrize("classes", [2, 4])
+def test_without_a_mistake_it_is_as_sure_as_so_many_pictures_can_vouch_for(classes):
+    labels = np.arange(38) % classes
+    logits = 20 * np.eye(classes)[labels]  # all right, and far too sure of it
+    scaled = softmax(logits / calibration.fit(labels, logits[:, 1:] - logits[:, :1] if classes == 2 else logits), axis=1)
+    np.testing.assert_allclose(scaled.max(axis=1), 39 / 40, atol=1e-4)
+
+
+def test_worse_than_guessing_is_bounded():
+    assert calibration.fit(np.array([1, 0, 0]), np.array([[-2.0], [3.0], [0.5]])) == pytest.approx(20, rel=0.01)
 
 
 def test_probabilities_alone_are_enough_to_apply_it():

@@ -10,6 +10,10 @@ RANGE = 0.05, 20  # of temperatures, so that one is found for predictions that a
 def fit(labels, logits):
     """Returns the temperature, a float, that divides logits so that the mean cross-entropy is lowest.
 
+    As in J. Platt, "Probabilities for SVMs" (1999), section 2.2, a label counts as (N + 1) / (N + 2) and not as certain, as
+    if one picture more had been right and one wrong. Few pictures with hardly a mistake among them would otherwise call for
+    a temperature near 0: for probabilities that are surer than so few can vouch for.
+
     Args:
         labels: int [N], of pictures that training did not learn from.
         logits: float [N, 1], that of the second class, where there are two classes, and [N, C] otherwise.
@@ -17,12 +21,11 @@ def fit(labels, logits):
     logits = logits.astype(np.float64)
     if logits.shape[1] == 1:
         logits = np.concatenate([np.zeros_like(logits), logits], axis=1)
-    rows = np.arange(len(labels))
-    if (logits[rows, labels] == logits.max(axis=1)).all():
-        # Without a mistake the cross-entropy falls for ever towards 0: that says nothing about how sure one may be.
-        return 1.0
+    count, classes = logits.shape
+    targets = np.full_like(logits, 1 / (count + 2) / (classes - 1))
+    targets[np.arange(count), labels] = (count + 1) / (count + 2)
     found = minimize_scalar(
-        lambda exponent: -log_softmax(logits / np.exp(exponent), axis=1)[rows, labels].mean(),
+        lambda exponent: -(targets * log_softmax(logits / np.exp(exponent), axis=1)).sum(axis=1).mean(),
         bounds=np.log(RANGE), method="bounded",
     )
     return float(np.exp(found.x))
