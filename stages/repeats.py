@@ -3,7 +3,8 @@
     python -m stages.repeats NAME [--seeds 5] [KEY=VALUE ...]
 
 KEY=VALUE changes a parameter, as in finetune.fine_tune_at=100. Each seed is an experiment of DVC, NAME-seed-1 and so on, in
-a temporary copy: the workspace stays as it is, and those that have run already are not run again.
+a temporary copy, which runs as far as the stage plot: the workspace stays as it is, and those that have run already are not
+run again.
 """
 
 import argparse
@@ -46,7 +47,7 @@ def run(name, changes):
                 raise UserError(f"experiment {name} has {key}={found.get(key)}: take another NAME, or `dvc exp remove {name}`.")
         return
     settings = [part for change in changes for part in ("-S", change)]
-    if subprocess.run(["dvc", "exp", "run", "--temp", "--name", name, *settings]).returncode:
+    if subprocess.run(["dvc", "exp", "run", "--temp", "--name", name, *settings, "plot"]).returncode:
         raise UserError(f"experiment {name} failed, see above. Those before it are kept: mend it and run this again.")
 
 

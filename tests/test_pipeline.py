@@ -180,9 +180,9 @@ def test_plots_show_draws_both_phases_the_confusion_matrix_and_the_pictures(fini
     assert "val_accuracy" in text and "predictions.png" in text
 
 
-def test_running_everything_again_gives_the_same_bytes(finished):
-    finished.run("dvc", "repro", "--force", *STAGES)
-    assert finished.run("git", "status", "--porcelain") == ""
+def test_running_everything_again_gives_the_same_bytes(three_classes):  # of two, tests/test_trust.py does it
+    three_classes.run("dvc", "repro", "--force", *STAGES)
+    assert three_classes.run("git", "status", "--porcelain") == ""
 
 
 def test_most_flipped_labels_are_among_the_most_doubtful_tenth(two_classes, workplace):
