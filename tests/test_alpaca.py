@@ -1,5 +1,6 @@
 """The alpacas: what is fetched from a bucket on this machine, and what happens when the bucket does not do its part."""
 
+import contextlib
 import http.server
 import io
 import re
@@ -63,7 +64,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Length", str(len(half if fault == "half a picture" else data)))
         self.end_headers()
-        self.wfile.write(half if fault in ("half a picture", "half a body") else data)
+        with contextlib.suppress(BrokenPipeError):  # of a client that was stopped
+            self.wfile.write(half if fault in ("half a picture", "half a body") else data)
 
     def log_message(self, *arguments):
         pass
