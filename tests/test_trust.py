@@ -190,8 +190,7 @@ def test_killed_at_any_moment_the_next_run_ends_in_the_same_bytes(tmp_path, undi
         list(pool.map(run, STAGES))
 
 
-@pytest.mark.parametrize("how", ["everything", "Ctrl-C"])
-@pytest.mark.parametrize(("stage", "last"), [("train_frozen", 2), ("finetune", 6)])
+@pytest.mark.parametrize(("stage", "last", "how"), [("train_frozen", 2, "everything"), ("finetune", 6, "Ctrl-C")])
 def test_training_goes_on_after_its_last_finished_epoch(stage, last, how, undisturbed, tmp_path):
     project = copy(undisturbed, tmp_path / "project")
     forget(project, stage)
