@@ -10,7 +10,6 @@ it writes. Nor does it need a trained model. The base is frozen, so that its fea
 """
 
 import itertools
-import math
 
 import numpy as np
 import pandas as pd
@@ -52,17 +51,14 @@ def extract(splits, weights, batch_size):
 
     The pixels are read from disk batch by batch; the features, 5 kB a picture, stay in memory.
     """
-    model = network.build(splits[0].image_size, len(splits[0].classes), dropout=0)
+    model = network.build(splits[0].image_size, len(splits[0].classes))
     network.load_base(model, weights)
     pooled = keras.Model(model.input, model.get_layer("logits").input)
-
-    @tf.function(input_signature=[tf.TensorSpec([None, *model.input_shape[1:]], tf.uint8)])
-    def features(pixels):
-        return pooled(tf.cast(pixels, tf.float32), training=False)
-
-    count = sum(math.ceil(len(split.labels) / batch_size) for split in splits)
-    progress = tqdm(itertools.chain.from_iterable(dataset.batches(split, batch_size) for split in splits),
-                    "looking at pictures", count, unit="batch", disable=None)
+    features = tf.function(pooled, input_signature=[tf.TensorSpec([None, *model.input_shape[1:]], tf.uint8)])
+    counts = [len(split.labels) for split in splits]
+    batches = [np.split(np.arange(count), range(batch_size, count, batch_size)) for count in counts]
+    progress = tqdm(itertools.chain.from_iterable(map(dataset.batches, splits, batches)), "looking at pictures",
+                    sum(map(len, batches)), unit="batch", disable=None)
     return np.concatenate([features(pixels) for pixels, _ in progress])
 
 

@@ -8,36 +8,40 @@ data/training/frozen.csv (history), data/training/augmentations.npy and metrics/
 
 import numpy as np
 
-from stages.common import calibration, command, dataset, history, network, params, saved_model, training
+from stages.common import (augmentation, calibration, command, dataset, distribution, history, network, params, saved_model,
+                           training)
 from stages.common.checkpoint import Checkpoint
 from stages.common.tensorflow import keras
 
 
 def main():
     p = params.read("seed", "batch_size", "model.weights", "model.dropout", "augmentation.flip", "augmentation.rotation",
-                    "train.class_weights", "train_frozen.epochs", "train_frozen.learning_rate", "train_frozen.schedule",
-                    "train_frozen.early_stopping.monitor", "train_frozen.early_stopping.patience")
+                    "train.class_weights", "train.mixed_precision", "train.distribution", "train_frozen.epochs",
+                    "train_frozen.learning_rate", "train_frozen.schedule", "train_frozen.early_stopping.monitor",
+                    "train_frozen.early_stopping.patience")
+    strategy = distribution.make_strategy(p["train.distribution"])
     train_split, validation_split = dataset.load("train"), dataset.load("validation")
-    with command.replacing(
-        "data/models/frozen", "data/training/augmentations.npy"
-    ) as (model_folder, augmentations_file):
+    with strategy.scope():
         keras.utils.set_random_seed(p["seed"])
-        model = network.build(train_split.image_size, len(train_split.classes), p["model.dropout"])
+        model = network.build(train_split.image_size, len(train_split.classes), p["train.mixed_precision"])
         network.load_base(model, p["model.weights"])
         print(network.train_from(model, params.FINE_TUNE_LAYERS))
-        augment = network.augmentation(train_split.image_size, p["augmentation.flip"], p["augmentation.rotation"])
-        checkpoint = Checkpoint(p, [*model.variables, *augment.variables], [train_split, validation_split])
-        with augmentations_file.open("wb") as file:
-            np.save(file, preview(augment, train_split.pixels[0]))
-        epochs = training.train(
-            model, augment, train_split, validation_split, checkpoint, phase="frozen", first_epoch=1,
-            epochs=p["train_frozen.epochs"], learning_rate=p["train_frozen.learning_rate"],
+        checkpoint = Checkpoint(p, model.variables, [train_split, validation_split])
+        epochs, logits = training.train(
+            model, train_split, training.validation(model, validation_split, p["batch_size"]), checkpoint, phase="frozen",
+            first_epoch=1, epochs=p["train_frozen.epochs"], learning_rate=p["train_frozen.learning_rate"],
             schedule=p["train_frozen.schedule"], monitor=p["train_frozen.early_stopping.monitor"],
             patience=p["train_frozen.early_stopping.patience"], batch_size=p["batch_size"], seed=p["seed"],
+            flip=p["augmentation.flip"], rotation=p["augmentation.rotation"], dropout=p["model.dropout"],
             class_weights=training.class_weights(train_split.labels, p["train.class_weights"]), watch=write,
         )
-        temperature = calibration.fit(validation_split.labels, training.logits(model, validation_split, p["batch_size"]))
-        saved_model.save(model, train_split.classes, temperature, model_folder)
+        if not distribution.is_chief():
+            return
+    temperature = calibration.fit(validation_split.labels, logits)
+    with command.replacing("data/models/frozen", "data/training/augmentations.npy") as (model_folder, augmentations_file):
+        saved_model.save(network.portable(model), train_split.classes, temperature, model_folder)
+        with augmentations_file.open("wb") as file:
+            np.save(file, preview(train_split.pixels[0], p["seed"], p["augmentation.flip"], p["augmentation.rotation"]))
     write(epochs)
     checkpoint.remove()
 
@@ -46,9 +50,10 @@ def write(epochs):
     history.write(epochs, "data/training/frozen.csv", "metrics/train_frozen.json")
 
 
-def preview(augment, picture, count=9):
+def preview(picture, seed, flip, rotation, count=9):
     """Returns `count` random alterations of a picture, uint8 [count, size, size, 3]; the picture is uint8 as well."""
-    altered = augment(np.repeat(picture[np.newaxis], count, axis=0), training=True)
+    alterations = augmentation.draw(np.random.default_rng(seed), count, len(picture), flip, rotation)
+    altered = augmentation.alter(np.repeat(picture[np.newaxis], count, axis=0), alterations)
     return np.clip(np.round(altered), 0, 255).astype(np.uint8)
 
 

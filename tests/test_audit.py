@@ -18,7 +18,7 @@ def test_the_features_are_what_the_last_layer_of_a_network_with_these_weights_se
     splits = [dataset.load(name) for name in audit.SPLITS]
     features = audit.extract(splits, weights, batch_size=4)
     assert features.shape == (18, 1280) and features.dtype == np.float32
-    model = network.build(32, 3, dropout=0.5)
+    model = network.build(32, 3)
     network.load_base(model, weights)
     kernel, bias = model.get_layer("logits").get_weights()
     logits = np.concatenate([model(x.pixels[:].astype("float32"), training=False) for x in splits])

@@ -53,7 +53,7 @@ def test_heat_maps_are_of_wrong_and_of_right_predictions_evenly_over_classes():
 def test_the_file_has_rows_and_pixels_of_every_sheet_and_the_maps_of_the_predicted_class(tmp_path):
     rng = np.random.default_rng(0)
     split = dataset.Split(rng.integers(0, 256, (30, 64, 64, 3), np.uint8), pd.DataFrame(), ["a", "b", "c"])
-    classifier = network.build(64, 3, dropout=0.2)
+    classifier = network.build(64, 3)
     model = SimpleNamespace(weights=[weight.value for weight in classifier.weights])
     predictions = table([("abc"[i // 10], "abc"[i % 3], 0.5, i / 30) for i in range(30)])
     for name in ("1", "2"):

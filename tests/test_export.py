@@ -36,7 +36,7 @@ def exported(tmp_path_factory, weights):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(workplace.folder)
         split.main()
-        model = network.build(32, 3, dropout=0.2)
+        model = network.build(32, 3)
         network.load_base(model, weights)
         kernel, bias = model.get_layer("logits").get_weights()
         model.get_layer("logits").set_weights([kernel / 5, bias])  # random features are large: probabilities of 0 and 1

@@ -9,7 +9,7 @@ PICTURES = np.random.default_rng(0).integers(0, 256, (5, 96, 96, 3), np.uint8)
 
 @pytest.fixture(scope="module", params=[2, 3])
 def classifier(request, weights):
-    model = network.build(96, request.param, dropout=0.2)
+    model = network.build(96, request.param)
     network.load_base(model, weights)
     return model
 

@@ -25,7 +25,7 @@ load = functools.cache(saved_model.load)
 @pytest.fixture(scope="module")
 def model(weights, tmp_path_factory):
     """The folder of a model of 32 pixels and two classes."""
-    made = network.build(32, 2, dropout=0)
+    made = network.build(32, 2)
     network.load_base(made, weights)
     folder = tmp_path_factory.mktemp("models") / "model"
     saved_model.save(made, CLASSES, 2, folder)

@@ -137,19 +137,11 @@ def load(name):
         raise UserError(f"{error.filename} is missing: run `dvc repro split` first.") from None
 
 
-def batches(split, batch_size, order=None):
-    """Yields (uint8 pixels, int64 labels) of a split, read from disk while the batches before them are used.
-
-    Args:
-        split: Split.
-        batch_size: pictures in a batch; the last may have fewer.
-        order: int [N], the rows of the split in the order in which they come; as they are if not given.
-    """
-    order = np.arange(len(split.labels)) if order is None else order
+def batches(split, batches):
+    """Yields (uint8 pixels, int64 labels) of each array of rows in `batches`, read from disk while those before are used."""
     ahead = collections.deque()
     with ThreadPoolExecutor(1) as reader:
-        for start in range(0, len(order), batch_size):
-            rows = order[start : start + batch_size]
+        for rows in batches:
             ahead.append(reader.submit(lambda rows: (split.pixels[rows], split.labels[rows]), rows))
             if len(ahead) > 2:
                 yield ahead.popleft().result()

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from stages.common import gradcam, network
+from stages.common import gradcam, network, saved_model
 
 SAMPLES = 16    # pictures of the whole test split
 EXPLAINED = 16  # pictures with a heat map,
@@ -30,8 +30,8 @@ def save(path, model, split, predictions):
     arrays = {}
     for name, rows in sheets.items():
         arrays[f"{name}_rows"], arrays[f"{name}_pixels"] = rows, split.pixels[rows]
-    classifier = network.build(split.image_size, len(split.classes), dropout=0)
-    classifier.set_weights([weight.numpy() for weight in model.weights])
+    classifier = network.build(split.image_size, len(split.classes))
+    saved_model.restore(classifier, model)
     labels = np.array([split.classes.index(name) for name in predictions["predicted"].iloc[sheets["gradcam"]]], np.int64)
     arrays["gradcam_maps"] = gradcam.maps(classifier, arrays["gradcam_pixels"], labels)
     with open(path, "wb") as file:

@@ -130,6 +130,8 @@ PARAMS = {
     "augmentation.flip": Choice(("none", "horizontal", "vertical", "horizontal_and_vertical")),
     "augmentation.rotation": Real(0, 0.5),
     "train.class_weights": Choice(("none", "balanced")),
+    "train.mixed_precision": Choice(("none", "float16", "bfloat16")),
+    "train.distribution": Choice(("none", "mirrored", "multi_worker")),
     **{
         f"{phase}.{key}": kind
         for phase in ("train_frozen", "finetune")

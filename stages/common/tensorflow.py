@@ -4,13 +4,26 @@ TensorFlow 2.21 writes a handful of lines to standard error while it is imported
 are held back, and shown only if the import fails.
 """
 
+import contextlib
+import ctypes
 import os
+import sys
 
 from stages.common import command
+
+with contextlib.suppress(AttributeError, OSError):  # glibc alone has it
+    # A freed tensor is kept for the next one. By default glibc gives large blocks back to the kernel, which zeroes them page
+    # by page when they are asked for again: half the time of a step (README, Speed). Numbers as in malloc.h.
+    for option, value in {"M_ARENA_MAX": (-8, 1), "M_MMAP_THRESHOLD": (-3, 2**30), "M_TRIM_THRESHOLD": (-1, 2**31 - 1),
+                          "M_TOP_PAD": (-2, 2**26)}.values():
+        ctypes.CDLL(None).mallopt(option, value)
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # warnings off, errors on
 os.environ["KERAS_BACKEND"] = "tensorflow"  # this and what is set below, whatever the user's keras.json says
 
+# Keras takes a quarter of its start for these two, whose wrappers and galleries are not used here. It does without.
+unused = [name for name in ("matplotlib.pyplot", "sklearn") if name not in sys.modules]
+sys.modules.update(dict.fromkeys(unused))
 with command.quiet():
     import keras  # noqa: F401
     import tensorflow as tf  # noqa: F401
@@ -23,3 +36,5 @@ with command.quiet():
     tf.config.experimental.enable_op_determinism()
     # Without this, the first op writes another few lines about what hardware there is.
     tf.config.list_physical_devices()
+for name in unused:
+    del sys.modules[name]

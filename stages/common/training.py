@@ -2,16 +2,15 @@
 
 import math
 import time
+from functools import partial
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from stages.common import dataset, history
+from stages.common import augmentation, dataset, distribution, history
 from stages.common.command import UserError
-from stages.common.tensorflow import keras, ops, tf
-
-ROOM = 100_000  # more of TensorFlow's running numbers than loading a state takes
+from stages.common.tensorflow import keras, tf
 
 
 def class_weights(labels, kind):
@@ -37,14 +36,14 @@ def rate(learning_rate, schedule, epoch, epochs):
     return learning_rate if schedule == "constant" else learning_rate * (1 + math.cos(math.pi * epoch / epochs)) / 2
 
 
-def train(network, augmentation, train_split, validation_split, checkpoint, *, phase, first_epoch, epochs, learning_rate,
-          schedule, monitor, patience, batch_size, seed, class_weights, watch):
+def train(network, train_split, validate, checkpoint, *, phase, first_epoch, epochs, learning_rate, schedule, monitor,
+          patience, batch_size, seed, flip, rotation, dropout, class_weights, watch):
     """Trains what of `network` is trainable, with a fresh Adam. Goes on where the same training was stopped, if it was.
 
     Args:
         network: what network.build made. At the end it has the weights of the epoch that is kept.
-        augmentation: what network.augmentation made.
-        train_split, validation_split: dataset.Split.
+        train_split: dataset.Split.
+        validate: what `validation` made for the network.
         checkpoint: Checkpoint of this very training.
         phase: name of the phase, for the history.
         first_epoch: number of the first epoch, counted from 1 through all phases.
@@ -53,115 +52,143 @@ def train(network, augmentation, train_split, validation_split, checkpoint, *, p
         monitor, patience: training stops after `patience` epochs in which `monitor` became no better, and the best epoch
             is kept. "none": it does not stop, and the last is kept.
         batch_size: pictures per step.
-        seed: of the order of pictures, which depends on it and the number of the epoch alone.
+        seed: of the order of pictures, their alterations and what is dropped, which depend on it and the number of the epoch
+            alone.
+        flip, rotation: as in augmentation.draw.
+        dropout: fraction of the pooled features that is dropped; the others are scaled up (N. Srivastava et al., JMLR 2014).
         class_weights: what the function of this name returns. The validation loss is never weighted.
         watch: called after every epoch with the history so far.
 
     Returns:
-        DataFrame with a row per epoch and history.COLUMNS.
+        (DataFrame, array): a row per epoch with history.COLUMNS, and the validation logits of the epoch that is kept.
 
     Raises:
         UserError: the loss is no longer a number.
     """
     optimizer = keras.optimizers.Adam(learning_rate)
+    if any(layer.compute_dtype == "float16" for layer in network.layers):  # its smallest number is far above some gradients
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     optimizer.build(network.trainable_variables)
-    step = _training_step(network, augmentation, optimizer, class_weights)
-    check = _validation_step(network)
-    variables = [*network.variables, *augmentation.variables, *optimizer.variables]  # states of random generators too
-    rows, best_weights = [], []
-    step.get_concrete_function(), check.get_concrete_function()  # not later: tracing takes running numbers, too
-    _count_to(ops.uid() + ROOM)
+    step = _training_step(network, optimizer, class_weights)
+    draw = partial(augmentation.draw, size=train_split.image_size, flip=flip, rotation=rotation)
+    variables = [*network.variables, *optimizer.variables]
+    rows, kept = [], []
     if found := checkpoint.load():
-        rows, (number, *values), best_weights = found
+        rows, values, kept = found
         for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
-        _count_to(number)
         print(f"going on after epoch {rows[-1]['epoch']}, where this training was stopped", flush=True)
+    distribution.check_same(f"{checkpoint.path.stem} {len(rows)}")
     while len(rows) < epochs and not (rows and len(rows) - 1 - history.best(rows, monitor) >= patience):
         epoch, start = first_epoch + len(rows), time.monotonic()
-        order = np.random.default_rng([seed, epoch]).permutation(len(train_split.labels))
         optimizer.learning_rate = rate(learning_rate, schedule, len(rows), epochs)
-        trained = _run(step, dataset.batches(train_split, batch_size, order), len(order), f"epoch {epoch}")
-        validated = _run(check, dataset.batches(validation_split, batch_size), len(validation_split.labels), "validation")
+        trained = _epoch(step, train_split, batch_size, draw, dropout, [seed, epoch])
+        validated, logits = validate()
         if not math.isfinite(trained["loss"] + validated["loss"]):
             raise UserError(f"the loss is no longer a number in epoch {epoch}, {phase}: lower the learning rate.")
         rows.append({
             "epoch": epoch, "phase": phase, **trained, **{f"val_{name}": value for name, value in validated.items()},
             "learning_rate": rate(learning_rate, schedule, len(rows), epochs), "kept": False,
         })
-        if monitor != "none" and history.best(rows, monitor) == len(rows) - 1:
-            best_weights = network.get_weights()
-        values = [variable.numpy() for variable in variables]
-        checkpoint.save(rows, [np.array(ops.uid()), *values], best_weights)
+        if history.best(rows, monitor) == len(rows) - 1:
+            kept = [logits, *([] if monitor == "none" else network.get_weights())]
+        if not distribution.is_chief():
+            continue
+        checkpoint.save(rows, [variable.numpy() for variable in variables], kept)
         watch(pd.DataFrame(rows)[history.COLUMNS])
         print(f"epoch {epoch}: " + ", ".join(f"{name} {rows[-1][name]:.4f}" for name in history.COLUMNS[2:6])
-              + f" ({time.monotonic() - start:.0f} s)", flush=True)
-    if best_weights:
-        network.set_weights(best_weights)
+              + f" ({time.monotonic() - start:.1f} s)", flush=True)
+    logits, *weights = kept
+    if weights:
+        network.set_weights(weights)
     rows[history.best(rows, monitor)]["kept"] = True
-    return pd.DataFrame(rows)[history.COLUMNS]
+    return pd.DataFrame(rows)[history.COLUMNS], logits
 
 
-def evaluate(network, split, batch_size):
-    """Returns the accuracy and loss of `network` on `split` as a dict."""
-    return _run(_validation_step(network), dataset.batches(split, batch_size), len(split.labels), "validation")
+def validation(network, split, batch_size):
+    """Returns a function without arguments that gives what `network` now makes of `split`.
+
+    That is a dict with its accuracy and its mean loss, and its logits, float32 [N, 1] or [N, C] (network.build).
+    """
+    step = distribution.function(lambda count, pixels: network(pixels), [_pictures(network)], partial(tf.concat, axis=0))
+
+    def validate():
+        logits = np.zeros((len(split.labels), network.output_shape[1]))
+        parts = []
+        for start, count, pixels, _ in _steps(split, np.arange(len(split.labels)), batch_size, "validation"):
+            mine, cuts = distribution.share(count)
+            parts.append((start, count, mine, step(count, cuts, pixels)))  # not looked at here, so that a GPU need not wait
+        for start, count, mine, part in parts:
+            logits[start : start + count][mine] = part
+        logits = distribution.total(logits).astype(np.float32)
+        losses, right = _losses(logits, split.labels), _right(logits, split.labels)
+        return {"accuracy": float(np.mean(right)), "loss": float(np.mean(losses, dtype=np.float64))}, logits
+
+    return validate
 
 
-def logits(network, split, batch_size):
-    """Returns the logits, float32 [N, 1] or [N, C] (network.build), that `network` gives to the pictures of `split`."""
-    step = tf.function(
-        lambda pixels: network(tf.cast(pixels, tf.float32), training=False), input_signature=_batch(network)[:1]
-    )
-    return np.concatenate([step(pixels) for pixels, _ in dataset.batches(split, batch_size)])
-
-
-def _count_to(number):
-    """Brings TensorFlow's running number to `number`: names in a SavedModel end in it, and are to be the same after a stop."""
-    while ops.uid() < number:
-        pass
-
-
-def _run(step, batches, count, name):
-    """Returns the accuracy and the mean loss over the `count` pictures of `batches`, as `step` sums them up."""
-    sums = []
-    with tqdm(None, name, count, unit="picture", leave=False, disable=None) as progress:
-        for pixels, labels in batches:
-            sums.append(step(pixels, labels))  # not looked at before the end, so that a GPU need not wait
-            progress.update(len(labels))
-    loss, right = np.sum(sums, axis=0, dtype=np.float64) / count
+def _epoch(step, split, batch_size, draw, dropout, seed):
+    """Trains on every picture once and returns the accuracy and the mean loss on the way."""
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(split.labels))
+    sums = [np.zeros(2)]
+    for _, count, pixels, labels in _steps(split, order, batch_size, f"epoch {seed[-1]}"):
+        mine, cuts = distribution.share(count)
+        alterations = draw(rng, count)
+        kept = (rng.random((count, step.features), np.float32) >= dropout) / np.float32(1 - dropout)
+        sums.append(step(count, cuts, pixels, labels, alterations[mine], kept[mine]))
+    right, loss = distribution.total(np.sum(sums, axis=0, dtype=np.float64)) / len(order)
     return {"accuracy": float(right), "loss": float(loss)}
 
 
-def _training_step(network, augmentation, optimizer, class_weights):
-    """Returns a function that takes one step on a batch and gives the sums of weighted losses and of right answers."""
+def _steps(split, order, batch_size, name):
+    """Yields the steps of an epoch, and shows on a terminal how far it is.
+
+    Args:
+        split: dataset.Split.
+        order: int [N], its rows in the order in which they come.
+        batch_size: rows in a step; the last may have fewer.
+        name: to show.
+
+    Yields:
+        (int, int, array, array): where in `order` the step starts, of how many rows it is, and pixels and labels of those
+        that this process computes (distribution.share).
+    """
+    starts = range(0, len(order), batch_size)
+    counts = [min(batch_size, len(order) - start) for start in starts]
+    rows = (order[start : start + count][distribution.share(count)[0]] for start, count in zip(starts, counts))
+    with tqdm(None, name, len(order), unit="picture", leave=False, disable=None) as progress:
+        for start, count, batch in zip(starts, counts, dataset.batches(split, rows)):
+            yield start, count, *batch
+            progress.update(count)
+
+
+def _training_step(network, optimizer, class_weights):
+    """Returns a function that takes one step on a batch and gives the sums of right answers and of weighted losses."""
     weights = tf.constant(class_weights, tf.float32)
+    head = network.layers[-1]
+    trunk = keras.Model(network.inputs, head.input)
+    features = head.input.shape[1]
 
-    @tf.function(input_signature=_batch(network))
-    def step(pixels, labels):
+    def on_device(count, pixels, labels, alterations, kept):
         with tf.GradientTape() as tape:
-            logits = network(augmentation(tf.cast(pixels, tf.float32), training=True), training=True)
+            logits = head(trunk(augmentation.alter(pixels, alterations)) * kept)
             losses = _losses(logits, labels) * tf.gather(weights, labels)
-            mean = tf.reduce_mean(losses)
+            mean = optimizer.scale_loss(tf.reduce_sum(losses) / tf.cast(count, tf.float32))
         gradients = tape.gradient(mean, [variable.value for variable in network.trainable_variables])
-        optimizer.apply(gradients)
-        return tf.reduce_sum(losses), _right(logits, labels)
+        optimizer.apply(gradients)  # which sums those of all devices
+        return tf.stack([tf.reduce_sum(_right(logits, labels)), tf.reduce_sum(losses)])
 
+    step = distribution.function(on_device, [
+        _pictures(network), tf.TensorSpec([None], tf.int64), tf.TensorSpec([None, 8], tf.float32),
+        tf.TensorSpec([None, features], tf.float32),
+    ], tf.add_n)
+    step.features = features
     return step
 
 
-def _validation_step(network):
-    """Returns a function from a batch to the sums of its losses and of right answers."""
-
-    @tf.function(input_signature=_batch(network))
-    def step(pixels, labels):
-        logits = network(tf.cast(pixels, tf.float32), training=False)
-        return tf.reduce_sum(_losses(logits, labels)), _right(logits, labels)
-
-    return step
-
-
-def _batch(network):
-    return tf.TensorSpec([None, *network.input_shape[1:]], tf.uint8), tf.TensorSpec([None], tf.int64)
+def _pictures(network):
+    return tf.TensorSpec([None, *network.input_shape[1:]], tf.uint8)
 
 
 def _losses(logits, labels):
@@ -172,6 +199,6 @@ def _losses(logits, labels):
 
 
 def _right(logits, labels):
-    """How many predictions are right, float32: one logit above 0 is a probability above 0.5 of the second class."""
+    """1 where a prediction is right, float32 [n]: one logit above 0 is a probability above 0.5 of the second class."""
     predicted = tf.cast(logits[:, 0] > 0, tf.int64) if logits.shape[1] == 1 else tf.argmax(logits, axis=1)
-    return tf.reduce_sum(tf.cast(predicted == labels, tf.float32))
+    return tf.cast(predicted == labels, tf.float32)

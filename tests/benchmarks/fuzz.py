@@ -44,7 +44,7 @@ def main():
         return run(Path(folder), arguments.seed, range(int(first), arguments.cases))
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        saved_model.save(network.build(SIZE, 2, dropout=0), ["a", "b"], 1, Path(folder) / "model")
+        saved_model.save(network.build(SIZE, 2), ["a", "b"], 1, Path(folder) / "model")
         while len(rows) < arguments.cases:
             command = [sys.executable, "-m", "tests.benchmarks.fuzz", "--cases", str(arguments.cases),
                        "--seed", str(arguments.seed), "--child", folder, str(len(rows))]

@@ -40,7 +40,7 @@ def main():
         splits, patches = make(list(COLOURS)[:class_count], arguments.size, p["seed"])
         model = train(splits, p)
         test = splits["test"]
-        logits = np.concatenate([model(pixels.astype(np.float32)) for pixels, _ in dataset.batches(test, p["batch_size"])])
+        _, logits = training.validation(model, test, p["batch_size"])()
         predicted = (logits[:, 0] > 0).astype(int) if class_count == 2 else logits.argmax(axis=1)
         maps = gradcam.maps(model, test.pixels, predicted)
         peaks = np.array([np.unravel_index(heat.argmax(), heat.shape) for heat in maps])
@@ -89,17 +89,18 @@ def train(splits, p):
     """Trains both phases as the stages do and returns the network."""
     keras.utils.set_random_seed(p["seed"])
     size, classes = splits["train"].image_size, splits["train"].classes
-    model = network.build(size, len(classes), p["model.dropout"])
+    model = network.build(size, len(classes))
     network.load_base(model, p["model.weights"])
     with tempfile.TemporaryDirectory() as place, contextlib.chdir(place):  # for the state of the training
         for phase, layer, rate in (("frozen", params.FINE_TUNE_LAYERS, p["train_frozen.learning_rate"]),
                                    ("finetune", FINE_TUNE_AT, FINE_TUNE_RATE)):
             network.train_from(model, layer)
-            augment = network.augmentation(size, p["augmentation.flip"], p["augmentation.rotation"])
+            validate = training.validation(model, splits["validation"], p["batch_size"])
             training.train(
-                model, augment, splits["train"], splits["validation"], Checkpoint({}, model.variables, splits.values()),
-                phase=phase, first_epoch=1, epochs=EPOCHS, learning_rate=rate, schedule="constant",
+                model, splits["train"], validate, Checkpoint({}, model.variables, splits.values()), phase=phase,
+                first_epoch=1, epochs=EPOCHS, learning_rate=rate, schedule="constant",
                 monitor="none", patience=1, batch_size=p["batch_size"], seed=p["seed"],
+                flip=p["augmentation.flip"], rotation=p["augmentation.rotation"], dropout=p["model.dropout"],
                 class_weights=np.ones(len(classes)), watch=lambda epochs: None,
             )
     return model

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -58,6 +59,8 @@ def measure(protected, pictures):
     from stages.common.checkpoint import Checkpoint
 
     class NoCheckpoint:
+        path = Path("none")
+
         def load(self):
             return None
 
@@ -71,15 +74,14 @@ def measure(protected, pictures):
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         for phase, layer in PHASES.items():
-            model = network.build(224, 2, dropout=0.2)
+            model = network.build(224, 2)
             network.train_from(model, layer)
-            augment = network.augmentation(224, "horizontal", 0.05)
             checkpoint = Checkpoint({}, model.variables, [split]) if protected else NoCheckpoint()
             ends = []
             training.train(
-                model, augment, split, few, checkpoint, phase=phase, first_epoch=1, epochs=4, learning_rate=1e-5,
-                schedule="constant", monitor="none", patience=1, batch_size=32, seed=1, class_weights=np.ones(2),
-                watch=lambda epochs: ends.append(time.monotonic()),
+                model, split, training.validation(model, few, 32), checkpoint, phase=phase, first_epoch=1, epochs=4,
+                learning_rate=1e-5, schedule="constant", monitor="none", patience=1, batch_size=32, seed=1, flip="horizontal",
+                rotation=0.05, dropout=0.2, class_weights=np.ones(2), watch=lambda epochs: ends.append(time.monotonic()),
             )
             seconds[phase] = statistics.median(np.diff(ends))
     return seconds

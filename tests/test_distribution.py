@@ -1,0 +1,142 @@
+"""Training on several devices: two logical ones of one process, and two processes over the loopback interface."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stages.common import history
+from tests.conftest import ROOT, clone_project, make_pictures
+
+SETTINGS = {"image_size": 32, "batch_size": 8, "train_frozen.epochs": 3, "finetune.epochs": 3,
+            "data.images": "data/mine", "model.weights": "own.weights.h5", "augmentation.rotation": 0.1}
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory, weights):
+    """A project whose splits are made and that one process has trained; 27 pictures train, so that the last step has 3."""
+    project = clone_project(tmp_path_factory.mktemp("alone"))
+    make_pictures(project.folder / "data/mine", {"ant": 22, "bee": 23})
+    shutil.copy(weights, project.folder / "own.weights.h5")
+    project.set(SETTINGS)
+    for stage in ("split", "train_frozen", "finetune"):
+        project.stage(stage)
+    return project
+
+
+@pytest.fixture
+def together(alone, tmp_path):
+    """A copy of it that two workers are to train in."""
+    folder = tmp_path / "together"
+    shutil.copytree(alone.folder, folder)
+    project = type(alone)(folder)
+    project.set({"train.distribution": "multi_worker"})
+    return project
+
+
+def free_ports(count):
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [s.getsockname()[1] for s in sockets]
+    for s in sockets:
+        s.close()
+    return ports
+
+
+def start(project, stage, workers=2):
+    """Starts a stage as that many workers."""
+    cluster = {"worker": [f"127.0.0.1:{port}" for port in free_ports(workers)]}
+    return [
+        subprocess.Popen(
+            [sys.executable, "-m", f"stages.{stage}"], cwd=project.folder, text=True, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "TF_CONFIG": json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})},
+        )
+        for index in range(workers)
+    ]
+
+
+def ended(processes):
+    """Waits for them; returns their exit statuses and what they printed."""
+    outputs = [process.communicate(timeout=300)[0] for process in processes]
+    return [process.returncode for process in processes], outputs
+
+
+def epochs(project, phase):
+    return pd.read_csv(project.folder / f"data/training/{phase}.csv")[history.COLUMNS]
+
+
+@pytest.mark.slow
+def test_two_workers_learn_what_one_process_learns(alone, together):
+    for stage, phase in (("train_frozen", "frozen"), ("finetune", "finetuned")):
+        (together.folder / f"data/training/{phase}.csv").unlink()
+        shutil.rmtree(together.folder / f"data/models/{phase}")
+        statuses, outputs = ended(start(together, stage))
+        assert statuses == [0, 0], outputs
+        assert "epoch" in outputs[0] and "epoch" not in outputs[1]
+        numbers = ["accuracy", "val_accuracy", "loss", "val_loss", "learning_rate"]
+        np.testing.assert_allclose(epochs(together, phase)[numbers], epochs(alone, phase)[numbers], atol=1e-4)
+    for stage in ("finetune", "evaluate"):  # what they wrote is whole
+        together.set({"train.distribution": "none"})
+        together.stage(stage)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dying", [0, 1])
+def test_a_worker_that_dies_ends_the_other_and_the_next_run_goes_on(alone, together, dying):
+    together.set({"finetune.epochs": 50})
+    workers = start(together, "finetune")
+    for line in workers[0].stdout:
+        if line.startswith("epoch 6:"):
+            break
+    workers[dying].send_signal(signal.SIGKILL)
+    statuses, outputs = ended(workers)
+    assert statuses[dying] == -signal.SIGKILL and statuses[1 - dying] == 1, outputs
+    assert outputs[1 - dying].splitlines()[-1].startswith("ERROR: another worker has gone"), outputs
+    assert "Traceback" not in outputs[1 - dying]
+    together.set({"finetune.epochs": 50, "train.distribution": "multi_worker"})
+    workers = start(together, "finetune")
+    assert any(line.startswith("going on after epoch") for line in workers[0].stdout)
+    for worker in workers:
+        worker.kill()
+    ended(workers)
+
+
+@pytest.mark.slow
+def test_workers_that_start_from_different_things_are_told(together):
+    other = type(together)(together.folder.with_name("other"))
+    shutil.copytree(together.folder, other.folder)
+    other.set({"seed": 7})
+    one, two = start(together, "finetune"), None
+    one[1].kill()
+
+
+def test_a_missing_or_wrong_tf_config_is_explained(together):
+    for config in ("", "{}", '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1}}'):
+        result = subprocess.run([sys.executable, "-m", "stages.train_frozen"], cwd=together.folder, text=True,
+                                capture_output=True, env={**os.environ, "TF_CONFIG": config})
+        assert result.returncode == 1 and result.stderr.startswith("ERROR: train.distribution is multi_worker, which needs")
+
+
+@pytest.mark.slow
+def test_two_devices_of_one_process_learn_what_one_learns(alone, tmp_path):
+    folder = tmp_path / "mirrored"
+    shutil.copytree(alone.folder, folder)
+    project = type(alone)(folder)
+    project.set({"train.distribution": "mirrored"})
+    code = (
+        "import runpy; from stages.common.tensorflow import tf; cpu = tf.config.list_physical_devices('CPU')[0];"
+        "tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2);"
+        "mirrored = tf.distribute.MirroredStrategy; tf.distribute.MirroredStrategy = lambda: mirrored(['CPU:0', 'CPU:1']);"
+        "runpy.run_module('stages.{}', run_name='__main__')"
+    )
+    for stage, phase in (("train_frozen", "frozen"), ("finetune", "finetuned")):
+        project.run("python", "-c", code.format(stage))
+        numbers = ["accuracy", "val_accuracy", "loss", "val_loss", "learning_rate"]
+        np.testing.assert_allclose(epochs(project, phase)[numbers], epochs(alone, phase)[numbers], atol=1e-4)
