@@ -49,16 +49,16 @@ def free_ports(count):
     return ports
 
 
-def start(project, stage, workers=2):
-    """Starts a stage as that many workers."""
-    cluster = {"worker": [f"127.0.0.1:{port}" for port in free_ports(workers)]}
+def start(stage, *projects):
+    """Starts a stage as a worker in each of the projects."""
+    cluster = {"worker": [f"127.0.0.1:{port}" for port in free_ports(len(projects))]}
     return [
         subprocess.Popen(
             [sys.executable, "-m", f"stages.{stage}"], cwd=project.folder, text=True, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env={**os.environ, "TF_CONFIG": json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})},
         )
-        for index in range(workers)
+        for index, project in enumerate(projects)
     ]
 
 
@@ -77,7 +77,7 @@ def test_two_workers_learn_what_one_process_learns(alone, together):
     for stage, phase in (("train_frozen", "frozen"), ("finetune", "finetuned")):
         (together.folder / f"data/training/{phase}.csv").unlink()
         shutil.rmtree(together.folder / f"data/models/{phase}")
-        statuses, outputs = ended(start(together, stage))
+        statuses, outputs = ended(start(stage, together, together))
         assert statuses == [0, 0], outputs
         assert "epoch" in outputs[0] and "epoch" not in outputs[1]
         numbers = ["accuracy", "val_accuracy", "loss", "val_loss", "learning_rate"]
@@ -91,7 +91,7 @@ def test_two_workers_learn_what_one_process_learns(alone, together):
 @pytest.mark.parametrize("dying", [0, 1])
 def test_a_worker_that_dies_ends_the_other_and_the_next_run_goes_on(alone, together, dying):
     together.set({"finetune.epochs": 50})
-    workers = start(together, "finetune")
+    workers = start("finetune", together, together)
     for line in workers[0].stdout:
         if line.startswith("epoch 6:"):
             break
@@ -101,7 +101,7 @@ def test_a_worker_that_dies_ends_the_other_and_the_next_run_goes_on(alone, toget
     assert outputs[1 - dying].splitlines()[-1].startswith("ERROR: another worker has gone"), outputs
     assert "Traceback" not in outputs[1 - dying]
     together.set({"finetune.epochs": 50, "train.distribution": "multi_worker"})
-    workers = start(together, "finetune")
+    workers = start("finetune", together, together)
     assert any(line.startswith("going on after epoch") for line in workers[0].stdout)
     for worker in workers:
         worker.kill()
@@ -109,12 +109,13 @@ def test_a_worker_that_dies_ends_the_other_and_the_next_run_goes_on(alone, toget
 
 
 @pytest.mark.slow
-def test_workers_that_start_from_different_things_are_told(together):
-    other = type(together)(together.folder.with_name("other"))
-    shutil.copytree(together.folder, other.folder)
-    other.set({"seed": 7})
-    one, two = start(together, "finetune"), None
-    one[1].kill()
+def test_workers_that_start_from_different_things_are_told(together, tmp_path):
+    shutil.copytree(together.folder, tmp_path / "other")
+    other = type(together)(tmp_path / "other")
+    other.set({"finetune.learning_rate": 0.1})
+    statuses, outputs = ended(start("finetune", together, other))
+    assert statuses == [1, 1], outputs
+    assert all(output.splitlines()[-1].startswith("ERROR: the workers do not start from the same") for output in outputs)
 
 
 def test_a_missing_or_wrong_tf_config_is_explained(together):

@@ -3,6 +3,7 @@
 A step is the same whatever the number of devices: the whole batch counts, and all chance in it is drawn beforehand.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -13,23 +14,32 @@ from stages.common.command import UserError
 from stages.common.tensorflow import tf
 
 
-def make_strategy(distribution):
-    """Makes the strategy of train.distribution. It has to be the first thing that a process does with TensorFlow.
+@contextlib.contextmanager
+def scope(distribution):
+    """Lets the block build and train on the devices of train.distribution. Nothing may have run in TensorFlow before.
 
     Args:
-        distribution: "none"; "mirrored", all GPUs of this machine; or "multi_worker", all machines that TF_CONFIG names. The
+        distribution: "none"; "mirrored", all GPUs of this machine; or "multi_worker", the machines that TF_CONFIG names. The
             last waits until all of them are there.
 
-    Returns:
-        tf.distribute.Strategy; what is to be trained is built in its scope().
-
     Raises:
-        UserError: TF_CONFIG is missing or wrong.
+        UserError: TF_CONFIG is missing or wrong, or another worker has gone.
     """
-    if distribution == "none":
-        return tf.distribute.get_strategy()
-    if distribution == "mirrored":
-        return tf.distribute.MirroredStrategy()
+    if distribution == "multi_worker":
+        strategy = _join_workers()
+    else:
+        strategy = tf.distribute.MirroredStrategy() if distribution == "mirrored" else tf.distribute.get_strategy()
+    with strategy.scope():
+        try:
+            yield
+        except tf.errors.OpError as error:
+            if distribution != "multi_worker":
+                raise
+            raise UserError(f"another worker has gone, or cannot be reached ({error.message.splitlines()[0]}). Start all of "
+                            "them again: training goes on after its last finished epoch.") from None
+
+
+def _join_workers():
     try:
         config = json.loads(os.environ["TF_CONFIG"])
         workers, task = config["cluster"]["worker"], config["task"]
@@ -38,10 +48,11 @@ def make_strategy(distribution):
     except (KeyError, TypeError, ValueError):
         raise UserError(
             'train.distribution is multi_worker, which needs TF_CONFIG={"cluster": {"worker": ["host:port", ...]}, "task": '
-            '{"type": "worker", "index": 0}} in the environment, with an index of its own on each machine. Set it or train.'
-            "distribution to none."
+            '{"type": "worker", "index": 0}} in the environment, with an index of its own on each machine. Set it, or set '
+            "train.distribution to none."
         ) from None
     print(f"worker {task['index']} of {len(workers)}, waiting for the others", flush=True)
+    tf.get_logger().setLevel("ERROR")  # it warns of the sum in `total`, once an epoch, which takes next to no time
     return tf.distribute.MultiWorkerMirroredStrategy()
 
 
