@@ -60,6 +60,7 @@ def process(monkeypatch):
     """Keeps what the command sets for its whole process from the other tests; loads each model once."""
     monkeypatch.setattr(saved_model, "load", load)
     monkeypatch.setattr(sys, "argv", sys.argv)
+    monkeypatch.setattr("os._exit", sys.exit)
     monkeypatch.setattr("signal.signal", lambda *_: None)
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO()))
 

@@ -121,6 +121,18 @@ def plain(model, weights):
     return reference
 
 
+@pytest.mark.parametrize("mixed_precision", ["float16", "bfloat16"])
+def test_learns_in_mixed_precision(weights, mixed_precision):
+    model = network.build(32, 3, mixed_precision)
+    network.load_base(model, weights)
+    network.train_from(model, 150)
+    before = {weight.path: weight.numpy().copy() for weight in model.trainable_weights}
+    epochs = train(model, some_split(8, ["a", "b", "c"]), epochs=2, learning_rate=1e-4)
+    after = {weight.path: weight.numpy() for weight in model.trainable_weights}
+    assert all(np.isfinite(after[path]).all() and not np.array_equal(after[path], before[path]) for path in before)
+    assert np.isfinite(epochs[["loss", "val_loss"]]).all(axis=None)
+
+
 def test_epochs_are_counted_on_and_exactly_as_many_as_asked_for():
     epochs = train(small(), some_split(8, ["a", "b"]), first_epoch=6, epochs=3)
     assert list(epochs.columns) == history.COLUMNS

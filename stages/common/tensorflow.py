@@ -6,6 +6,7 @@ are held back, and shown only if the import fails.
 
 import contextlib
 import ctypes
+import gc
 import os
 import sys
 
@@ -38,3 +39,6 @@ with command.quiet():
     tf.config.list_physical_devices()
 for name in unused:
     del sys.modules[name]
+# A tenth of the time of a stage went into looking for garbage among all that the import made, and that tracing makes.
+gc.freeze()
+gc.set_threshold(100_000, 50)
