@@ -17,9 +17,9 @@ def main():
                     "train.class_weights", "train.mixed_precision", "train.distribution", "finetune.epochs",
                     "finetune.learning_rate", "finetune.schedule", "finetune.early_stopping.monitor",
                     "finetune.early_stopping.patience", "finetune.fine_tune_at")
-    train_split, validation_split = dataset.load("train"), dataset.load("validation")
-    first_epoch = int(history.read("data/training/frozen.csv")["epoch"].max()) + 1
     with distribution.scope(p["train.distribution"]):
+        train_split, validation_split = dataset.load("train"), dataset.load("validation")
+        first_epoch = int(history.read("data/training/frozen.csv")["epoch"].max()) + 1
         model = network.build(train_split.image_size, len(train_split.classes), p["train.mixed_precision"])
         saved_model.restore(model, saved_model.load("data/models/frozen"))
         validate = training.validation(model, validation_split, p["batch_size"])

@@ -19,8 +19,8 @@ def main():
                     "train.class_weights", "train.mixed_precision", "train.distribution", "train_frozen.epochs",
                     "train_frozen.learning_rate", "train_frozen.schedule", "train_frozen.early_stopping.monitor",
                     "train_frozen.early_stopping.patience")
-    train_split, validation_split = dataset.load("train"), dataset.load("validation")
     with distribution.scope(p["train.distribution"]):
+        train_split, validation_split = dataset.load("train"), dataset.load("validation")
         keras.utils.set_random_seed(p["seed"])
         model = network.build(train_split.image_size, len(train_split.classes), p["train.mixed_precision"])
         network.load_base(model, p["model.weights"])

@@ -32,9 +32,9 @@ def base(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def grids(base):
-    """The README's two grids, run by two workers; how often each stage ran in all."""
+    """The README's two grids, with fewer values, run by two workers; how often each stage ran in all."""
     for line in readme_block("--queue"):
-        base.run("bash", "-c", line)
+        base.run("bash", "-c", line.replace("60,80,100,120,140", "100,120,140").replace("80,100,120'", "100,120'"))
     end = time.monotonic() + 900
     while re.search("Queued|Running", base.run("dvc", "queue", "status")) and time.monotonic() < end:
         time.sleep(3)
@@ -52,8 +52,8 @@ def readme_block(words):
 
 def test_all_of_two_grids_succeed_and_what_they_share_does_not_run_again(grids):
     status = grids.run("dvc", "queue", "status")
-    assert status.count("Success") == 11, status
-    assert grids.ran == {"finetune": 10, "evaluate": 10, "plot": 10}  # one of the 11 settings is the baseline's
+    assert status.count("Success") == 7, status
+    assert grids.ran == {"finetune": 6, "evaluate": 6, "plot": 6}  # one of the 7 settings is the baseline's
 
 
 def test_the_table_of_experiments_starts_with_what_matters(grids):
@@ -61,7 +61,7 @@ def test_the_table_of_experiments_starts_with_what_matters(grids):
     table = pd.read_csv(io.StringIO(grids.run("bash", "-c", command)))
     assert list(table.columns) == ["Experiment", "rev", "typ", "finetuned.accuracy", "finetuned.loss", "finetuned.auc",
                                    "finetune.fine_tune_at", "finetune.learning_rate"]
-    assert len(table.dropna(subset="Experiment")) == 11 and table["finetuned.accuracy"].between(0, 1).all()
+    assert len(table.dropna(subset="Experiment")) == 7 and table["finetuned.accuracy"].between(0, 1).all()
     assert "| finetuned.accuracy" in grids.run("bash", "-c", command.replace("--csv", "--md"))
 
 
@@ -79,7 +79,7 @@ def names(project):
 def test_a_sweep_is_drawn_from_the_grid(grids):
     grids.run("python", "-m", "stages.sweep", "finetune.fine_tune_at", "finetune.learning_rate")
     points = pd.read_csv(grids.folder / "plots/sweep.csv")
-    assert set(points["finetune.fine_tune_at"]) == {60, 80, 100, 120, 140}
+    assert set(points["finetune.fine_tune_at"]) == {100, 120, 140}
     assert set(points["finetune.learning_rate"]) == {0.0005, 0.00001, 0.00005}
     assert (points["from"] < points["accuracy"]).all() and points["test pictures"].eq(40).all()
     assert (grids.folder / "plots/sweep.png").stat().st_size > 10_000

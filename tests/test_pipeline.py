@@ -160,9 +160,9 @@ def test_metrics_diff_shows_old_and_new(two_classes):
 
 
 def test_a_small_learning_rate_given_to_dvc_is_read_as_a_number(two_classes):
-    two_classes.run("dvc", "exp", "run", "-S", "finetune.learning_rate=0.00001", "-S", "finetune.epochs=1")
-    history = pd.read_csv(two_classes.folder / "plots/history.csv")
-    assert history["learning_rate"].tolist()[2:] == [0.00001]
+    two_classes.run("dvc", "exp", "run", "-S", "finetune.learning_rate=0.00001", "-S", "finetune.epochs=1", "finetune")
+    history = pd.read_csv(two_classes.folder / "data/training/finetuned.csv")
+    assert history["learning_rate"].tolist() == [0.00001]
     two_classes.run("git", "stash")
     two_classes.run("dvc", "checkout")
 

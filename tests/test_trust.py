@@ -19,8 +19,9 @@ from tests.conftest import Project, clone_project, make_pictures
 from tests.test_pipeline import STAGES
 
 pytestmark = pytest.mark.slow
-SETTINGS = {"image_size": 32, "batch_size": 8, "train_frozen.epochs": 4, "finetune.epochs": 4,
+SETTINGS = {"image_size": 32, "batch_size": 8, "train_frozen.epochs": 8, "finetune.epochs": 8,
             "train_frozen.early_stopping.monitor": "val_loss", "finetune.early_stopping.monitor": "val_accuracy",
+            "train_frozen.early_stopping.patience": 8, "finetune.early_stopping.patience": 8,
             "finetune.schedule": "cosine", "data.images": "data/mine", "model.weights": "own.weights.h5"}
 LOCKS = ["dvc.lock", "data/alpaca/dvc.lock", "data/weights/dvc.lock"]  # with the MD5 of every output
 
@@ -190,7 +191,7 @@ def test_killed_at_any_moment_the_next_run_ends_in_the_same_bytes(tmp_path, undi
         list(pool.map(run, STAGES))
 
 
-@pytest.mark.parametrize(("stage", "last", "how"), [("train_frozen", 2, "everything"), ("finetune", 6, "Ctrl-C")])
+@pytest.mark.parametrize(("stage", "last", "how"), [("train_frozen", 2, "everything"), ("finetune", 10, "Ctrl-C")])
 def test_training_goes_on_after_its_last_finished_epoch(stage, last, how, undisturbed, tmp_path):
     project = copy(undisturbed, tmp_path / "project")
     forget(project, stage)
@@ -201,8 +202,9 @@ def test_training_goes_on_after_its_last_finished_epoch(stage, last, how, undist
     end(process, how)
     assert "Traceback" not in log(project)
     output = repro(project)
-    assert f"going on after epoch {last}" in output
-    assert f"epoch {last}:" not in output and f"epoch {last + 1}:" in output
+    reached = int(re.search(r"going on after epoch (\d+)", output)[1])  # it may have ended one more before it was stopped
+    assert last <= reached < last + 3
+    assert f"epoch {reached}:" not in output and f"epoch {reached + 1}:" in output
     assert_the_same(project, undisturbed)
 
 

@@ -23,7 +23,7 @@ class Normalized:
 
     def call(self, inputs):
         kernel, gamma, beta, mean, variance = self.variables_of_both
-        scale = gamma * tf.math.rsqrt(variance + self.epsilon)
+        scale = gamma / tf.sqrt(variance + self.epsilon)  # both exact: rsqrt's last bits depend on who computes it
         kernel = kernel * tf.reshape(scale, [-1, 1] if self.convolve is tf.nn.depthwise_conv2d else [-1])
         outputs = self.convolve(inputs, tf.cast(kernel, inputs.dtype), [1, *self.strides, 1], self.padding.upper())
         return tf.nn.bias_add(outputs, tf.cast(beta - mean * scale, inputs.dtype))
