@@ -9,8 +9,6 @@ It looks at the test split, and at labels that training learns from: it is for p
 it writes. Nor does it need a trained model. The base is frozen, so that its features know of no label.
 """
 
-import itertools
-
 import numpy as np
 import pandas as pd
 from cleanlab.count import num_label_issues
@@ -54,12 +52,18 @@ def extract(splits, weights, batch_size):
     model = network.build(splits[0].image_size, len(splits[0].classes))
     network.load_base(model, weights)
     pooled = keras.Model(model.input, model.get_layer("logits").input)
-    features = tf.function(pooled, input_signature=[tf.TensorSpec([None, *model.input_shape[1:]], tf.uint8)])
+    step = tf.function(pooled, input_signature=[tf.TensorSpec([None, *model.input_shape[1:]], tf.uint8)])
     counts = [len(split.labels) for split in splits]
-    batches = [np.split(np.arange(count), range(batch_size, count, batch_size)) for count in counts]
-    progress = tqdm(itertools.chain.from_iterable(map(dataset.batches, splits, batches)), "looking at pictures",
-                    sum(map(len, batches)), unit="batch", disable=None)
-    return np.concatenate([features(pixels) for pixels, _ in progress])
+    features = np.empty((sum(counts), pooled.output_shape[1]), np.float32)
+    done = 0
+    with tqdm(None, "looking at pictures", sum(counts), unit="picture", disable=None) as progress:
+        for split, count in zip(splits, counts):
+            batches = np.split(np.arange(count), range(batch_size, count, batch_size))
+            for pixels, _ in dataset.batches(split, batches):
+                features[done : done + len(pixels)] = step(pixels)
+                done += len(pixels)
+                progress.update(len(pixels))
+    return features
 
 
 def fold_count(labels, groups):
