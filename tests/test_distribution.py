@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages.common import history
-from tests.conftest import ROOT, clone_project, make_pictures
+from tests.conftest import clone_project, make_pictures
+from tests.test_trust import copy
 
 SETTINGS = {"image_size": 32, "batch_size": 8, "train_frozen.epochs": 2, "finetune.epochs": 2,
             "data.images": "data/mine", "augmentation.rotation": 0.1}
@@ -37,9 +37,7 @@ def alone(tmp_path_factory):
 @pytest.fixture
 def together(alone, tmp_path):
     """A copy of it that two workers are to train in."""
-    folder = tmp_path / "together"
-    shutil.copytree(alone.folder, folder)
-    project = type(alone)(folder)
+    project = copy(alone, tmp_path / "together")
     project.set({"train.distribution": "multi_worker"})
     return project
 
@@ -71,8 +69,10 @@ def ended(processes):
     return [process.returncode for process in processes], outputs
 
 
-def epochs(project, phase):
-    return pd.read_csv(project.folder / f"data/training/{phase}.csv")[history.COLUMNS]
+def numbers(project, phase):
+    """The numbers of a history, float [epochs, 5]."""
+    columns = ["accuracy", "val_accuracy", "loss", "val_loss", "learning_rate"]
+    return pd.read_csv(project.folder / f"data/training/{phase}.csv")[columns].to_numpy()
 
 
 @pytest.mark.slow
@@ -83,8 +83,7 @@ def test_two_workers_learn_what_one_process_learns(alone, together):
         statuses, outputs = ended(start(stage, together, together))
         assert statuses == [0, 0], outputs
         assert "epoch" in outputs[0] and "epoch" not in outputs[1]
-        numbers = ["accuracy", "val_accuracy", "loss", "val_loss", "learning_rate"]
-        np.testing.assert_allclose(epochs(together, phase)[numbers], epochs(alone, phase)[numbers], atol=1e-4)
+        np.testing.assert_allclose(numbers(together, phase), numbers(alone, phase), atol=1e-4)
     together.stage("evaluate")  # what they wrote is whole
 
 
@@ -101,7 +100,6 @@ def test_a_worker_that_dies_ends_the_other_and_the_next_run_goes_on(alone, toget
     assert statuses[dying] == -signal.SIGKILL and statuses[1 - dying] == 1, outputs
     assert outputs[1 - dying].splitlines()[-1].startswith("ERROR: another worker has gone"), outputs
     assert "Traceback" not in outputs[1 - dying]
-    together.set({"finetune.epochs": 50, "train.distribution": "multi_worker"})
     workers = start("finetune", together, together)
     assert any(line.startswith("going on after epoch") for line in workers[0].stdout)
     for worker in workers:
@@ -111,26 +109,24 @@ def test_a_worker_that_dies_ends_the_other_and_the_next_run_goes_on(alone, toget
 
 @pytest.mark.slow
 def test_workers_that_start_from_different_things_are_told(together, tmp_path):
-    shutil.copytree(together.folder, tmp_path / "other")
-    other = type(together)(tmp_path / "other")
+    other = copy(together, tmp_path / "other")
     other.set({"finetune.learning_rate": 0.1})
     statuses, outputs = ended(start("finetune", together, other))
     assert statuses == [1, 1], outputs
     assert all(output.splitlines()[-1].startswith("ERROR: the workers do not start from the same") for output in outputs)
 
 
-def test_a_missing_or_wrong_tf_config_is_explained(together):
+def test_a_missing_or_wrong_tf_config_is_explained(project):
+    project.set({"train.distribution": "multi_worker"})
     for config in ("", "{}", '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1}}'):
-        result = subprocess.run([sys.executable, "-m", "stages.train_frozen"], cwd=together.folder, text=True,
+        result = subprocess.run([sys.executable, "-m", "stages.train_frozen"], cwd=project.folder, text=True,
                                 capture_output=True, env={**os.environ, "TF_CONFIG": config})
         assert result.returncode == 1 and result.stderr.startswith("ERROR: train.distribution is multi_worker, which needs")
 
 
 @pytest.mark.slow
 def test_two_devices_of_one_process_learn_what_one_learns(alone, tmp_path):
-    folder = tmp_path / "mirrored"
-    shutil.copytree(alone.folder, folder)
-    project = type(alone)(folder)
+    project = copy(alone, tmp_path / "mirrored")
     project.set({"train.distribution": "mirrored"})
     code = (
         "import runpy; from stages.common.tensorflow import tf; cpu = tf.config.list_physical_devices('CPU')[0];"
@@ -139,5 +135,4 @@ def test_two_devices_of_one_process_learn_what_one_learns(alone, tmp_path):
         "runpy.run_module('stages.finetune', run_name='__main__')"
     )
     project.run("python", "-c", code)
-    numbers = ["accuracy", "val_accuracy", "loss", "val_loss", "learning_rate"]
-    np.testing.assert_allclose(epochs(project, "finetuned")[numbers], epochs(alone, "finetuned")[numbers], atol=1e-4)
+    np.testing.assert_allclose(numbers(project, "finetuned"), numbers(alone, "finetuned"), atol=1e-4)
