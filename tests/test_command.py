@@ -1,9 +1,15 @@
 import os
+import shutil
+import subprocess
+import sys
+import time
 
+import psutil
 import pytest
 
 from stages.common import command
 from stages.common.command import UserError
+from tests.conftest import ROOT
 
 
 def test_a_user_error_is_one_line_and_exit_status_1(capsys):
@@ -83,3 +89,21 @@ def test_what_is_said_in_a_quiet_block_shows_only_if_it_fails(capfd):
         raise ValueError
     os.write(2, b"after\n")
     assert capfd.readouterr().err == "chatter\nafter\n"
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash"])  # of which some stay above the command and some give way to it
+@pytest.mark.parametrize("killed", ["dvc", "shell"])
+def test_a_stage_ends_with_the_dvc_that_runs_it(shell, killed):
+    if not (path := shutil.which(shell)):
+        pytest.skip(f"no {shell} here")
+    stage = f"{sys.executable} -c 'import time; from stages.common import command; print(1, flush=True); time.sleep(60)'"
+    dvc = subprocess.Popen(
+        [sys.executable, "-c", f"import subprocess; subprocess.run({stage!r}, shell=True, executable={path!r})"],
+        cwd=ROOT, env={**os.environ, "SHELL": path, "DVC_STAGE": "split"}, stdout=subprocess.PIPE,
+    )
+    dvc.stdout.readline()
+    below = psutil.Process(dvc.pid).children(recursive=True)
+    time.sleep(0.5)  # for the watch to begin
+    (dvc if killed == "dvc" else below[0]).kill()
+    dvc.wait(10)
+    assert psutil.wait_procs(below, timeout=10)[1] == []

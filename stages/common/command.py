@@ -32,9 +32,17 @@ def run(main):
         sys.exit(130)  # 128 + SIGINT, as shells report it
 
 
-def _end_with_dvc(parent):
-    while os.getppid() == parent:
-        time.sleep(0.2)
+def _end_with_dvc():
+    import psutil  # which DVC brings along
+
+    below = psutil.Process()
+    shell = Path(os.environ.get("SHELL") or "sh").name  # DVC starts this one; some give way to the command, others stay
+    if below.parent().name() == shell:
+        below = below.parent()
+    parent = below.ppid()
+    with contextlib.suppress(psutil.NoSuchProcess):
+        while below.ppid() == parent:
+            time.sleep(0.2)
     os._exit(1)
 
 
@@ -49,7 +57,7 @@ def _excepthook(kind, error, traceback):
 sys.excepthook = _excepthook
 if "DVC_STAGE" in os.environ:
     # A stage whose `dvc repro` was killed would go on, and write into the next one's outputs.
-    threading.Thread(target=_end_with_dvc, args=[os.getppid()], daemon=True).start()
+    threading.Thread(target=_end_with_dvc, daemon=True).start()
 
 
 def _fail(reason):
