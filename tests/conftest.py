@@ -38,7 +38,9 @@ def make_pictures(folder, counts, size=24, seed=0):
 def weights(tmp_path_factory):
     """A .weights.h5 file of Keras's MobileNetV2 with random weights, through which signals and gradients pass."""
     from stages.common import network
+    from stages.common.tensorflow import keras
 
+    keras.utils.set_random_seed(0)
     base = network.mobilenet_v2(32)
     for layer in base.layers:
         layer.momentum = 0  # batch normalisation: take over the statistics of the next batch
