@@ -52,7 +52,8 @@ def extract(splits, weights, batch_size):
     model = network.build(splits[0].image_size, len(splits[0].classes))
     network.load_base(model, weights)
     pooled = keras.Model(model.input, model.get_layer("logits").input)
-    step = tf.function(pooled, input_signature=[tf.TensorSpec([None, *model.input_shape[1:]], tf.uint8)])
+    signature = [tf.TensorSpec([None, *model.input_shape[1:]], tf.uint8)]
+    step = tf.function(pooled, autograph=False, input_signature=signature)
     counts = [len(split.labels) for split in splits]
     features = np.empty((sum(counts), pooled.output_shape[1]), np.float32)
     done = 0

@@ -8,8 +8,11 @@ picture takes goes to metrics/export_speed.json, which neither DVC nor git track
 """
 
 import contextlib
+import multiprocessing
+import signal
 import textwrap
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -26,11 +29,9 @@ CHECKED = 1000     # test pictures that all four are compared on, at most, evenl
 
 
 def main():
-    # One thread in TensorFlow as in the other runtimes: a fair comparison, and the same bits whatever the processor.
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
+    use_one_thread()
     train_split, test_split = dataset.load("train"), dataset.load("test")
-    rows = np.unique(np.linspace(0, len(test_split.labels) - 1, CHECKED).astype(int))
+    rows = dataset.spread(np.arange(len(test_split.labels)), CHECKED)
     model = saved_model.load(SAVED_MODEL)
     with command.replacing(
         "data/models/exported", "metrics/export.json", "metrics/export_speed.json"
@@ -57,8 +58,14 @@ def main():
     print(table.to_string(float_format="{:.4f}".format))
 
 
+def use_one_thread():
+    """One thread in TensorFlow as in the other runtimes: a fair comparison, and the same bits whatever the processor."""
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+
+
 def convert(model, split, folder):
-    """Writes float16.tflite, int8.tflite, model.onnx and labels.txt.
+    """Writes float16.tflite, int8.tflite, model.onnx and labels.txt. int8, half of the work, is made in a second process.
 
     Args:
         model: what saved_model.load returned.
@@ -70,16 +77,25 @@ def convert(model, split, folder):
     """
     labels = "".join(f"{' '.join(name.splitlines())}\n" for name in split.classes)  # a name of two lines is one label
     (folder / litert_metadata.LABELS).write_text(labels, encoding="utf-8")
-    with converting("LiteRT"), command.scratch(folder) as scratch:
-        litert.fix_batch(model, scratch / "single")
-        for name, file in {
-            "float16": litert.float16(scratch / "single"),
-            "int8": litert.int8(scratch / "single", split.pixels[sample(split.labels, CALIBRATION)]),
-        }.items():
-            file = litert_metadata.add(file, labels, int(model.image_size), float(model.temperature))
-            (folder / f"{name}.tflite").write_bytes(file)
-    with converting("ONNX"):
-        (folder / "model.onnx").write_bytes(onnx_model.convert(model, split.classes))
+    spawn = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
+    with command.scratch(folder) as scratch, ProcessPoolExecutor(1, spawn, begin_second_process) as second:
+        with converting("LiteRT"):
+            second.submit(int)  # it starts while the next line runs
+            litert.fix_batch(model, scratch / "single")
+            int8 = second.submit(litert.int8, scratch / "single", split.pixels[sample(split.labels, CALIBRATION)])
+            files = {"float16": litert.float16(scratch / "single")}
+        with converting("ONNX"):
+            (folder / "model.onnx").write_bytes(onnx_model.convert(model, split.classes))
+        with converting("LiteRT"):
+            files["int8"] = int8.result()
+            for name, file in files.items():
+                file = litert_metadata.add(file, labels, int(model.image_size), float(model.temperature))
+                (folder / f"{name}.tflite").write_bytes(file)
+
+
+def begin_second_process():
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the first, which then says so in one line
+    use_one_thread()
 
 
 @contextlib.contextmanager
@@ -96,10 +112,7 @@ def converting(name):
 def sample(labels, count):
     """Returns rows, int [M], evenly spaced within each class, of each class the same number: about `count` in all."""
     each = max(1, count // len(np.unique(labels)))
-    return np.concatenate([
-        rows[np.unique(np.linspace(0, len(rows) - 1, each).astype(int))]
-        for rows in (np.flatnonzero(labels == label) for label in np.unique(labels))
-    ])
+    return np.concatenate([dataset.spread(np.flatnonzero(labels == label), each) for label in np.unique(labels)])
 
 
 def run(predict, pixels, rows, name):

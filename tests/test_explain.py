@@ -3,7 +3,8 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 
-from stages.common import dataset, explain, gradcam, network
+from stages.common import dataset, explain, gradcam
+from stages.common.tensorflow import tf
 
 
 def table(rows):
@@ -53,8 +54,10 @@ def test_heat_maps_are_of_wrong_and_of_right_predictions_evenly_over_classes():
 def test_the_file_has_rows_and_pixels_of_every_sheet_and_the_maps_of_the_predicted_class(tmp_path):
     rng = np.random.default_rng(0)
     split = dataset.Split(rng.integers(0, 256, (30, 64, 64, 3), np.uint8), pd.DataFrame(), ["a", "b", "c"])
-    classifier = network.build(64, 3)
-    model = SimpleNamespace(weights=[weight.value for weight in classifier.weights])
+    model = SimpleNamespace(
+        feature_maps=lambda pixels: tf.nn.avg_pool2d(tf.cast(pixels, tf.float32), 32, 32, "VALID"),
+        weights=[tf.constant([[1, -1, 1], [-1, 1, 0], [0, 0, -1]], tf.float32), tf.zeros(3)],
+    )
     predictions = table([("abc"[i // 10], "abc"[i % 3], 0.5, i / 30) for i in range(30)])
     for name in ("1", "2"):
         explain.save(tmp_path / name, model, split, predictions)
@@ -65,7 +68,8 @@ def test_the_file_has_rows_and_pixels_of_every_sheet_and_the_maps_of_the_predict
         assert np.array_equal(arrays[f"{sheet}_pixels"], split.pixels[arrays[f"{sheet}_rows"]])
     assert len(arrays["samples_rows"]) == 16 and len(arrays["mistakes_rows"]) == 18 and len(arrays) == 9
     labels = arrays["gradcam_rows"] % 3
-    assert np.array_equal(arrays["gradcam_maps"], gradcam.maps(classifier, arrays["gradcam_pixels"], labels))
+    maps = gradcam.maps(model.feature_maps, model.weights[0], arrays["gradcam_pixels"], labels)
+    assert np.array_equal(arrays["gradcam_maps"], maps)
 
     explain.save(tmp_path / "all right", model, split, predictions.assign(actual=predictions["predicted"]))
     with np.load(tmp_path / "all right") as file:

@@ -67,7 +67,7 @@ def test_a_network_restored_from_it_is_the_same_to_the_bit(tmp_path):
     model = network.build(32, 3)
     saved_model.save(model, ["a", "b", "c"], 1.0, tmp_path / "model")
     other = network.build(32, 3)
-    saved_model.restore(other, saved_model.load(tmp_path / "model"))
+    saved_model.restore(other, tmp_path / "model")
     assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), other.get_weights(), strict=True))
 
 

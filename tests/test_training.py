@@ -151,9 +151,25 @@ def test_every_epoch_has_every_picture_once_in_an_order_of_seed_and_epoch(monkey
     for options in ({"epochs": 2}, {"first_epoch": 2}, {"seed": 2}):
         train(small(), split, **options)
     assert [len(rows) for rows in orders[0]] == [4, 4, 2]
-    first, check, second, _, again, _, other, _ = (np.concatenate(rows).tolist() for rows in orders)
+    first, check, second, again, _, other, _ = (np.concatenate(rows).tolist() for rows in orders)
     assert sorted(first) == sorted(second) == check == list(range(10)) and first != second
     assert again == second and other != first
+
+
+def test_validation_looks_at_its_pictures_again_only_if_the_base_learns(monkeypatch, weights):
+    split, calls, batches = some_split(6, ["a", "b"]), [], dataset.batches
+    monkeypatch.setattr(dataset, "batches", lambda *given: calls.append(given) or batches(*given))
+    model = network.build(32, 2)
+    network.load_base(model, weights)
+    validate = training.validation(model, split, 4)
+    network.train_from(model, 154)
+    _, before = validate()
+    model.get_layer("logits").bias.assign([1])
+    _, after = validate()
+    assert len(calls) == 1 and np.allclose(after, before + 1, atol=1e-3)
+    network.train_from(model, 120)
+    model.get_layer("base").get_layer("Conv_1").kernel.assign(tf.zeros([1, 1, 320, 1280]))
+    assert not np.allclose(validate()[1], after, atol=1e-3) and len(calls) == 2
 
 
 def test_batches_are_rows_in_the_order_asked_for():

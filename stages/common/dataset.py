@@ -137,6 +137,11 @@ def load(name):
         raise UserError(f"{error.filename} is missing: run `dvc repro split` first.") from None
 
 
+def spread(values, count):
+    """Returns up to `count` evenly spaced ones of an array."""
+    return values[np.unique(np.linspace(0, len(values) - 1, min(count, len(values))).astype(int))]
+
+
 def batches(split, batches):
     """Yields (uint8 pixels, int64 labels) of each array of rows in `batches`, read from disk while those before are used."""
     ahead = collections.deque()

@@ -87,7 +87,7 @@ def function(on_device, signature, join):
     strategy = tf.distribute.get_strategy()
     first = _worker() * _devices()
 
-    @tf.function(input_signature=[tf.TensorSpec([], tf.int32), tf.TensorSpec([None], tf.int32), *signature])
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([], tf.int32), tf.TensorSpec([None], tf.int32), *signature])
     def step(count, cuts, *arguments):
         def own_part():
             device = tf.distribute.get_replica_context().replica_id_in_sync_group - first

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from stages.common import gradcam, network, saved_model
+from stages.common import dataset, gradcam
 
 SAMPLES = 16    # pictures of the whole test split
 EXPLAINED = 16  # pictures with a heat map,
@@ -30,17 +30,15 @@ def save(path, model, split, predictions):
     arrays = {}
     for name, rows in sheets.items():
         arrays[f"{name}_rows"], arrays[f"{name}_pixels"] = rows, split.pixels[rows]
-    classifier = network.build(split.image_size, len(split.classes))
-    saved_model.restore(classifier, model)
     labels = np.array([split.classes.index(name) for name in predictions["predicted"].iloc[sheets["gradcam"]]], np.int64)
-    arrays["gradcam_maps"] = gradcam.maps(classifier, arrays["gradcam_pixels"], labels)
+    arrays["gradcam_maps"] = gradcam.maps(model.feature_maps, model.weights[-2], arrays["gradcam_pixels"], labels)
     with open(path, "wb") as file:
         np.savez(file, **arrays)
 
 
 def samples(predictions):
     """Returns evenly spaced rows of the table, int [K], sorted by class as it is: every class shows, and no chance plays."""
-    return _spread(np.arange(len(predictions)), SAMPLES)
+    return dataset.spread(np.arange(len(predictions)), SAMPLES)
 
 
 def mistakes(predictions):
@@ -78,13 +76,8 @@ def _by_class(predictions, rows, order, class_order):
 def _even(predictions, rows, count):
     """Picks `count` of `rows`, spread over the classes and over the pictures of each, in the order of the table."""
     actual = predictions["actual"].iloc[rows].reset_index(drop=True)
-    actual = actual[actual.isin(_spread(actual.unique(), count))]
+    actual = actual[actual.isin(dataset.spread(actual.unique(), count))]
     turns = actual.groupby(actual).cumcount().sort_values(kind="stable").index[:count]  # one of each class, then a second
     shares = actual[turns].value_counts()
-    places = [_spread(part.index.to_numpy(), shares[name]) for name, part in actual.groupby(actual)]
+    places = [dataset.spread(part.index.to_numpy(), shares[name]) for name, part in actual.groupby(actual)]
     return rows[np.sort(np.concatenate([np.arange(0), *places]))]
-
-
-def _spread(values, count):
-    """Returns up to `count` evenly spaced ones of an array."""
-    return values[np.unique(np.linspace(0, len(values) - 1, min(count, len(values))).astype(int))]

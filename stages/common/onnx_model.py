@@ -24,7 +24,7 @@ def convert(model, classes):
     """
     size = int(model.image_size)
     signature = [tf.TensorSpec([None, size, size, 3], tf.uint8, name="images")]
-    proto, _ = tf2onnx.convert.from_function(tf.function(model.__call__), signature, opset=OPSET)
+    proto, _ = tf2onnx.convert.from_function(tf.function(model.__call__, autograph=False), signature, opset=OPSET)
     name_in_order(proto.graph)
     proto.graph.ClearField("doc_string")  # a running number of this process
     for value in (*proto.graph.input, *proto.graph.output):

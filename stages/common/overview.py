@@ -3,6 +3,7 @@
 import numpy as np
 from PIL import Image
 
+from stages.common import dataset
 from stages.common.partition import SPLITS
 
 SHOWN, SIDE = 8, 64  # pictures per class and split, and their side in pixels
@@ -23,7 +24,7 @@ def save(path, manifest, split, pixels):
     classes = manifest["label"].nunique()
     arrays = {name: np.full((classes, SHOWN, SIDE, SIDE, 3), 255, np.uint8) for name in SPLITS}
     for (name, label), part in manifest.groupby([split, "label"]):
-        for place, row in enumerate(part.index[np.unique(np.linspace(0, len(part) - 1, SHOWN).astype(int))]):
+        for place, row in enumerate(dataset.spread(part.index, SHOWN)):
             arrays[name][label, place] = Image.fromarray(pixels[row]).resize((SIDE, SIDE))
     with open(path, "wb") as file:
         np.savez(file, sizes=manifest[["width", "height"]], labels=manifest["label"], **arrays)

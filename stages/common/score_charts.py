@@ -2,9 +2,9 @@
 
 import matplotlib
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
-from sklearn import metrics
 
 from stages.common.charts import TRAINING, VALIDATION, plain
 
@@ -20,7 +20,7 @@ def confusion(actual, predicted, classes):
         actual, predicted: N class names.
         classes: C class names.
     """
-    counts = metrics.confusion_matrix(actual, predicted, labels=classes)
+    counts = pd.crosstab(*(pd.Categorical(names, classes) for names in (actual, predicted)), dropna=False).to_numpy()
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     cell = 0.55 if len(classes) <= NUMBERED else max(0.11, 11 / len(classes))  # inches
     side = max(3.5, cell * len(classes))
@@ -58,11 +58,15 @@ def curves(roc, precision_recall):
     figure.suptitle("Each class against the rest, fine-tuned model on the test split")
     left, right = figure.subplots(1, 2)
     left.plot([0, 1], [0, 1], color="grey", linewidth=0.8)
-    _draw(left, roc, "fpr", "tpr", "AUC", metrics.auc, "default")
+    _draw(left, roc, "fpr", "tpr", "AUC", _area, "default")
     _draw(right, precision_recall, "recall", "precision", "AP", _average_precision, "steps-post")
     left.set(title="ROC", xlabel="False positive rate", ylabel="True positive rate (recall)")
     right.set(title="Precision and recall", xlabel="Recall", ylabel="Precision")
     return figure
+
+
+def _area(x, y):
+    return float(np.trapezoid(y, x))
 
 
 def _average_precision(recall, precision):

@@ -25,6 +25,7 @@ os.environ["KERAS_BACKEND"] = "tensorflow"  # this and what is set below, whatev
 # Keras takes a quarter of its start for these two, whose wrappers and galleries are not used here. It does without.
 unused = [name for name in ("matplotlib.pyplot", "sklearn") if name not in sys.modules]
 sys.modules.update(dict.fromkeys(unused))
+gc.disable()  # a tenth of the time of a stage went into looking for garbage among all that the import makes
 with command.quiet():
     import keras  # noqa: F401
     import tensorflow as tf  # noqa: F401
@@ -39,6 +40,6 @@ with command.quiet():
     tf.config.list_physical_devices()
 for name in unused:
     del sys.modules[name]
-# A tenth of the time of a stage went into looking for garbage among all that the import made, and that tracing makes.
 gc.freeze()
-gc.set_threshold(100_000, 50)
+gc.enable()
+gc.set_threshold(100_000, 50)  # tracing makes many objects, too

@@ -69,8 +69,12 @@ def train(network, train_split, validate, checkpoint, *, phase, first_epoch, epo
     if any(layer.compute_dtype == "float16" for layer in network.layers):  # its smallest number is far above some gradients
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     optimizer.build(network.trainable_variables)
-    step = _training_step(network, optimizer, class_weights)
-    draw = partial(augmentation.draw, size=train_split.image_size, flip=flip, rotation=rotation)
+    step, features = _training_step(network, optimizer, class_weights), network.layers[-1].input.shape[1]
+
+    def draw(rng, count):
+        alterations = augmentation.draw(rng, count, train_split.image_size, flip, rotation)
+        return alterations, (rng.random((count, features), np.float32) >= dropout) / np.float32(1 - dropout)
+
     variables = [*network.variables, *optimizer.variables]
     rows, kept = [], []
     if found := checkpoint.load():
@@ -82,7 +86,7 @@ def train(network, train_split, validate, checkpoint, *, phase, first_epoch, epo
     while len(rows) < epochs and not (rows and len(rows) - 1 - history.best(rows, monitor) >= patience):
         epoch, start = first_epoch + len(rows), time.monotonic()
         optimizer.learning_rate = rate(learning_rate, schedule, len(rows), epochs)
-        trained = _epoch(step, train_split, batch_size, draw, dropout, [seed, epoch])
+        trained = _epoch(step, train_split, batch_size, draw, [seed, epoch])
         validated, logits = validate()
         if not math.isfinite(trained["loss"] + validated["loss"]):
             raise UserError(f"the loss is no longer a number in epoch {epoch}, {phase}: lower the learning rate.")
@@ -110,33 +114,34 @@ def validation(network, split, batch_size):
 
     That is a dict with its accuracy and its mean loss, and its logits, float32 [N, 1] or [N, C] (network.build).
     """
-    step = distribution.function(lambda count, pixels: network(pixels), [_pictures(network)], partial(tf.concat, axis=0))
+    trunk, head = _cut(network)
+    look = distribution.function(lambda count, pixels: trunk(pixels), [_pictures(network)], partial(tf.concat, axis=0))
+    seen = []
 
     def validate():
+        if trunk.trainable_variables or not seen:  # a frozen base sees the same each time
+            seen.clear()
+            for rows, mine, cuts, pixels, _ in _steps(split, np.arange(len(split.labels)), batch_size, "validation"):
+                seen.append((rows[mine], look(len(rows), cuts, pixels)))  # its numbers are not asked for: a GPU need not wait
         logits = np.zeros((len(split.labels), network.output_shape[1]))
-        parts = []
-        for start, count, pixels, _ in _steps(split, np.arange(len(split.labels)), batch_size, "validation"):
-            mine, cuts = distribution.share(count)
-            parts.append((start, count, mine, step(count, cuts, pixels)))  # not looked at here, so that a GPU need not wait
-        for start, count, mine, part in parts:
-            logits[start : start + count][mine] = part
+        for rows, features in seen:
+            logits[rows] = head(features)
         logits = distribution.total(logits).astype(np.float32)
         losses, right = _losses(logits, split.labels), _right(logits, split.labels)
-        return {"accuracy": float(np.mean(right)), "loss": float(np.mean(losses, dtype=np.float64))}, logits
+        means = np.mean([right, losses], axis=1, dtype=np.float64)  # in float32, 5/9 would come out as 0.5555555820465088
+        return dict(zip(["accuracy", "loss"], means.tolist())), logits
 
     return validate
 
 
-def _epoch(step, split, batch_size, draw, dropout, seed):
+def _epoch(step, split, batch_size, draw, seed):
     """Trains on every picture once and returns the accuracy and the mean loss on the way."""
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(split.labels))
     sums = [np.zeros(2)]
-    for _, count, pixels, labels in _steps(split, order, batch_size, f"epoch {seed[-1]}"):
-        mine, cuts = distribution.share(count)
-        alterations = draw(rng, count)
-        kept = (rng.random((count, step.features), np.float32) >= dropout) / np.float32(1 - dropout)
-        sums.append(step(count, cuts, pixels, labels, alterations[mine], kept[mine]))
+    for rows, mine, cuts, pixels, labels in _steps(split, order, batch_size, f"epoch {seed[-1]}"):
+        alterations, kept = draw(rng, len(rows))
+        sums.append(step(len(rows), cuts, pixels, labels, alterations[mine], kept[mine]))
     right, loss = distribution.total(np.sum(sums, axis=0, dtype=np.float64)) / len(order)
     return {"accuracy": float(right), "loss": float(loss)}
 
@@ -151,24 +156,22 @@ def _steps(split, order, batch_size, name):
         name: to show.
 
     Yields:
-        (int, int, array, array): where in `order` the step starts, of how many rows it is, and pixels and labels of those
-        that this process computes (distribution.share).
+        (array, slice, array, array, array): the rows of the step; which of them this process computes, and where those are cut
+        among its devices (distribution.share); pixels and labels of those that it computes.
     """
-    starts = range(0, len(order), batch_size)
-    counts = [min(batch_size, len(order) - start) for start in starts]
-    rows = (order[start : start + count][distribution.share(count)[0]] for start, count in zip(starts, counts))
+    steps = np.split(order, range(batch_size, len(order), batch_size))
+    shares = [distribution.share(len(rows)) for rows in steps]
+    batches = dataset.batches(split, (rows[mine] for rows, (mine, _) in zip(steps, shares)))
     with tqdm(None, name, len(order), unit="picture", leave=False, disable=None) as progress:
-        for start, count, batch in zip(starts, counts, dataset.batches(split, rows)):
-            yield start, count, *batch
-            progress.update(count)
+        for rows, share, batch in zip(steps, shares, batches):
+            yield rows, *share, *batch
+            progress.update(len(rows))
 
 
 def _training_step(network, optimizer, class_weights):
     """Returns a function that takes one step on a batch and gives the sums of right answers and of weighted losses."""
     weights = tf.constant(class_weights, tf.float32)
-    head = network.layers[-1]
-    trunk = keras.Model(network.inputs, head.input)
-    features = head.input.shape[1]
+    trunk, head = _cut(network)
 
     def on_device(count, pixels, labels, alterations, kept):
         with tf.GradientTape() as tape:
@@ -179,12 +182,16 @@ def _training_step(network, optimizer, class_weights):
         optimizer.apply(gradients)  # which sums those of all devices
         return tf.stack([tf.reduce_sum(_right(logits, labels)), tf.reduce_sum(losses)])
 
-    step = distribution.function(on_device, [
+    return distribution.function(on_device, [
         _pictures(network), tf.TensorSpec([None], tf.int64), tf.TensorSpec([None, 8], tf.float32),
-        tf.TensorSpec([None, features], tf.float32),
+        tf.TensorSpec([None, head.input.shape[1]], tf.float32),
     ], tf.add_n)
-    step.features = features
-    return step
+
+
+def _cut(network):
+    """Returns what makes features, [N, 1280], of pictures, and the last layer, as two models."""
+    head = network.layers[-1]
+    return keras.Model(network.inputs, head.input), head
 
 
 def _pictures(network):

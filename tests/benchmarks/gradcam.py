@@ -42,7 +42,8 @@ def main():
         test = splits["test"]
         _, logits = training.validation(model, test, p["batch_size"])()
         predicted = (logits[:, 0] > 0).astype(int) if class_count == 2 else logits.argmax(axis=1)
-        maps = gradcam.maps(model, test.pixels, predicted)
+        base = model.get_layer("base")
+        maps = gradcam.maps(lambda pixels: base(pixels / np.float32(127.5) - 1), model.weights[-2].value, test.pixels, predicted)
         peaks = np.array([np.unravel_index(heat.argmax(), heat.shape) for heat in maps])
         inside = ((peaks >= patches) & (peaks < patches + SIDE)).all(axis=1)
         right = predicted == test.labels
