@@ -103,7 +103,7 @@ def load(folder):
 def restore(network, folder):
     """Sets the weights of `network` from a SavedModel that `save` wrote for one of the same size and classes.
 
-    Only arrays are read: loading all of it takes 20 times as long.
+    Only arrays are read: loading all of it takes ten times as long.
 
     Raises:
         UserError: there is none, or no whole one.
