@@ -87,8 +87,9 @@ def used(folder):
 def draw(table):
     """Draws milliseconds per picture and memory of each stage over the number of pictures."""
     figure = Figure(figsize=(10, 4.5), layout="constrained")
-    for axes, what, label in zip(figure.subplots(1, 2), ("ms per picture", "peak MB"),
-                                 ("milliseconds per picture", "memory of the process, MB")):
+    left, right = figure.subplots(1, 2)
+    for axes, what, label in ((left, "ms per picture", "milliseconds per picture"),
+                              (right, "peak MB", "memory of the process, MB")):
         for stage, part in table.groupby("stage", sort=False):
             if part[what].notna().all():
                 axes.plot(part["pictures"], part[what], marker="o", label=stage, color=COLOURS[stage])
@@ -97,7 +98,7 @@ def draw(table):
         axes.set_xlabel("pictures in the folder")
         axes.set_ylabel(label)
         axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    right.legend(*left.get_legend_handles_labels(), loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     figure.suptitle("One epoch of either phase")
     return figure
 
