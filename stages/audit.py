@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from stages.common import charts, command, dataset, network, params
 from stages.common.partition import SPLITS
-from stages.common.tensorflow import give_back_memory, keras, tf
+from stages.common.tensorflow import give_back_memory, tf
 
 FOLDS = 5
 SHOWN = 25  # pictures on the contact sheet
@@ -51,7 +51,7 @@ def extract(splits, weights, batch_size):
     """
     model = network.build(splits[0].image_size, len(splits[0].classes))
     network.load_base(model, weights)
-    pooled = keras.Model(model.input, model.get_layer("logits").input)
+    pooled, _ = network.cut(model)
     signature = [tf.TensorSpec([None, *model.input_shape[1:]], tf.uint8)]
     step = tf.function(pooled, autograph=False, input_signature=signature)
     counts = [len(split.labels) for split in splits]

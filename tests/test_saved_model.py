@@ -71,6 +71,14 @@ def test_a_network_restored_from_it_is_the_same_to_the_bit(tmp_path):
     assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), other.get_weights(), strict=True))
 
 
+def test_a_folder_without_the_arrays_of_a_model_of_ours_is_named(tmp_path):
+    with pytest.raises(UserError, match="nothing holds no SavedModel of ours, or no whole one: run `dvc repro` first"):
+        saved_model.restore(network.build(32, 3), tmp_path / "nothing")
+    saved_model.save(network.build(32, 2), ["a", "b"], 1.0, tmp_path / "two classes")
+    with pytest.raises(UserError, match="two classes holds no SavedModel of ours"):
+        saved_model.restore(network.build(32, 3), tmp_path / "two classes")
+
+
 def test_has_the_same_bytes_whatever_the_process_and_its_hash_seed(tmp_path):
     code = (
         "import sys, pathlib; from stages.common import network, saved_model; from stages.common.tensorflow import keras;"

@@ -35,13 +35,14 @@ def run(main):
 def _end_with_dvc():
     import psutil  # which DVC brings along
 
-    below = psutil.Process()
     shell = Path(os.environ.get("SHELL") or "sh").name  # DVC starts this one; some give way to the command, others stay
-    if below.parent().name() == shell:
-        below = below.parent()
-    parent = below.ppid()
     with contextlib.suppress(psutil.NoSuchProcess):
-        while below.ppid() == parent:
+        below = psutil.Process()
+        above = psutil.Process(below.ppid())
+        if above.name() == shell:
+            below = above
+        dvc = below.ppid()
+        while below.ppid() == dvc:
             time.sleep(0.2)
     os._exit(1)
 

@@ -20,7 +20,8 @@ def fix_batch(model, folder):
         folder: a path that does not exist yet.
     """
     size = int(model.image_size)
-    predict = tf.function(model.__call__, autograph=False).get_concrete_function(tf.TensorSpec([1, size, size, 3], tf.float32, name="images"))
+    signature = [tf.TensorSpec([1, size, size, 3], tf.float32, name="images")]
+    predict = tf.function(model.__call__, autograph=False, input_signature=signature).get_concrete_function()
     module = tf.Module()
     module.weights = model.weights
     tf.saved_model.save(module, str(folder), predict)

@@ -80,6 +80,12 @@ def build(image_size, class_count, mixed_precision="none"):
     return keras.Model(inputs, keras.layers.Dense(1 if class_count == 2 else class_count, name="logits")(x))
 
 
+def cut(network):
+    """Returns what makes features, float32 [N, 1280], of pictures, as a keras.Model, and the last layer, which takes them."""
+    head = network.layers[-1]
+    return keras.Model(network.inputs[0], head.input), head
+
+
 def portable(network):
     """Returns the network as it is served: computing in float32 and with its variables on one device.
 

@@ -66,6 +66,7 @@ def curves(roc, precision_recall):
 
 
 def _area(x, y):
+    """As sklearn.metrics.auc has it."""
     return float(np.trapezoid(y, x))
 
 

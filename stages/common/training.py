@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from stages.common import augmentation, dataset, distribution, history
 from stages.common.command import UserError
+from stages.common.network import cut
 from stages.common.tensorflow import keras, tf
 
 
@@ -114,7 +115,7 @@ def validation(network, split, batch_size):
 
     That is a dict with its accuracy and its mean loss, and its logits, float32 [N, 1] or [N, C] (network.build).
     """
-    trunk, head = _cut(network)
+    trunk, head = cut(network)
     look = distribution.function(lambda count, pixels: trunk(pixels), [_pictures(network)], partial(tf.concat, axis=0))
     seen = []
 
@@ -171,7 +172,7 @@ def _steps(split, order, batch_size, name):
 def _training_step(network, optimizer, class_weights):
     """Returns a function that takes one step on a batch and gives the sums of right answers and of weighted losses."""
     weights = tf.constant(class_weights, tf.float32)
-    trunk, head = _cut(network)
+    trunk, head = cut(network)
 
     def on_device(count, pixels, labels, alterations, kept):
         with tf.GradientTape() as tape:
@@ -186,12 +187,6 @@ def _training_step(network, optimizer, class_weights):
         _pictures(network), tf.TensorSpec([None], tf.int64), tf.TensorSpec([None, 8], tf.float32),
         tf.TensorSpec([None, head.input.shape[1]], tf.float32),
     ], tf.add_n)
-
-
-def _cut(network):
-    """Returns what makes features, [N, 1280], of pictures, and the last layer, as two models."""
-    head = network.layers[-1]
-    return keras.Model(network.inputs, head.input), head
 
 
 def _pictures(network):
