@@ -1,8 +1,9 @@
 """Measures the pipeline against the notebook that it grew from, the tutorial's variant of that, and the arithmetic alone.
 
-    python -m tests.benchmarks.speed [FOLDER] [--alternations 3] [--out FOLDER] [-S key=value ...]
+    python -m tests.benchmarks.speed [FOLDER] [--alternations 3] [--without KIND]... [--out FOLDER] [-S key=value]...
 
 FOLDER holds pictures, one sub-folder per class; default: data.images of params.yaml. -S sets a parameter, for all.
+--without leaves experiment, notebook, tutorial or floor out: on a large folder they take hours, and tutorial all memory.
 In processes of their own, in turns of which every second is in reverse order:
 
 ours: `dvc repro` of a fresh copy of this working tree in which only pictures and weights are in place;
@@ -40,6 +41,7 @@ from tests.conftest import clone_project
 
 EXPERIMENT = "finetune.fine_tune_at=100"
 PHASES = ("train_frozen", "finetune")
+OURS = {"ours": ["repro"], "experiment": ["exp", "run", "-S", EXPERIMENT]}  # what DVC is told
 RIVALS = ("notebook", "tutorial", "floor")
 COLOURS = {
     "import": "#bbbbbb", "build": "#888888", "split": "#56b4e9", "train_frozen": "#0072b2", "finetune": "#d55e00",
@@ -64,6 +66,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", metavar="FOLDER", type=Path, nargs="?")
     parser.add_argument("--alternations", type=int, default=3)
+    parser.add_argument("--without", metavar="KIND", action="append", choices=["experiment", *RIVALS], default=[])
     parser.add_argument("--out", type=Path, help="default: a new temporary folder")
     parser.add_argument("-S", dest="settings", metavar="key=value", action="append", default=[])
     arguments = parser.parse_args()
@@ -87,7 +90,7 @@ def main():
         turns = []
         for turn in range(arguments.alternations):
             fresh = shutil.copytree(prepared.folder, place / f"turn {turn}", symlinks=True)
-            turns.append(take_turn(turn, meter, rivals, fresh))
+            turns.append(take_turn(turn, arguments.without, meter, rivals, fresh))
             shutil.rmtree(fresh)
     numbers = {
         "pictures": turns[0]["ours"]["pictures"], "params": p,
@@ -111,15 +114,14 @@ def write_meter(place):
     return meter
 
 
-def take_turn(turn, meter, rivals, fresh):
+def take_turn(turn, without, meter, rivals, fresh):
     """Returns what each kind took in this turn: {kind: what `measure` returns}. The first turn begins with ours."""
-    taken = {}
-    for kind in ("ours", *RIVALS) if turn % 2 == 0 else (*RIVALS[::-1], "ours"):
-        if kind == "ours":
-            taken["tensorflow"] = measure(meter, fresh, "-c", "import stages.common.tensorflow")
-            taken["ours"] = measure(meter, fresh, "-m", "dvc", "repro")
+    ours, others = ([kind for kind in kinds if kind not in without] for kinds in (OURS, RIVALS))
+    taken = {"tensorflow": measure(meter, fresh, "-c", "import stages.common.tensorflow")}
+    for kind in ours + others if turn % 2 == 0 else others[::-1] + ours:
+        if kind in OURS:
+            taken[kind] = measure(meter, fresh, "-m", "dvc", *OURS[kind])
             shutil.copy(fresh / "metrics/split.json", rivals / "metrics")  # where floor reads how many there are
-            taken["experiment"] = measure(meter, fresh, "-m", "dvc", "exp", "run", "-S", EXPERIMENT)
         else:
             taken[kind] = measure(meter, rivals, "-m", "tests.benchmarks.rivals", kind)
         print(f"turn {turn + 1}: {kind} {taken[kind]['wall']:.1f} s", flush=True)
@@ -189,11 +191,11 @@ def ratios(turns):
     rows = []
     for turn in turns:
         row = {}
-        for rival in RIVALS:
+        for rival in [rival for rival in RIVALS if rival in turn]:
             taken = {**turn[rival], "wall": turn[rival]["training" if rival == "floor" else "wall"]}
             for what in ("wall", "cpu", "peak"):
                 row[f"ours / {rival}", what] = turn["ours"][what] / taken[what]
-                if rival != "floor":  # that has the frozen phase, too
+                if rival != "floor" and "experiment" in turn:  # floor has the frozen phase, too
                     row[f"experiment / {rival}", what] = turn["experiment"][what] / taken[what]
             for phase in PHASES:
                 row[f"ours / {rival}", f"{phase} speed"] = turn["ours"]["speed"][phase] / taken["speed"][phase]
@@ -215,10 +217,12 @@ def show(numbers):
 
 def chart(numbers):
     """Draws what each kind took, part by part."""
-    labels = {"ours": "ours\ndvc repro", "experiment": f"ours, dvc exp run\n{EXPERIMENT}", "notebook": "notebook",
+    labels = {"ours": "ours, dvc repro", "experiment": f"ours, dvc exp run\n{EXPERIMENT}", "notebook": "notebook",
               "tutorial": "tutorial\n(cached)", "floor": "floor\n(arithmetic)"}
-    bars = {kind: numbers["medians"][kind]["parts"] for kind in labels}
-    bars["floor"] = {phase: bars["floor"][phase] for phase in PHASES}
+    bars = {kind: numbers["medians"][kind]["parts"] for kind in labels if kind in numbers["medians"]}
+    if "floor" in bars:
+        bars["floor"] = {phase: bars["floor"][phase] for phase in PHASES}
+    turns = len(numbers["turns"])
     longest = max(sum(parts.values()) for parts in bars.values())
     figure = Figure(figsize=(10, 5), layout="constrained")
     axes = figure.subplots()
@@ -232,12 +236,12 @@ def chart(numbers):
         axes.text(left, row, f" {left:.1f} s", va="center")
     handles = dict(zip(*axes.get_legend_handles_labels()[::-1]))
     axes.legend(handles.values(), handles, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
-    axes.set_yticks(range(len(labels)), labels.values())
+    axes.set_yticks(range(len(bars)), [labels[kind] for kind in bars])
     axes.invert_yaxis()
     axes.set_xlim(0, 1.12 * longest)
     axes.set_xlabel("seconds")
     axes.set_title(f"{numbers['pictures']} training and validation pictures of {numbers['params']['image_size']} pixels, "
-                   f"{numbers['machine']['cores']} cores, medians of {len(numbers['turns'])} turns")
+                   f"{numbers['machine']['cores']} cores, " + (f"medians of {turns} turns" if turns > 1 else "one turn"))
     axes.spines[["top", "right"]].set_visible(False)
     return figure
 
