@@ -31,14 +31,13 @@ def main():
         for folder in (curves_folder, roc_folder, precision_recall_folder):
             folder.mkdir()
         scores, class_scores, ranges, reliability, predicted = {}, {}, {}, {}, {}
+        model = saved_model.load("data/models/finetuned")
         for name in ("frozen", "finetuned"):
-            model = saved_model.load(f"data/models/{name}")
+            temperature = saved_model.restore(model.weights, f"data/models/{name}")  # of one and the same network
             threshold = choose_threshold(model, p["evaluate.threshold"], p["batch_size"], name)
             probabilities = predict(model, split.pixels, p["batch_size"], f"evaluating {name}")
             predicted[name] = scoring.predict(probabilities, threshold)
-            scores[name], class_scores[name], ranges[name], bins = measure(
-                split, probabilities, threshold, float(model.temperature)
-            )
+            scores[name], class_scores[name], ranges[name], bins = measure(split, probabilities, threshold, temperature)
             reliability[name] = pd.concat(bins, names=["calibrated"])
             scoring.roc(split.labels, probabilities).to_csv(roc_folder / f"{name}.csv", index=False)
             scoring.precision_recall(split.labels, probabilities).to_csv(

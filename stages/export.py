@@ -32,12 +32,11 @@ def main():
     use_one_thread()
     train_split, test_split = dataset.load("train"), dataset.load("test")
     rows = dataset.spread(np.arange(len(test_split.labels)), CHECKED)
-    model = saved_model.load(SAVED_MODEL)
     with command.replacing(
         "data/models/exported", "metrics/export.json", "metrics/export_speed.json"
     ) as (folder, metrics_file, speed_file):
         folder.mkdir()
-        convert(model, train_split, folder)
+        model = convert(train_split, folder)
         with command.quiet():
             models = {
                 "savedmodel": lambda picture: model.signatures["serving_uint8"](images=picture)["probabilities"].numpy(),
@@ -64,23 +63,27 @@ def use_one_thread():
     tf.config.threading.set_inter_op_parallelism_threads(1)
 
 
-def convert(model, split, folder):
+def convert(split, folder):
     """Writes float16.tflite, int8.tflite, model.onnx and labels.txt. int8, half of the work, is made in a second process.
 
     Args:
-        model: what saved_model.load returned.
         split: dataset.Split, of which int8 is calibrated with some pictures.
         folder: where to.
 
+    Returns:
+        What saved_model.load returned of SAVED_MODEL.
+
     Raises:
-        UserError: a converter fails.
+        UserError: there is no SavedModel, or a converter fails.
     """
     labels = "".join(f"{' '.join(name.splitlines())}\n" for name in split.classes)  # a name of two lines is one label
     (folder / litert_metadata.LABELS).write_text(labels, encoding="utf-8")
     spawn = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
     with command.scratch(folder) as scratch, ProcessPoolExecutor(1, spawn, begin_second_process) as second:
+        with command.quiet():  # that process, for as long as it lives
+            second.submit(int)  # it starts while the next lines run
+        model = saved_model.load(SAVED_MODEL)
         with converting("LiteRT"):
-            second.submit(int)  # it starts while the next line runs
             litert.fix_batch(model, scratch / "single")
             int8 = second.submit(litert.int8, scratch / "single", split.pixels[sample(split.labels, CALIBRATION)])
             files = {"float16": litert.float16(scratch / "single")}
@@ -91,6 +94,7 @@ def convert(model, split, folder):
             for name, file in files.items():
                 file = litert_metadata.add(file, labels, int(model.image_size), float(model.temperature))
                 (folder / f"{name}.tflite").write_bytes(file)
+    return model
 
 
 def begin_second_process():

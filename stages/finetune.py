@@ -21,7 +21,7 @@ def main():
         train_split, validation_split = dataset.load("train"), dataset.load("validation")
         first_epoch = int(history.read("data/training/frozen.csv")["epoch"].max()) + 1
         model = network.build(train_split.image_size, len(train_split.classes), p["train.mixed_precision"])
-        saved_model.restore(model, "data/models/frozen")
+        saved_model.restore(model.weights, "data/models/frozen")
         validate = training.validation(model, validation_split, p["batch_size"])
         start, _ = validate()
         print(f"starting from the frozen model: val_accuracy {start['accuracy']:.4f}, val_loss {start['loss']:.4f}")

@@ -26,17 +26,19 @@ def write_split(name, classes, count=40):
     dataset.Path(dataset.CLASSES).write_text(json.dumps(classes))
 
 
-def made_up_model(classes, wrong, temperature):
-    """It is right where green is at least `wrong`, and the surer, the greener."""
+def made_up_model(classes):
+    """It is right where green is at least its only weight, `wrong`, and the surer, the greener."""
+    weights = {}
+
     def serve(images):
         labels, green = images[:, 0, 0, 0].astype(int), images[:, 0, 0, 1].astype(np.float32)
-        answer = np.where(green < wrong, (labels + 1) % len(classes), labels)
+        answer = np.where(green < weights["wrong"], (labels + 1) % len(classes), labels)
         logits = np.zeros((len(labels), len(classes)), np.float32)
         logits[np.arange(len(labels)), answer] = 1 + green / 50
         exponentials = np.exp(logits)
         return {"probabilities": exponentials / exponentials.sum(axis=1, keepdims=True)}
 
-    return SimpleNamespace(signatures={"serving_uint8": serve}, temperature=np.float32(temperature))
+    return SimpleNamespace(signatures={"serving_uint8": serve}, weights=weights)
 
 
 @pytest.fixture
@@ -46,8 +48,14 @@ def run(workplace, monkeypatch):
         classes = [f"class {k}" for k in range(class_count)]
         for name in ("validation", "test"):
             write_split(name, classes)
-        models = {"frozen": made_up_model(classes, frozen_wrong, 1), "finetuned": made_up_model(classes, 20, 2)}
-        monkeypatch.setattr(saved_model, "load", lambda folder: models[folder.split("/")[-1]])
+        model, saved = made_up_model(classes), {"frozen": (frozen_wrong, 1), "finetuned": (20, 2)}
+
+        def restore(weights, folder):
+            weights["wrong"], temperature = saved[folder.split("/")[-1]]
+            return temperature
+
+        monkeypatch.setattr(saved_model, "load", lambda folder: model)
+        monkeypatch.setattr(saved_model, "restore", restore)
         monkeypatch.setattr(explain, "save", lambda path, *_: path.touch())  # these models have no weights to explain
         workplace.set({f"evaluate.{key}": value for key, value in changes.items()})
         evaluate.main()

@@ -87,7 +87,7 @@ def test_the_stage_says_what_came_out_and_the_converters_nothing(exported):
 
 
 def test_another_process_and_folder_give_the_same_bytes(exported, model, tmp_path):
-    export.convert(model, dataset.load("train"), tmp_path)
+    export.convert(dataset.load("train"), tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == FILES
     for name in FILES:
         assert (tmp_path / name).read_bytes() == (exported.folder / "data/models/exported" / name).read_bytes(), name
@@ -197,5 +197,5 @@ def test_a_converter_that_fails_is_one_line(model, tmp_path, monkeypatch, capfd,
     monkeypatch.setattr(export.litert_metadata, "add", lambda *_: b"")
     monkeypatch.setattr(module, name, fail)
     with pytest.raises(UserError, match=f"cannot be converted to {file}: tf.Foo is not supported. Mend"):
-        export.convert(model, dataset.load("train"), tmp_path)
+        export.convert(dataset.load("train"), tmp_path)
     assert capfd.readouterr().err == ""

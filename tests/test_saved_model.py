@@ -63,20 +63,24 @@ def test_serves_raw_pixels_without_keras_or_our_code(tmp_path, classes):
         np.testing.assert_allclose(probabilities, expected, atol=1e-5)
 
 
-def test_a_network_restored_from_it_is_the_same_to_the_bit(tmp_path):
-    model = network.build(32, 3)
-    saved_model.save(model, ["a", "b", "c"], 1.0, tmp_path / "model")
-    other = network.build(32, 3)
-    saved_model.restore(other, tmp_path / "model")
-    assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), other.get_weights(), strict=True))
+def test_what_is_restored_from_it_is_the_same_to_the_bit(tmp_path):
+    for name in ("one", "other"):
+        model = network.build(32, 3)
+        saved_model.save(model, ["a", "b", "c"], 1.5, tmp_path / name)
+    built, loaded = network.build(32, 3), saved_model.load(tmp_path / "one")
+    for restored in (built, loaded):
+        assert saved_model.restore(restored.weights, tmp_path / "other") == 1.5
+        assert all(np.array_equal(a, b) for a, b in zip(model.weights, restored.weights, strict=True))
+    expected = saved_model.load(tmp_path / "other").signatures["serving_uint8"](images=PICTURES)
+    np.testing.assert_array_equal(loaded.signatures["serving_uint8"](images=PICTURES)["probabilities"], expected["probabilities"])
 
 
 def test_a_folder_without_the_arrays_of_a_model_of_ours_is_named(tmp_path):
     with pytest.raises(UserError, match="nothing holds no SavedModel of ours, or no whole one: run `dvc repro` first"):
-        saved_model.restore(network.build(32, 3), tmp_path / "nothing")
+        saved_model.restore(network.build(32, 3).weights, tmp_path / "nothing")
     saved_model.save(network.build(32, 2), ["a", "b"], 1.0, tmp_path / "two classes")
     with pytest.raises(UserError, match="two classes holds no SavedModel of ours"):
-        saved_model.restore(network.build(32, 3), tmp_path / "two classes")
+        saved_model.restore(network.build(32, 3).weights, tmp_path / "two classes")
 
 
 def test_has_the_same_bytes_whatever_the_process_and_its_hash_seed(tmp_path):

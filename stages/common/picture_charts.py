@@ -49,7 +49,7 @@ def by_class(pixels, rows, table, heading):
         for place, row, colour in zip(axes, part.itertuples(), _colours(part)):
             place.imshow(pixels[row.Index])
             place.set_title(f"{plain(row.path, 34)}\nlabel: {plain(row.actual, 26)}\n"
-                            f"predicted {row.probability:.0%}: {plain(row.predicted, 18)}", fontsize=8, color=colour)
+                            f"predicted {row.probability:.0%}: {plain(row.predicted, 18)}", fontsize=8, color=colour, y=1)
     return figure
 
 

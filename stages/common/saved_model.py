@@ -100,17 +100,25 @@ def load(folder):
     return model
 
 
-def restore(network, folder):
-    """Sets the weights of `network` from a SavedModel that `save` wrote for one of the same size and classes.
+def restore(weights, folder):
+    """Gives `weights` the values of a SavedModel that `save` wrote for a network of the same size and classes.
 
     Only arrays are read: loading all of it takes ten times as long.
+
+    Args:
+        weights: the variables of a network in Keras's order, or `weights` of a SavedModel that was loaded.
+        folder: the SavedModel.
+
+    Returns:
+        float, its temperature.
 
     Raises:
         UserError: there is none, or no whole one.
     """
     try:
         reader = tf.train.load_checkpoint(f"{folder}/variables/variables")
-        names = [f"weights/{number}/.ATTRIBUTES/VARIABLE_VALUE" for number in range(len(network.weights))]
-        network.set_weights([reader.get_tensor(name) for name in names])
+        for number, variable in enumerate(weights):
+            variable.assign(reader.get_tensor(f"weights/{number}/.ATTRIBUTES/VARIABLE_VALUE"))
+        return float(reader.get_tensor("temperature/.ATTRIBUTES/VARIABLE_VALUE"))
     except Exception as error:  # of many types, depending on what is missing or cut off
         raise UserError(f"{folder} holds no SavedModel of ours, or no whole one: run `dvc repro` first ({error}).") from None
