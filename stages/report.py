@@ -11,6 +11,7 @@ import importlib.metadata
 import io
 import json
 import platform
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pandas as pd
@@ -28,7 +29,8 @@ def main():
     p = params.read(*params.PARAMS)
     try:
         run = read()
-        images = {name: embed(f"plots/{name}.png") for name in PICTURES}
+        with ThreadPoolExecutor() as pool:  # Pillow encodes without Python's lock
+            images = dict(zip(PICTURES, pool.map(embed, (f"plots/{name}.png" for name in PICTURES))))
     except FileNotFoundError as error:
         raise UserError(f"{error.filename} is missing: run `dvc repro` first.") from None
     run |= summary.summarise(run) | {"params": p}

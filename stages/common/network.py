@@ -48,6 +48,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return inputs
 
 
+KINDS = {kind.__bases__[-1]: kind for kind in (Conv2D, DepthwiseConv2D, BatchNormalization)}  # by Keras's own
+
+
 def mobilenet_v2(image_size):
     """Keras's own MobileNetV2 (width 1.0) without its last layers, with random weights: 154 layers."""
     return keras.applications.MobileNetV2(
@@ -68,8 +71,10 @@ def build(image_size, class_count, mixed_precision="none"):
         class, where C is 2, and [N, C] otherwise. Its layer "base" is MobileNetV2.
     """
     keras.config.set_dtype_policy("float32" if mixed_precision == "none" else f"mixed_{mixed_precision}")
-    base = keras.models.clone_model(mobilenet_v2(image_size), clone_function=_clone)
+    base = mobilenet_v2(image_size)
     keras.config.set_dtype_policy("float32")
+    for layer in base.layers:  # in place: a clone would take as long to build again
+        layer.__class__ = KINDS.get(type(layer), type(layer))
     for layer, behind in itertools.pairwise(base.layers):
         if isinstance(layer, Normalized):
             layer.fold(behind)
@@ -97,11 +102,6 @@ def portable(network):
     plain = build(network.input_shape[1], max(2, network.output_shape[1]))
     plain.set_weights(network.get_weights())
     return plain
-
-
-def _clone(layer):
-    kinds = {kind.__name__: kind for kind in (Conv2D, DepthwiseConv2D, BatchNormalization)}
-    return kinds.get(type(layer).__name__, type(layer)).from_config(layer.get_config())
 
 
 def load_base(network, path):
