@@ -129,7 +129,8 @@ def test_two_devices_of_one_process_learn_what_one_learns(alone, tmp_path):
     project = copy(alone, tmp_path / "mirrored")
     project.set({"train.distribution": "mirrored"})
     code = (
-        "import runpy; from stages.common.tensorflow import tf; cpu = tf.config.list_physical_devices('CPU')[0];"
+        "import os, runpy; os.environ['TF_ENABLE_ONEDNN_OPTS'] = '0';"  # which two GPUs would not use; see tensorflow.py
+        "from stages.common.tensorflow import tf; cpu = tf.config.list_physical_devices('CPU')[0];"
         "tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2);"
         "mirrored = tf.distribute.MirroredStrategy; tf.distribute.MirroredStrategy = lambda: mirrored(['CPU:0', 'CPU:1']);"
         "runpy.run_module('stages.finetune', run_name='__main__')"

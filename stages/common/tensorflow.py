@@ -20,6 +20,10 @@ with contextlib.suppress(AttributeError, OSError):  # glibc alone has it
         ctypes.CDLL(None).mallopt(option, value)
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # warnings off, errors on
+if "TF_CONFIG" in os.environ:
+    # On some processors with AVX-512, oneDNN's kernels fail in TensorFlow 2.21 in the graph of a replica: "input depth must be
+    # evenly divisible by filter depth". Without them, workers without a GPU are slower, but work everywhere.
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 os.environ["KERAS_BACKEND"] = "tensorflow"  # this and what is set below, whatever the user's keras.json says
 
 # Keras takes a quarter of its start for these two, whose wrappers and galleries are not used here. It does without.
