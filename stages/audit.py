@@ -17,9 +17,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from tqdm import tqdm
 
-from stages.common import charts, command, dataset, network, params
-from stages.common.partition import SPLITS
-from stages.common.tensorflow import give_back_memory, tf
+from stages.charts import base as charts
+from stages.common import files, cli, dataset, params
+from stages.model import network
+from stages.common.dataset import SPLITS
+from stages.model.backend import release_memory, tf
 
 FOLDS = 5
 SHOWN = 25  # pictures on the contact sheet
@@ -28,7 +30,7 @@ SHOWN = 25  # pictures on the contact sheet
 def main():
     p = params.read("seed", "batch_size", "model.weights")
     splits = {name: dataset.load(name) for name in SPLITS}
-    with command.replacing(
+    with files.replacing(
         "data/audit/labels.csv", "plots/label_audit.png", "metrics/audit.json"
     ) as (labels_file, sheet_file, metrics_file):
         features = extract(list(splits.values()), p["model.weights"], p["batch_size"])
@@ -36,10 +38,10 @@ def main():
         folds = fold_count(pictures["label"], pictures["group"])
         probabilities = cross_validate(features, pictures["label"], pictures["group"], folds, p["seed"])
         table, label_errors = judge(pictures, probabilities, splits["train"].classes)
-        dataset.write_csv(table, labels_file, errors="backslashreplace")
+        files.write_csv(table, labels_file, errors="backslashreplace")
         charts.save(draw(table[:SHOWN], splits), sheet_file)
         accuracy = float((table["given"] == table["suggested"]).mean())
-        command.write_json({"label_errors": label_errors, "accuracy": accuracy, "folds": folds}, metrics_file)
+        files.write_json({"label_errors": label_errors, "accuracy": accuracy, "folds": folds}, metrics_file)
     print(f"{label_errors:.1%} of {len(table)} labels are estimated to be wrong, by classifiers that agree with "
           f"{accuracy:.1%} of them in {folds}-fold cross-validation. The most doubtful:\n{table[:10].to_string()}")
 
@@ -64,7 +66,7 @@ def extract(splits, weights, batch_size):
                 features[done : done + len(pixels)] = step(pixels)
                 done += len(pixels)
                 progress.update(len(pixels))
-    give_back_memory()  # scikit-learn copies four fifths of the features
+    release_memory()  # scikit-learn copies four fifths of the features
     return features
 
 
@@ -130,4 +132,4 @@ def draw(table, splits):
 
 
 if __name__ == "__main__":
-    command.run(main)
+    cli.run(main)

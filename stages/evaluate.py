@@ -12,8 +12,10 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from stages.common import calibration, command, dataset, explain, intervals, paired, params, saved_model, scoring
-from stages.common.command import UserError
+from stages.common import files, cli, dataset, params
+from stages.evaluation import bootstrap, examples, metrics, paired_test
+from stages.model import saved_model, temperature as calibration
+from stages.common.cli import UserError
 
 
 def main():
@@ -22,7 +24,7 @@ def main():
     if isinstance(p["evaluate.threshold"], str) and len(split.classes) > 2:
         raise UserError(f"evaluate.threshold is {p['evaluate.threshold']}, which is for two classes, but these are "
                         f"{len(split.classes)}: set a number, which then plays no part.")
-    with command.replacing(
+    with files.replacing(
         "metrics/evaluate.json", "metrics/classes.json", "data/evaluation/intervals.json",
         "data/evaluation/reliability.csv", "data/evaluation/curves", "data/evaluation/samples.npz",
         "plots/predictions.csv", "plots/roc", "plots/precision_recall",
@@ -36,25 +38,25 @@ def main():
             temperature = saved_model.restore(model.weights, f"data/models/{name}")  # of one and the same network
             threshold = choose_threshold(model, p["evaluate.threshold"], p["batch_size"], name)
             probabilities = predict(model, split.pixels, p["batch_size"], f"evaluating {name}")
-            predicted[name] = scoring.predict(probabilities, threshold)
+            predicted[name] = metrics.predict(probabilities, threshold)
             scores[name], class_scores[name], ranges[name], bins = measure(split, probabilities, threshold, temperature)
             reliability[name] = pd.concat(bins, names=["calibrated"])
-            scoring.roc(split.labels, probabilities).to_csv(roc_folder / f"{name}.csv", index=False)
-            scoring.precision_recall(split.labels, probabilities).to_csv(
+            metrics.roc(split.labels, probabilities).to_csv(roc_folder / f"{name}.csv", index=False)
+            metrics.precision_recall(split.labels, probabilities).to_csv(
                 precision_recall_folder / f"{name}.csv", index=False
             )
-        for name, curve in scoring.class_curves(split.labels, probabilities, split.classes).items():
-            dataset.write_csv(curve, curves_folder / f"{name}.csv")
+        for name, curve in metrics.class_curves(split.labels, probabilities, split.classes).items():
+            files.write_csv(curve, curves_folder / f"{name}.csv")
         pd.concat(reliability, names=["model"]).droplevel(2).to_csv(reliability_file)
         predictions = tabulate(split, probabilities, predicted)
-        dataset.write_csv(predictions, predictions_file, errors="backslashreplace")
-        explain.save(samples_file, model, split, predictions)
+        files.write_csv(predictions, predictions_file, errors="backslashreplace")
+        examples.save(samples_file, model, split, predictions)
         both = pd.DataFrame({"path": split.manifest["path"], "group": split.manifest["group"],
                              "a": predicted["frozen"] == split.labels, "b": predicted["finetuned"] == split.labels})
-        command.write_json({**scores, "changed": paired.changed(both)}, metrics_file)
-        command.write_json(class_scores, classes_file)
-        command.write_json(ranges, intervals_file)
-    print(summary(scores, ranges), paired.verdict(both, "frozen", "fine-tuned"), sep="\n")
+        files.write_json({**scores, "changed": paired_test.changed(both)}, metrics_file)
+        files.write_json(class_scores, classes_file)
+        files.write_json(ranges, intervals_file)
+    print(summary(scores, ranges), paired_test.verdict(both, "frozen", "fine-tuned"), sep="\n")
     missed = [f"{metric} {scores['finetuned'][metric]:.4f} is below evaluate.minimum.{metric} {minimum:g}"
               for metric, minimum in p["evaluate.minimum"].items() if scores["finetuned"][metric] < minimum]
     if missed:
@@ -67,7 +69,7 @@ def choose_threshold(model, threshold, batch_size, name):
         return threshold
     split = dataset.load("validation")
     probabilities = predict(model, split.pixels, batch_size, f"choosing the threshold of {name}")
-    return scoring.choose_threshold(split.labels, probabilities, threshold, name)
+    return metrics.choose_threshold(split.labels, probabilities, threshold, name)
 
 
 def predict(model, pixels, batch_size, purpose):
@@ -81,19 +83,19 @@ def measure(split, probabilities, threshold, temperature):
     """Measures predictions of a split.
 
     Returns:
-        (dict, dict, dict, dict): the scores, those of each class, the intervals of both, and scoring.reliability before
+        (dict, dict, dict, dict): the scores, those of each class, the intervals of both, and metrics.reliability before
         (False) and after (True) temperature scaling.
     """
     labels = split.labels
-    scores = scoring.score(labels, probabilities, threshold)
-    class_scores = scoring.score_classes(labels, probabilities, threshold, split.classes)
-    ranges = intervals.intervals(labels, probabilities, threshold, split.manifest["group"], scores, class_scores)
+    scores = metrics.score(labels, probabilities, threshold)
+    class_scores = metrics.score_classes(labels, probabilities, threshold, split.classes)
+    ranges = bootstrap.intervals(labels, probabilities, threshold, split.manifest["group"], scores, class_scores)
     calibrated = calibration.apply(probabilities, temperature)
-    bins = {False: scoring.reliability(labels, probabilities), True: scoring.reliability(labels, calibrated)}
+    bins = {False: metrics.reliability(labels, probabilities), True: metrics.reliability(labels, calibrated)}
     scores |= {
-        "ece": scoring.calibration_error(bins[False]),
-        "calibrated_loss": float(scoring.cross_entropy(labels, calibrated).mean()),
-        "calibrated_ece": scoring.calibration_error(bins[True]),
+        "ece": metrics.calibration_error(bins[False]),
+        "calibrated_loss": float(metrics.cross_entropy(labels, calibrated).mean()),
+        "calibrated_ece": metrics.calibration_error(bins[True]),
         "temperature": temperature,
         **({"threshold": threshold} if len(split.classes) == 2 else {}),
     }
@@ -135,4 +137,4 @@ def summary(scores, ranges):
 
 
 if __name__ == "__main__":
-    command.run(main)
+    cli.run(main)

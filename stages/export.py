@@ -19,9 +19,11 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from stages.common import command, dataset, litert, litert_metadata, onnx_model, saved_model
-from stages.common.command import UserError
-from stages.common.tensorflow import tf
+from stages.common import files, cli, dataset
+from stages.formats import litert, litert_metadata, onnx_model
+from stages.model import saved_model
+from stages.common.cli import UserError
+from stages.model.backend import tf
 
 SAVED_MODEL = "data/models/finetuned"
 CALIBRATION = 50   # training pictures that show int8 the ranges of values; 25 to 200 bring it as near, and take time
@@ -31,13 +33,13 @@ CHECKED = 1000     # test pictures that all four are compared on, at most, evenl
 def main():
     use_one_thread()
     train_split, test_split = dataset.load("train"), dataset.load("test")
-    rows = dataset.spread(np.arange(len(test_split.labels)), CHECKED)
-    with command.replacing(
+    rows = dataset.evenly_spaced(np.arange(len(test_split.labels)), CHECKED)
+    with files.replacing(
         "data/models/exported", "metrics/export.json", "metrics/export_speed.json"
     ) as (folder, metrics_file, speed_file):
         folder.mkdir()
         model = convert(train_split, folder)
-        with command.quiet():
+        with cli.quiet():
             models = {
                 "savedmodel": lambda picture: model.signatures["serving_uint8"](images=picture)["probabilities"].numpy(),
                 "float16": litert.load(folder / "float16.tflite"),
@@ -51,8 +53,8 @@ def main():
         for name, path in {"savedmodel": Path(SAVED_MODEL), "float16": folder / "float16.tflite",
                            "int8": folder / "int8.tflite", "onnx": folder / "model.onnx"}.items():
             figures[name]["megabytes"] = sum(x.stat().st_size for x in [path, *path.rglob("*")] if x.is_file()) / 1e6
-        command.write_json(figures, metrics_file)
-        command.write_json(milliseconds, speed_file)
+        files.write_json(figures, metrics_file)
+        files.write_json(milliseconds, speed_file)
     table = pd.DataFrame(figures).T.assign(milliseconds=milliseconds)
     print(table.to_string(float_format="{:.4f}".format))
 
@@ -79,8 +81,8 @@ def convert(split, folder):
     labels = "".join(f"{' '.join(name.splitlines())}\n" for name in split.classes)  # a name of two lines is one label
     (folder / litert_metadata.LABELS).write_text(labels, encoding="utf-8")
     spawn = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
-    with command.scratch(folder) as scratch, ProcessPoolExecutor(1, spawn, begin_second_process) as second:
-        with command.quiet():  # that process, for as long as it lives
+    with files.scratch(folder) as scratch, ProcessPoolExecutor(1, spawn, begin_second_process) as second:
+        with cli.quiet():  # that process, for as long as it lives
             second.submit(int)  # it starts while the next lines run
         model = saved_model.load(SAVED_MODEL)
         with converting("LiteRT"):
@@ -105,7 +107,7 @@ def begin_second_process():
 @contextlib.contextmanager
 def converting(name):
     """Holds back what a converter says, and makes a UserError of its failure, of whatever kind."""
-    with command.quiet():
+    with cli.quiet():
         try:
             yield
         except Exception as error:
@@ -116,7 +118,7 @@ def converting(name):
 def sample(labels, count):
     """Returns rows, int [M], evenly spaced within each class, of each class the same number: about `count` in all."""
     each = max(1, count // len(np.unique(labels)))
-    return np.concatenate([dataset.spread(np.flatnonzero(labels == label), each) for label in np.unique(labels)])
+    return np.concatenate([dataset.evenly_spaced(np.flatnonzero(labels == label), each) for label in np.unique(labels)])
 
 
 def run(predict, pixels, rows, name):
@@ -142,4 +144,4 @@ def compare(labels, probabilities, reference):
 
 
 if __name__ == "__main__":
-    command.run(main)
+    cli.run(main)

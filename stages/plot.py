@@ -13,9 +13,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from stages.common import charts, command, history, picture_charts, score_charts
-from stages.common.command import UserError
-from stages.common.partition import SPLITS
+from stages.charts import base as charts, metrics as metric_charts, predictions as prediction_charts
+from stages.common import files, cli
+from stages.training import history
+from stages.common.cli import UserError
+from stages.common.dataset import SPLITS
 
 CHARTS = ["history", "augmentations", "predictions", "mistakes", "uncertain", "gradcam", "confusion", "curves", "reliability"]
 
@@ -32,7 +34,7 @@ def main():
         roc, precision_recall = (read_table(f"data/evaluation/curves/{name}.csv") for name in ("roc", "precision_recall"))
     except FileNotFoundError as error:
         raise UserError(f"{error.filename} is missing: run `dvc repro` first.") from None
-    with command.replacing("plots/history.csv", "plots/overview", *(f"plots/{name}.png" for name in CHARTS)) as (
+    with files.replacing("plots/history.csv", "plots/overview", *(f"plots/{name}.png" for name in CHARTS)) as (
         history_csv, overview_folder, *files
     ):
         epochs.to_csv(history_csv, index=False)
@@ -43,9 +45,9 @@ def main():
             charts.history(epochs),
             charts.grid(augmentations, [""] * len(augmentations), "One training picture, as training sees it"),
             *draw_pictures(samples, predictions),
-            score_charts.confusion(predictions["actual"], predictions["predicted"], classes),
-            score_charts.curves(roc, precision_recall),
-            score_charts.reliability(reliability),
+            metric_charts.confusion(predictions["actual"], predictions["predicted"], classes),
+            metric_charts.curves(roc, precision_recall),
+            metric_charts.reliability(reliability),
         ]
         for figure, file in zip(figures, files, strict=True):
             charts.save(figure, file)
@@ -75,15 +77,15 @@ def draw_pictures(samples, predictions):
         predictions: table of all test pictures.
     """
     return [
-        picture_charts.predictions(samples["samples_pixels"], predictions.iloc[samples["samples_rows"]]),
-        picture_charts.by_class(samples["mistakes_pixels"], samples["mistakes_rows"], predictions,
+        prediction_charts.predictions(samples["samples_pixels"], predictions.iloc[samples["samples_rows"]]),
+        prediction_charts.by_class(samples["mistakes_pixels"], samples["mistakes_rows"], predictions,
                                 "The most confident mistakes"),
-        picture_charts.by_class(samples["uncertain_pixels"], samples["uncertain_rows"], predictions,
+        prediction_charts.by_class(samples["uncertain_pixels"], samples["uncertain_rows"], predictions,
                                 "The least certain predictions"),
-        picture_charts.gradcam(samples["gradcam_pixels"], samples["gradcam_maps"],
+        prediction_charts.gradcam(samples["gradcam_pixels"], samples["gradcam_maps"],
                                predictions.iloc[samples["gradcam_rows"]]),
     ]
 
 
 if __name__ == "__main__":
-    command.run(main)
+    cli.run(main)

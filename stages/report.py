@@ -18,8 +18,9 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
-from stages.common import card, command, params, summary, wording
-from stages.common.command import UserError
+from stages.common import files, cli, params
+from stages.reporting import facts, formatting, model_card
+from stages.common.cli import UserError
 
 PICTURES = ["overview/train", "overview/validation", "overview/test", "overview/sizes", "history", "augmentations",
             "confusion", "curves", "reliability", "predictions", "mistakes", "uncertain", "gradcam", "label_audit"]
@@ -33,11 +34,11 @@ def main():
             images = dict(zip(PICTURES, pool.map(embed, (f"plots/{name}.png" for name in PICTURES))))
     except FileNotFoundError as error:
         raise UserError(f"{error.filename} is missing: run `dvc repro` first.") from None
-    run |= summary.summarise(run) | {"params": p}
-    with command.replacing("plots/report.html", "data/models/README.md") as (page_file, card_file):
+    run |= facts.summarise(run) | {"params": p}
+    with files.replacing("plots/report.html", "data/models/README.md") as (page_file, card_file):
         page = template().render(run, images=images)
         page_file.write_text(page, encoding="utf-8")
-        card_file.write_text(card.render(run), encoding="utf-8")
+        card_file.write_text(model_card.render(run), encoding="utf-8")
     print(f"plots/report.html ({len(page) / 1e6:.1f} MB) opens in any browser; data/models/README.md is the model card")
 
 
@@ -76,9 +77,9 @@ def embed(path):
 
 def template():
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined)
-    environment.filters |= wording.FILTERS
+    environment.filters |= formatting.FILTERS
     return environment.get_template("report.html.jinja")
 
 
 if __name__ == "__main__":
-    command.run(main)
+    cli.run(main)

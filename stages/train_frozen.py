@@ -8,10 +8,11 @@ data/training/frozen.csv (history), data/training/augmentations.npy and metrics/
 
 import numpy as np
 
-from stages.common import (augmentation, calibration, command, dataset, distribution, history, network, params, saved_model,
-                           training)
-from stages.common.checkpoint import Checkpoint
-from stages.common.tensorflow import keras
+from stages.common import files, cli, dataset, params
+from stages.model import network, saved_model, temperature as calibration
+from stages.training import augmentation, history, loop, strategy
+from stages.training.checkpoint import Checkpoint
+from stages.model.backend import keras
 
 
 def main():
@@ -19,25 +20,25 @@ def main():
                     "train.class_weights", "train.mixed_precision", "train.distribution", "train_frozen.epochs",
                     "train_frozen.learning_rate", "train_frozen.schedule", "train_frozen.early_stopping.monitor",
                     "train_frozen.early_stopping.patience")
-    with distribution.scope(p["train.distribution"]):
+    with strategy.scope(p["train.distribution"]):
         train_split, validation_split = dataset.load("train"), dataset.load("validation")
         keras.utils.set_random_seed(p["seed"])
         model = network.build(train_split.image_size, len(train_split.classes), p["train.mixed_precision"])
         network.load_base(model, p["model.weights"])
         print(network.train_from(model, params.FINE_TUNE_LAYERS))
         checkpoint = Checkpoint(p, model.variables, [train_split, validation_split])
-        epochs, logits = training.train(
-            model, train_split, training.validation(model, validation_split, p["batch_size"]), checkpoint, phase="frozen",
+        epochs, logits = loop.train(
+            model, train_split, loop.validation(model, validation_split, p["batch_size"]), checkpoint, phase="frozen",
             first_epoch=1, epochs=p["train_frozen.epochs"], learning_rate=p["train_frozen.learning_rate"],
             schedule=p["train_frozen.schedule"], monitor=p["train_frozen.early_stopping.monitor"],
             patience=p["train_frozen.early_stopping.patience"], batch_size=p["batch_size"], seed=p["seed"],
             flip=p["augmentation.flip"], rotation=p["augmentation.rotation"], dropout=p["model.dropout"],
-            class_weights=training.class_weights(train_split.labels, p["train.class_weights"]), watch=write,
+            class_weights=loop.class_weights(train_split.labels, p["train.class_weights"]), watch=write,
         )
-        if not distribution.is_chief():
+        if not strategy.is_chief():
             return
     temperature = calibration.fit(validation_split.labels, logits)
-    with command.replacing("data/models/frozen", "data/training/augmentations.npy") as (model_folder, augmentations_file):
+    with files.replacing("data/models/frozen", "data/training/augmentations.npy") as (model_folder, augmentations_file):
         saved_model.save(network.portable(model), train_split.classes, temperature, model_folder)
         with augmentations_file.open("wb") as file:
             np.save(file, preview(train_split.pixels[0], p["seed"], p["augmentation.flip"], p["augmentation.rotation"]))
@@ -57,4 +58,4 @@ def preview(picture, seed, flip, rotation, count=9):
 
 
 if __name__ == "__main__":
-    command.run(main)
+    cli.run(main)

@@ -37,8 +37,8 @@ def make_pictures(folder, counts, size=24, seed=0):
 @pytest.fixture(scope="session")
 def weights(tmp_path_factory):
     """A .weights.h5 file of Keras's MobileNetV2 with random weights, through which signals and gradients pass."""
-    from stages.common import network
-    from stages.common.tensorflow import keras
+    from stages.model import network
+    from stages.model.backend import keras
 
     keras.utils.set_random_seed(0)
     base = network.mobilenet_v2(32)

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from stages import audit, split
-from stages.common import dataset, network
+from stages.common import dataset
+from stages.model import network
 from tests.conftest import make_pictures
 
 

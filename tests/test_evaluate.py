@@ -8,8 +8,10 @@ import pandas as pd
 import pytest
 
 from stages import evaluate
-from stages.common import calibration, dataset, explain, saved_model
-from stages.common.command import UserError
+from stages.common import dataset
+from stages.evaluation import examples
+from stages.model import saved_model, temperature as calibration
+from stages.common.cli import UserError
 
 
 def write_split(name, classes, count=40):
@@ -22,7 +24,7 @@ def write_split(name, classes, count=40):
     np.save(f"data/splits/{name}/pixels.npy", pixels)
     manifest = pd.DataFrame({"path": [f"{number}.png" for number in range(count)], "class": np.array(classes)[labels],
                              "label": labels, "group": np.arange(count)})
-    dataset.write_csv(manifest, dataset.Path(f"data/splits/{name}/manifest.csv"))
+    files.write_csv(manifest, dataset.Path(f"data/splits/{name}/manifest.csv"))
     dataset.Path(dataset.CLASSES).write_text(json.dumps(classes))
 
 

@@ -16,8 +16,10 @@ from flatbuffers.table import Table
 from PIL import Image
 
 from stages import export, split
-from stages.common import dataset, litert, network, onnx_model, saved_model
-from stages.common.command import UserError
+from stages.common import dataset
+from stages.formats import litert, onnx_model
+from stages.model import network, saved_model
+from stages.common.cli import UserError
 from tests.conftest import ROOT, Project, make_pictures
 
 CLASSES = ["ant", "bée", "two\nlines"]

@@ -10,8 +10,8 @@ import pytest
 
 from stages import audit, split
 from stages.common import dataset
-from stages.common.experiments import YAML
-from stages.common.tensorflow import tf
+from stages.tools.experiments import YAML
+from stages.model.backend import tf
 from tests.benchmarks import label_audit
 from tests.conftest import clone_project, make_pictures
 

@@ -13,8 +13,10 @@ from PIL import Image
 from sklearn import metrics
 
 from stages import report
-from stages.common import command, dataset, scoring, summary, wording
-from stages.common.partition import SPLITS
+from stages.common import files, cli, dataset
+from stages.evaluation import metrics
+from stages.reporting import facts, formatting
+from stages.common.dataset import SPLITS
 from tests.conftest import ROOT
 
 
@@ -32,11 +34,11 @@ def write_run(classes, per_class=8, good=0.8, seed=0):
     frozen, finetuned = predict(), predict()
     scores, class_scores, intervals = {}, {}, {}
     for model, probabilities in (("frozen", frozen), ("finetuned", finetuned)):
-        scores[model] = scoring.score(labels, probabilities, 0.5)
+        scores[model] = metrics.score(labels, probabilities, 0.5)
         if len(classes) > 5:
             top5 = metrics.top_k_accuracy_score(labels, probabilities, k=5, labels=range(len(classes)))
             scores[model]["top5"] = float(top5)
-        class_scores[model] = scoring.score_classes(labels, probabilities, 0.5, classes)
+        class_scores[model] = metrics.score_classes(labels, probabilities, 0.5, classes)
         around = lambda x: [max(0, x - 0.0713), min(1, x + 0.0487)]
         intervals[model] = {key: around(value) for key, value in scores[model].items()}
         intervals[model]["macro"] = {key: around(value) for key, value in class_scores[model]["macro"].items()}
@@ -46,7 +48,7 @@ def write_run(classes, per_class=8, good=0.8, seed=0):
         }
         scores[model] |= {"ece": 0.0831234567, "calibrated_loss": scores[model]["loss"] * 0.9, "calibrated_ece": 0.0412345678,
                           "temperature": 1.3456789} | ({"threshold": 0.5} if len(classes) == 2 else {})
-    predicted, before = scoring.predict(finetuned, 0.5), scoring.predict(frozen, 0.5)
+    predicted, before = metrics.predict(finetuned, 0.5), metrics.predict(frozen, 0.5)
     gained, lost = ((predicted == labels) & (before != labels)).sum(), ((predicted != labels) & (before == labels)).sum()
     scores["changed"] = {"gained": int(gained), "lost": int(lost), "p": 0.234567}
     ordered = np.sort(finetuned, axis=1)
@@ -75,14 +77,14 @@ def write_run(classes, per_class=8, good=0.8, seed=0):
         "data/evaluation/intervals.json": intervals,
     }.items():
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        command.write_json(value, Path(path))
+        files.write_json(value, Path(path))
     for path, table in {
         "plots/history.csv": history, "plots/predictions.csv": predictions, "data/evaluation/reliability.csv": bins,
         "data/audit/labels.csv": labels_table,
         "data/splits/unreadable.csv": pd.DataFrame({"path": ["a/\udcff.jpg"], "reason": ["cut off <here>"]}),
     }.items():
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        dataset.write_csv(table, path)
+        files.write_csv(table, path)
     for name in report.PICTURES:
         Path(f"plots/{name}.png").parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (40, 30), "white").save(f"plots/{name}.png", dpi=(120, 120))
@@ -169,7 +171,7 @@ def test_the_page_says_in_words_how_good_the_model_is(workplace):
     assert "No more than chance can tell." in text and "p&nbsp;=&nbsp;0.23" in text
     for p, gained, lost, answer in ((0.01, 9, 1, "Yes, more than chance"), (0.01, 1, 9, "No, it did harm")):
         scores["changed"] = {"gained": gained, "lost": lost, "p": p}
-        command.write_json(scores, Path("metrics/evaluate.json"))
+        files.write_json(scores, Path("metrics/evaluate.json"))
         written()
         assert answer in " ".join(Path("plots/report.html").read_text().split())
 
@@ -178,7 +180,7 @@ def test_the_changed_pictures_and_the_mistakes_are_those_of_the_table(workplace)
     write_run(CLASSES["twelve"])
     table = pd.read_csv("plots/predictions.csv")
     run = report.read()
-    facts = summary.summarise(run)
+    facts = facts.summarise(run)
     right, before = table["actual"] == table["predicted"], table["actual"] == table["frozen"]
     assert {row["path"] for row in facts["moved"]} == set(table["path"][right != before])
     assert {row["path"] for row in facts["mistakes"]} == set(table["path"][~right])
@@ -194,7 +196,7 @@ def test_long_tables_fold_and_begin_with_the_worst_class(workplace):
     written()
     html = Path("plots/report.html").read_text()
     assert html.count("The other 10 classes") == 2  # of their pictures, and of their scores
-    worst = summary.summarise(report.read())["worst_first"]
+    worst = facts.summarise(report.read())["worst_first"]
     scores = html[html.index('id="per-class"'):html.index('id="per-class-others"')]
     assert f"<bdi>{worst[0]}</bdi>" in scores and f"<bdi>{worst[20]}</bdi>" not in scores
 
@@ -241,7 +243,7 @@ def test_the_same_bytes_twice(workplace):
 def test_what_is_missing_is_named(workplace, path):
     write_run(CLASSES["two"])
     Path(path).unlink()
-    with pytest.raises(command.UserError, match=rf"^{path} is missing: run `dvc repro` first.$"):
+    with pytest.raises(cli.UserError, match=rf"^{path} is missing: run `dvc repro` first.$"):
         report.main()
     assert not Path("plots/report.html").exists() and not Path("data/models/README.md").exists()
 
@@ -289,11 +291,11 @@ def test_every_parameter_and_the_installed_versions_are_shown(workplace):
 
 
 def test_numbers_have_the_digits_that_people_read():
-    assert [wording.number(x) for x in (0.97512345, 1, 0, 0.0123, 0.00123456, 0.00002)] == \
+    assert [formatting.number(x) for x in (0.97512345, 1, 0, 0.0123, 0.00123456, 0.00002)] == \
         ["0.975", "1.000", "0.000", "0.012", "0.0012", "0.00002"]
-    assert wording.interval([0.9312, 0.9888]) == "0.93 to 0.99"
-    assert wording.interval([0.9712, 0.9788]) == "0.971 to 0.979" and wording.interval([0.0004, 0.0025]) == "0.0004 to 0.0025"
-    assert [wording.percent(x) for x in (0.975, 1, 0.03, 0.99999, 0.0001, 0)] == \
+    assert formatting.interval([0.9312, 0.9888]) == "0.93 to 0.99"
+    assert formatting.interval([0.9712, 0.9788]) == "0.971 to 0.979" and formatting.interval([0.0004, 0.0025]) == "0.0004 to 0.0025"
+    assert [formatting.percent(x) for x in (0.975, 1, 0.03, 0.99999, 0.0001, 0)] == \
         ["97.5%", "100%", "3%", "above 99.9%", "below 0.1%", "0%"]
-    assert [wording.setting(x) for x in (0.00002, 0.5, 32, "max_f1", {"accuracy": 0.9})] == \
+    assert [formatting.setting(x) for x in (0.00002, 0.5, 32, "max_f1", {"accuracy": 0.9})] == \
         ["0.00002", "0.5", "32", "max_f1", "accuracy: 0.9"]

@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 
 from stages import split
-from stages.common import dataset, images
-from stages.common.command import UserError
+from stages.common import dataset
+from stages.images import decode
+from stages.common.cli import UserError
 from tests.conftest import make_pictures
 
 
@@ -26,7 +27,7 @@ def test_writes_pixels_manifests_classes_and_counts(workplace):
         assert np.bincount(part.labels).tolist() == list(counts)
         assert list(part.manifest.columns) == ["path", "class", "label", "sha256", "width", "height", "group"]
         for pixels, row in zip(part.pixels, part.manifest.itertuples()):
-            sha256, shape, decoded = images.decode(folder / row.path, 32)
+            sha256, shape, decoded = decode.decode(folder / row.path, 32)
             assert (row.sha256, row.width, row.height) == (sha256, *shape) and (pixels == decoded).all()
         paths += list(part.manifest["path"])
     assert sorted(paths) == sorted(x.relative_to(folder).as_posix() for x in folder.glob("*/*"))
@@ -42,7 +43,7 @@ def test_skipped_pictures_are_listed_and_counted_and_the_others_keep_their_pixel
     parts = [dataset.load(name) for name in split.SPLITS]
     for part in parts:
         for pixels, path in zip(part.pixels, part.manifest["path"]):
-            assert (pixels == images.decode(folder / path, 32)[2]).all()
+            assert (pixels == decode.decode(folder / path, 32)[2]).all()
     assert sum(len(part.labels) for part in parts) == 10
     assert list(pd.read_csv("data/splits/unreadable.csv")["path"]) == ["a/0.png", "a/003.png", "b/005.png"]
     metrics = json.loads((workplace.folder / "metrics/split.json").read_text())
@@ -72,7 +73,7 @@ def test_paths_of_any_bytes_come_back_from_the_csv(tmp_path, monkeypatch):
     dataset.create(tmp_path / "data/splits/test", np.zeros((len(paths), 2, 2, 3), np.uint8), range(len(paths)), table)
     assert list(dataset.load("test").manifest["path"]) == paths
     assert b"caf\xe9" in (tmp_path / "data/splits/test/manifest.csv").read_bytes()
-    dataset.write_csv(table, "shown.csv", errors="backslashreplace")
+    files.write_csv(table, "shown.csv", errors="backslashreplace")
     assert list(pd.read_csv("shown.csv", keep_default_na=False)["path"]) == [
         path.replace("\udce9", "\\udce9") for path in paths
     ]
@@ -81,7 +82,7 @@ def test_paths_of_any_bytes_come_back_from_the_csv(tmp_path, monkeypatch):
 def test_decodes_every_picture_once(workplace, monkeypatch):
     make_pictures(workplace.folder / "mine", {"a": 5, "b": 5})
     workplace.set({"data.images": "mine"})
-    decoded, decode = [], images.decode
+    decoded, decode = [], decode.decode
     monkeypatch.setattr(images, "decode", lambda path, size: decoded.append(path) or decode(path, size))
     split.main()
     assert len(decoded) == len(set(decoded)) == 10

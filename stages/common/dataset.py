@@ -1,9 +1,7 @@
 """A split on disk: packed pixels, read as they are needed, and the manifest that says what they show."""
 
 import collections
-import csv
 import errno
-import json
 import math
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -13,8 +11,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from stages.common.command import UserError
+from stages.common import files
+from stages.common.cli import UserError
 
+SPLITS = ("train", "validation", "test")
 CLASSES = "data/splits/classes.json"
 
 
@@ -100,20 +100,7 @@ def create(folder, pixels, rows, manifest):
     packed = Pixels.create(folder / "pixels.npy", len(rows), pixels.shape[1])
     for place, row in enumerate(rows):
         packed[place] = pixels[row]
-    write_csv(manifest, folder / "manifest.csv")
-
-
-def write_csv(table, path, errors="surrogateescape"):
-    """Writes a table in which paths may hold any bytes.
-
-    Args:
-        table: DataFrame.
-        path: of the file.
-        errors: what becomes of bytes in names that are not UTF-8. "surrogateescape" writes them as they are, for `load`,
-            "backslashreplace" an escape in their place, for readers that insist on UTF-8, such as DVC.
-    """
-    # Quoted, because a carriage return in a name would otherwise end its row.
-    table.to_csv(path, index=False, errors=errors, quoting=csv.QUOTE_NONNUMERIC)
+    files.write_csv(manifest, folder / "manifest.csv")
 
 
 def load(name):
@@ -126,18 +113,14 @@ def load(name):
     try:
         return Split(
             pixels=Pixels(folder / "pixels.npy"),
-            # A class may be called "NA" or "007": no guessing of missing values or types.
-            manifest=pd.read_csv(
-                folder / "manifest.csv", keep_default_na=False, dtype={"path": str, "class": str},
-                encoding_errors="surrogateescape",
-            ),
-            classes=json.loads(Path(CLASSES).read_text(encoding="utf-8")),
+            manifest=files.read_csv(folder / "manifest.csv"),
+            classes=files.read_json(CLASSES),
         )
     except FileNotFoundError as error:
         raise UserError(f"{error.filename} is missing: run `dvc repro split` first.") from None
 
 
-def spread(values, count):
+def evenly_spaced(values, count):
     """Returns up to `count` evenly spaced ones of an array."""
     return values[np.unique(np.linspace(0, len(values) - 1, min(count, len(values))).astype(int))]
 

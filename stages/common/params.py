@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import yaml
 
-from stages.common.command import UserError
+from stages.common.cli import UserError
 
 FINE_TUNE_LAYERS = 154  # layers of Keras's MobileNetV2 without top, the input layer counted
 

@@ -1,4 +1,4 @@
-"""Feeds broken and odd files to `stages.predict` and to the SavedModel's signature for encoded bytes.
+"""Feeds broken and odd files to `stages.tools.predict` and to the SavedModel's signature for encoded bytes.
 
     python -m tests.benchmarks.fuzz [--cases 10000] [--seed 1]
 
@@ -25,8 +25,9 @@ import pandas as pd
 from PIL import ExifTags, Image, ImageCms
 from tqdm import tqdm
 
-from stages.common import inference, network, saved_model
-from stages.common.tensorflow import tf
+from stages.model import network, saved_model
+from stages.tools import inference
+from stages.model.backend import tf
 
 SIZE = 32  # of the model, which plays no part in reading
 HUGE = 1000  # every so many cases, a picture of just below Pillow's limit of 89 million pixels

@@ -16,9 +16,13 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from stages.common import charts, dataset, gradcam, network, params, training
-from stages.common.checkpoint import Checkpoint
-from stages.common.tensorflow import keras
+from stages.charts import base as charts
+from stages.common import dataset, params
+from stages.evaluation import gradcam
+from stages.model import network
+from stages.training import loop
+from stages.training.checkpoint import Checkpoint
+from stages.model.backend import keras
 
 COLOURS = {"red": (200, 40, 40), "green": (40, 160, 40), "blue": (40, 60, 200)}
 COUNTS = {"train": 120, "validation": 30, "test": 120}
@@ -40,7 +44,7 @@ def main():
         splits, patches = make(list(COLOURS)[:class_count], arguments.size, p["seed"])
         model = train(splits, p)
         test = splits["test"]
-        _, logits = training.validation(model, test, p["batch_size"])()
+        _, logits = loop.validation(model, test, p["batch_size"])()
         predicted = (logits[:, 0] > 0).astype(int) if class_count == 2 else logits.argmax(axis=1)
         base = model.get_layer("base")
         maps = gradcam.maps(lambda pixels: base(pixels / np.float32(127.5) - 1), model.weights[-2].value, test.pixels, predicted)
@@ -96,8 +100,8 @@ def train(splits, p):
         for phase, layer, rate in (("frozen", params.FINE_TUNE_LAYERS, p["train_frozen.learning_rate"]),
                                    ("finetune", FINE_TUNE_AT, FINE_TUNE_RATE)):
             network.train_from(model, layer)
-            validate = training.validation(model, splits["validation"], p["batch_size"])
-            training.train(
+            validate = loop.validation(model, splits["validation"], p["batch_size"])
+            loop.train(
                 model, splits["train"], validate, Checkpoint({}, model.variables, splits.values()), phase=phase,
                 first_epoch=1, epochs=EPOCHS, learning_rate=rate, schedule="constant",
                 monitor="none", patience=1, batch_size=p["batch_size"], seed=p["seed"],

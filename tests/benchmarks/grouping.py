@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageEnhance, ImageOps
 
-from stages.common import grouping, images
+from stages.images import decode, near_duplicates
 
 MANY = 50_000
 ALTERATIONS = ("JPEG quality 40", "half size", "+15% brightness", "3% crop", "PNG")
@@ -47,16 +47,16 @@ def main():
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--sheet", type=Path)
     arguments = parser.parse_args()
-    paths = [arguments.folder / picture.path for picture in images.find(arguments.folder)]
+    paths = [arguments.folder / picture.path for picture in decode.find(arguments.folder)]
     start = time.perf_counter()
     with ThreadPoolExecutor() as pool:
-        pixels = list(pool.map(lambda path: images.decode(path, arguments.size)[2], paths))
+        pixels = list(pool.map(lambda path: decode.decode(path, arguments.size)[2], paths))
     rate = len(paths) / (time.perf_counter() - start)
     start = time.perf_counter()
-    fingerprints, thumbnails = map(np.array, zip(*map(grouping.fingerprint, pixels)))
+    fingerprints, thumbnails = map(np.array, zip(*map(near_duplicates.fingerprint, pixels)))
     fingerprinting = (time.perf_counter() - start) / len(paths)
 
-    joined = pd.Series(paths).groupby(grouping.group(fingerprints, thumbnails)).groups.values()
+    joined = pd.Series(paths).groupby(near_duplicates.group(fingerprints, thumbnails)).groups.values()
     joined = [rows for rows in joined if len(rows) > 1]
     print(f"{len(paths)} pictures, {len(joined)} groups of more than one; a false join is what shows no copies:")
     for rows in joined:
@@ -70,7 +70,7 @@ def main():
 
     chosen = np.random.default_rng(0).permutation(len(paths))[:100]
     copies = [fingerprint_copies(paths[row], arguments.size) for row in chosen]
-    groups = grouping.group(*(np.concatenate(parts) for parts in zip((fingerprints, thumbnails), *copies)))
+    groups = near_duplicates.group(*(np.concatenate(parts) for parts in zip((fingerprints, thumbnails), *copies)))
     found = groups[len(paths) :].reshape(len(chosen), -1) == groups[chosen, np.newaxis]
     print(f"\nshare of copies in their original's group, of {len(chosen)} each:")
     print(pd.Series(found.mean(axis=0), ALTERATIONS).to_string(float_format="{:.2f}".format))
@@ -86,11 +86,11 @@ def main():
         "a copy of each": np.tile(spread[: MANY // 2], (2, 1)) + rng.normal(0, 1e-3, (MANY, 20)),
         "equal hashes, other pixels": np.ones((MANY, 20)),
     }.items():
-        many = np.zeros(MANY, grouping.FINGERPRINT)
+        many = np.zeros(MANY, near_duplicates.FINGERPRINT)
         many["pixels"] = np.arange(MANY)
         many["hash"] = hashes / np.linalg.norm(hashes, axis=1, keepdims=True)
         start = time.perf_counter()
-        grouping.group(many, thumbnails[rows])
+        near_duplicates.group(many, thumbnails[rows])
         seconds[name] = time.perf_counter() - start
     table = pd.DataFrame({"seconds": seconds})
     table["of decoding"] = table["seconds"] / (MANY / rate)
@@ -103,7 +103,7 @@ def fingerprint_copies(path, size):
     for alteration in ALTERATIONS:
         copy = altered(Image.open(path).convert("RGB"), alteration)
         square = copy.convert("RGB").resize((size, size), Image.Resampling.BILINEAR)
-        results.append(grouping.fingerprint(np.asarray(square)))
+        results.append(near_duplicates.fingerprint(np.asarray(square)))
     return tuple(map(np.array, zip(*results)))
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 from scipy import integrate, optimize, special, stats
 from tqdm import tqdm
 
-from stages.common import intervals, scoring
+from stages.evaluation import bootstrap, metrics
 
 ACCURACIES = np.linspace(0.7, 0.99, 30)
 METRICS = ["accuracy", "auc", "precision", "recall", "f1", "loss"]
@@ -45,10 +45,10 @@ def run(rng, count, classes, apart, copies, expected):
     """Simulates one test split; returns a row for each metric and kind of interval: whether it holds, and its width."""
     labels, probabilities, groups = simulate(rng, count, classes, apart, copies)
     names = [str(k) for k in range(classes)]
-    scores = scoring.score(labels, probabilities, 0.5)
+    scores = metrics.score(labels, probabilities, 0.5)
     found = {
-        "ours": intervals.intervals(
-            labels, probabilities, 0.5, groups, scores, scoring.score_classes(labels, probabilities, 0.5, names)
+        "ours": bootstrap.intervals(
+            labels, probabilities, 0.5, groups, scores, metrics.score_classes(labels, probabilities, 0.5, names)
         ),
         "plain": percentiles(rng, labels, probabilities),
     }
@@ -83,7 +83,7 @@ def distance(accuracy, classes):
 def truth(accuracy, apart, classes):
     """Returns the true scores: those of 200,000 pictures, but for the accuracy, which is known."""
     labels, probabilities, _ = simulate(np.random.default_rng(0), 200_000, classes, apart, copies=False)
-    return scoring.score(labels, probabilities, 0.5) | {"accuracy": accuracy}
+    return metrics.score(labels, probabilities, 0.5) | {"accuracy": accuracy}
 
 
 def percentiles(rng, labels, probabilities):
@@ -91,7 +91,7 @@ def percentiles(rng, labels, probabilities):
     count, classes = probabilities.shape
     picked = rng.integers(0, count, (RESAMPLES, count)) + np.arange(RESAMPLES)[:, np.newaxis] * count
     times = np.bincount(picked.ravel(), minlength=RESAMPLES * count).reshape(RESAMPLES, count).astype(float)  # of each picture
-    predicted = scoring.predict(probabilities, 0.5)
+    predicted = metrics.predict(probabilities, 0.5)
     by_class = {metric: [] for metric in ("auc", "precision", "recall", "f1")}
     for k in range(1, 2) if classes == 2 else range(classes):
         both, truths, guesses = (times @ mask for mask in ((labels == k) & (predicted == k), labels == k, predicted == k))
@@ -106,7 +106,7 @@ def percentiles(rng, labels, probabilities):
         by_class["auc"].append((below[:, places] * times[:, inside]).sum(axis=1) / pairs)
     draws = {metric: np.mean(values, axis=0) for metric, values in by_class.items()}
     draws["accuracy"] = times @ (predicted == labels) / count
-    draws["loss"] = times @ scoring.cross_entropy(labels, probabilities) / count
+    draws["loss"] = times @ metrics.cross_entropy(labels, probabilities) / count
     return {metric: np.quantile(draws[metric], [0.025, 0.975]) for metric in METRICS}
 
 

@@ -1,4 +1,4 @@
-"""Measures the speed of `stages.predict` against a bare loop that decodes with Pillow and calls the same SavedModel.
+"""Measures the speed of `stages.tools.predict` against a bare loop that decodes with Pillow and calls the same SavedModel.
 
     python -m tests.benchmarks.predict_speed FOLDER [--model data/models/finetuned] [--pictures 2000] [--turns 5]
 
@@ -57,8 +57,8 @@ def child(kind, folder, model):
 
 def predict(folder, model):
     """What the command does."""
-    from stages import predict
-    from stages.common import saved_model
+    from stages.tools import predict
+    from stages.model import saved_model
 
     load = saved_model.load
     saved_model.load = lambda folder: (load(folder), print(time.time(), file=sys.stderr))[0]

@@ -117,7 +117,7 @@ def write_meter(place):
 def take_turn(turn, without, meter, rivals, fresh):
     """Returns what each kind took in this turn: {kind: what `measure` returns}. The first turn begins with ours."""
     ours, others = ([kind for kind in kinds if kind not in without] for kinds in (OURS, RIVALS))
-    taken = {"tensorflow": measure(meter, fresh, "-c", "import stages.common.tensorflow")}
+    taken = {"tensorflow": measure(meter, fresh, "-c", "import stages.model.backend")}
     for kind in ours + others if turn % 2 == 0 else others[::-1] + ours:
         if kind in OURS:
             taken[kind] = measure(meter, fresh, "-m", "dvc", *OURS[kind])

@@ -21,8 +21,9 @@ import numpy as np
 from PIL import Image
 
 from stages import split
-from stages.common import images, params
-from stages.common.tensorflow import keras
+from stages.common import params
+from stages.images import decode
+from stages.model.backend import keras
 from tests.conftest import clone_project
 
 TURNS = 5
@@ -48,7 +49,7 @@ def main():
 def measure_speed(project, folder):
     project.set({"data.images": str(folder)})
     size = params.read("image_size")["image_size"]
-    count = len(images.find(folder))
+    count = len(decode.find(folder))
     rates = {"split": [], "image_dataset_from_directory": []}
     for _ in range(TURNS):
         start = time.perf_counter()

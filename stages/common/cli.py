@@ -1,0 +1,103 @@
+"""What every script shares as a command: start, end, and errors in one line."""
+
+import contextlib
+import os
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+
+class UserError(Exception):
+    """Something that the user can put right: its text names the cause and what to do, in one line."""
+
+
+def start() -> None:
+    """Prepares the process of a script. To be called under `__name__ == "__main__"`, before imports that take seconds.
+
+    From then on Ctrl-C ends in one line, and a stage ends with the DVC that runs it: a stage whose `dvc repro` was killed
+    would otherwise go on, and write into the outputs of the next one.
+    """
+    sys.excepthook = _excepthook
+    if "DVC_STAGE" in os.environ:
+        threading.Thread(target=_end_with_dvc, daemon=True).start()
+
+
+def run(main: Callable[[], None]) -> None:
+    """Runs `main()`. A UserError, or an error of the file system, ends the process with one line and exit status 1."""
+    try:
+        main()
+        if "tensorflow" in sys.modules and "TF_CONFIG" not in os.environ:  # distributed workers must shut down in order
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(0)  # TensorFlow would take itself apart first, for more than a second
+    except UserError as error:
+        _fail(error)
+    except OSError as error:  # a full disk, a missing permission: the text has the reason and the file
+        _fail(f"{error}{'' if error.filename else f' (in {os.getcwd()})'}. Mend that and run again.")
+    except KeyboardInterrupt:
+        print("ERROR: interrupted", file=sys.stderr)
+        sys.exit(130)  # 128 + SIGINT, as shells report it
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Holds back what the block writes to standard error, C++ included; if it fails, shows it, but for a UserError."""
+    with tempfile.TemporaryFile("w+") as output:
+        sys.stderr.flush()
+        stderr = os.dup(2)
+        os.dup2(output.fileno(), 2)
+        try:
+            yield
+        except UserError:
+            raise
+        except BaseException:
+            os.dup2(stderr, 2)
+            output.seek(0)
+            shutil.copyfileobj(output, sys.stderr)
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(stderr, 2)
+            os.close(stderr)
+
+
+def printable(path: str) -> str:
+    """Returns a path for an error's text: escaped and quoted where it has bytes that are no text, or control characters."""
+    return path if path.isprintable() else repr(path)
+
+
+def enumeration(texts: Sequence[str], most: int = 20) -> str:
+    """Joins texts for an error's text: the first `most`, and how many more there are."""
+    return ", ".join([*texts[:most], *([f"and {len(texts) - most} more"] if len(texts) > most else [])])
+
+
+def _fail(reason: object) -> NoReturn:
+    print(f"ERROR: {' '.join(str(reason).split())}", file=sys.stderr)
+    sys.exit(1)
+
+
+def _excepthook(kind, error, traceback) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        print("ERROR: interrupted", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, traceback)
+
+
+def _end_with_dvc() -> None:
+    import psutil  # which DVC brings along
+
+    shell = Path(os.environ.get("SHELL") or "sh").name  # DVC starts this one; some give way to the command, others stay
+    with contextlib.suppress(psutil.NoSuchProcess):
+        below = psutil.Process()
+        above = psutil.Process(below.ppid())
+        if above.name() == shell:
+            below = above
+        dvc = below.ppid()
+        while below.ppid() == dvc:
+            time.sleep(0.2)
+    os._exit(1)

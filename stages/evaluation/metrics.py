@@ -1,0 +1,175 @@
+"""Numbers that say how good predictions are. Labels are whole numbers [N], probabilities float [N, C]."""
+
+import json
+from functools import partial
+
+import numpy as np
+import pandas as pd
+from sklearn import metrics
+
+from stages.common.cli import UserError
+
+TOP = 5  # the usual k of top-k accuracy
+BINS = 15  # of confidence (Guo et al. 2017)
+
+
+def predict(probabilities, threshold):
+    """Returns the predicted labels, int [N].
+
+    Of two classes, the second is predicted where its probability reaches `threshold`; of more, the likeliest.
+    """
+    if probabilities.shape[1] == 2:
+        return (probabilities[:, 1].astype(np.float64) >= threshold).astype(int)  # a float32 would round the threshold
+    return probabilities.argmax(axis=1)
+
+
+def choose_threshold(labels, probabilities, criterion, model):
+    """Returns the threshold of `predict`, a float, that a criterion picks.
+
+    It lies in the middle between the lowest probability that is to reach it and the next lower one, or 0, so that it
+    stands on no picture.
+
+    Args:
+        labels, probabilities: of validation pictures, two classes.
+        criterion: "max_f1", where F1 of the second class is highest, or "precision>=X", the lowest with that precision,
+            which has the highest recall; of equals the lowest.
+        model: its name, for the error's text.
+
+    Raises:
+        UserError: no threshold has that precision.
+    """
+    precision, recall, scores = metrics.precision_recall_curve(labels, probabilities[:, 1].astype(np.float64))
+    precision, recall = precision[:-1], recall[:-1]  # the last point is that of no prediction at all
+    if criterion == "max_f1":
+        place = np.argmax(precision * recall / np.maximum(precision + recall, 1e-300))
+    else:
+        reached = precision >= float(criterion.removeprefix("precision>="))
+        if not reached.any():
+            raise UserError(
+                f"evaluate.threshold is {criterion}, but the highest precision that the {model} model reaches on the "
+                f"validation split is {precision.max():.4f}. Ask for less or improve the model."
+            )
+        place = np.argmax(reached)
+    return float((scores[place] + (scores[place - 1] if place else 0)) / 2)
+
+
+def cross_entropy(labels, probabilities):
+    """Returns the cross-entropy of each prediction in nats, float64 [N]."""
+    # Never log(0): a probability below 1e-300 was rounded down to 0.
+    return -np.log(np.maximum(probabilities[np.arange(len(labels)), labels].astype(np.float64), 1e-300))
+
+
+def score(labels, probabilities, threshold):
+    """Scores predictions.
+
+    Returns:
+        dict of floats: accuracy; loss, the mean cross-entropy in nats; auc, the area under the ROC curve; precision,
+        recall and f1. With two classes these four are those of the second class; with more they are the mean over the
+        classes, auc one-versus-rest. With more than five classes, top5 too: how often the truth is among the likeliest five.
+    """
+    predicted = predict(probabilities, threshold)
+    class_count = probabilities.shape[1]
+    two_classes = class_count == 2
+    precision, recall, f1, _ = metrics.precision_recall_fscore_support(
+        labels, predicted, average="binary" if two_classes else "macro", zero_division=0
+    )
+    scores = {
+        "accuracy": float(metrics.accuracy_score(labels, predicted)),
+        "loss": float(cross_entropy(labels, probabilities).mean()),
+        "auc": float(
+            metrics.roc_auc_score(labels, probabilities[:, 1])
+            if two_classes
+            else np.mean([metrics.roc_auc_score(labels == k, column) for k, column in enumerate(probabilities.T)])
+        ),
+        "precision": float(precision),
+        "recall": float(recall),
+        "f1": float(f1),
+    }
+    if class_count > TOP:
+        scores["top5"] = float(metrics.top_k_accuracy_score(labels, probabilities, k=TOP, labels=range(class_count)))
+    return scores
+
+
+def score_classes(labels, probabilities, threshold, classes):
+    """Scores each class by itself, predictions as in `predict`.
+
+    Args:
+        classes: list of str, C class names.
+
+    Returns:
+        dict: "macro", the mean over the classes of precision, recall and f1 (a class counts the same whatever its size),
+        and "classes", from each class name to its precision, recall, f1, auc (one-versus-rest) and number of pictures.
+    """
+    precision, recall, f1, count = metrics.precision_recall_fscore_support(
+        labels, predict(probabilities, threshold), labels=range(len(classes)), zero_division=0
+    )
+    table = pd.DataFrame({"precision": precision, "recall": recall, "f1": f1}, index=classes)
+    macro = table.mean().to_dict()
+    table["auc"] = [metrics.roc_auc_score(labels == k, column) for k, column in enumerate(probabilities.T)]
+    table["pictures"] = count
+    return {"macro": macro, "classes": json.loads(table.to_json(orient="index", double_precision=15))}
+
+
+def reliability(labels, probabilities):
+    """Compares how sure predictions are with how often they are right, whatever the threshold: the likeliest class counts.
+
+    Returns:
+        DataFrame: a row per bin of confidence that is not empty, of 15 equally wide ones: from (not included), to, mean
+        confidence, accuracy, and number of pictures.
+    """
+    confidence = probabilities.max(axis=1).astype(np.float64)
+    bins = np.clip(np.ceil(confidence * BINS), 1, BINS)
+    table = pd.DataFrame({"confidence": confidence, "accuracy": probabilities.argmax(axis=1) == labels}).groupby(bins)
+    rows = table.mean().assign(pictures=table.size())
+    rows.insert(0, "from", (rows.index - 1) / BINS)
+    rows.insert(1, "to", rows.index / BINS)
+    return rows.reset_index(drop=True)
+
+
+def calibration_error(bins):
+    """Returns the expected calibration error, a float (Guo et al. 2017, eq. 3), of what `reliability` returns."""
+    return float(np.average(np.abs(bins["accuracy"] - bins["confidence"]), weights=bins["pictures"]))
+
+
+def roc(labels, probabilities):
+    """Returns the ROC curve as a DataFrame: fpr, tpr, threshold.
+
+    With two classes it is that of the second class; with more, all one-versus-rest decisions are pooled (micro-average).
+    """
+    return _roc(*_decisions(labels, probabilities))
+
+
+def precision_recall(labels, probabilities):
+    """Returns the precision-recall curve as a DataFrame: recall, precision, threshold; decisions as in `roc`."""
+    return _precision_recall(*_decisions(labels, probabilities))
+
+
+def class_curves(labels, probabilities, classes):
+    """Draws each class against the rest, with a few points per picture of the class, not one per picture of all.
+
+    Returns:
+        dict: "roc" and "precision_recall" to what the functions of these names return, after another column, class.
+    """
+    return {
+        kind: pd.concat(
+            {name: curve(labels == k, probabilities[:, k]) for k, name in enumerate(classes)}, names=["class"]
+        ).reset_index("class")
+        for kind, curve in {"roc": _roc, "precision_recall": partial(_precision_recall, drop_intermediate=True)}.items()
+    }
+
+
+def _roc(truth, scores):
+    fpr, tpr, threshold = metrics.roc_curve(truth, scores)
+    return pd.DataFrame({"fpr": fpr, "tpr": tpr, "threshold": np.minimum(threshold, 1)})  # the first is infinite
+
+
+def _precision_recall(truth, scores, drop_intermediate=False):
+    precision, recall, threshold = metrics.precision_recall_curve(truth, scores, drop_intermediate=drop_intermediate)
+    return pd.DataFrame({"recall": recall, "precision": precision, "threshold": np.append(threshold, 1)})
+
+
+def _decisions(labels, probabilities):
+    """Returns yes-or-no truths and their scores, both [N], or [N * C] where there are more than two classes."""
+    if probabilities.shape[1] == 2:
+        return labels == 1, probabilities[:, 1]
+    return (labels[:, np.newaxis] == np.arange(probabilities.shape[1])).ravel(), probabilities.ravel()

@@ -1,0 +1,90 @@
+"""Image files turned into pixels, as a viewer shows them."""
+
+import functools
+import hashlib
+import io
+import os
+
+import numpy as np
+from PIL import ExifTags, Image, ImageCms, ImageOps
+
+BACKGROUND = "white"  # what shows through transparent pictures, as on a page
+# The formats of photographs and drawings. Among Pillow's others are EPS, which it hands to Ghostscript to run, and some
+# that are told by so few bytes that a text may pass for a picture.
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+
+
+def decode(path, size):
+    """Reads a picture file once: its hash and its pixels, as a viewer shows them.
+
+    The picture (of an animation, the first) is decoded whole, so a truncated file is an error; turned as its EXIF
+    orientation says; resized, without keeping its proportions, to a square; laid on white where it is transparent; and
+    converted to sRGB where it has an ICC profile. Of 16 bits the higher 8 stay. Floating-point greys go from black, 0,
+    to white, 1, or 255 if any is above 1.
+
+    Args:
+        path: path of the file.
+        size: side of the square in pixels.
+
+    Returns:
+        (str, tuple, array): SHA-256 of the file in hexadecimal; width and height in pixels, as a viewer shows it; and
+        uint8 [size, size, 3], RGB.
+
+    Raises:
+        ValueError: the file is no whole picture in one of FORMATS, or has more pixels than Pillow's limit against
+            decompression bombs; the text says why, without the path.
+    """
+    try:
+        with open(path, "rb") as file:
+            Image.open(file, formats=FORMATS)  # sees by the first bytes that a film of gigabytes is none
+            file.seek(0)
+            data = file.read()
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            if image.width * image.height > Image.MAX_IMAGE_PIXELS:  # Pillow itself refuses twice as many
+                raise ValueError(f"{image.width} x {image.height} pixels, more than {Image.MAX_IMAGE_PIXELS:,}")
+            turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5  # by a quarter
+            shape = image.size[::-1] if turned else image.size
+            # libjpeg can scale by 1/2, 1/4 or 1/8 while it decodes, which saves half the time; never below the target.
+            image.draft(None, (size, size))
+            image.load()
+            ImageOps.exif_transpose(image, in_place=True)
+            profile = image.info.get("icc_profile")
+            image = _eight_bits(image).resize((size, size), Image.Resampling.BILINEAR)
+            return hashlib.sha256(data).hexdigest(), shape, np.asarray(_srgb(image, profile))
+    # Pillow's decoders raise these, and SyntaxError and struct.error for some broken PNG and TIFF files.
+    except Image.UnidentifiedImageError:
+        empty = os.path.getsize(path) == 0
+        raise ValueError("an empty file" if empty else "not a picture in a known format, or cut off") from None
+    except Exception as error:
+        raise ValueError(getattr(error, "strerror", None) or str(error) or type(error).__name__) from None
+
+
+def _eight_bits(image):
+    """Returns the picture in mode L, CMYK, RGB or RGBA: modes of 8 bits, which resize() interpolates."""
+    if image.mode == "F" or image.mode.startswith("I"):  # convert() would clip at 255
+        values = np.asarray(image)
+        white = 65535 if image.mode != "F" else 255 if values.max() > 1 else 1
+        if not (values.min() >= 0 and values.max() <= white):
+            raise ValueError(f"grey values from {values.min()} to {values.max()}, of which none is known to be white")
+        values = values * 255 if white == 1 else values if white == 255 else values >> 8
+        return Image.fromarray(values.astype(np.uint8))
+    if image.has_transparency_data:
+        return image.convert("RGBA")
+    return image if image.mode in ("L", "CMYK", "RGB") else image.convert("RGB")
+
+
+def _srgb(image, profile):
+    """Returns a picture of mode L, CMYK, RGB or RGBA in RGB, on BACKGROUND, seen through its ICC profile if any."""
+    if image.mode == "RGBA":
+        image = Image.alpha_composite(Image.new("RGBA", image.size, BACKGROUND), image).convert("RGB")
+    transform = profile and _transform(profile, image.mode)
+    return ImageCms.applyTransform(image, transform) if transform else image.convert("RGB")
+
+
+@functools.lru_cache(maxsize=64)  # most pictures of a folder come from a few cameras and programs
+def _transform(profile, mode):
+    """Returns the transform from an ICC profile to sRGB, or None where the profile is broken or of another mode."""
+    try:
+        return ImageCms.buildTransform(io.BytesIO(profile), ImageCms.createProfile("sRGB"), mode, "RGB")
+    except ImageCms.PyCMSError:
+        return None

@@ -1,0 +1,108 @@
+"""Finding image files in a folder of classes."""
+
+import errno
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from stages.common.cli import UserError
+
+PASSED_OVER = {"thumbs.db", "desktop.ini", "__macosx"}  # what Windows and macOS leave in folders
+NO_FILES = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture file: its path below the folder of pictures, with `/`, and the name of its class.
+
+    `problem` says why it cannot even be opened; it is empty for a regular file.
+    """
+
+    path: str
+    class_name: str
+    problem: str = ""
+
+
+def find(folder):
+    """Lists the pictures of a folder that has one sub-folder per class.
+
+    The class is the first folder of a picture's path; deeper folders do not matter. Hidden files and folders are passed
+    over, as is PASSED_OVER; every other file counts as a picture, whatever its name, so that a broken one is noticed.
+    Symbolic links are followed, but a class enters a folder once, however many links lead there.
+
+    Args:
+        folder: path of the folder.
+
+    Returns:
+        list of Picture, sorted by path: the same whatever the order in which the file system lists files. What is no
+        regular file, a link to nothing or in a circle, or a folder that cannot be listed is among them with its problem.
+
+    Raises:
+        UserError: the folder is missing, has fewer than two sub-folders with files in them, or one whose name is not
+            UTF-8.
+    """
+    if not Path(folder).is_dir():
+        raise UserError(f"{folder} is no folder. Set data.images to a folder of pictures with one sub-folder per class.")
+    # A file beside the class folders belongs to no class. What cannot be looked at might be a class folder.
+    pictures = [Picture(path, path.split("/")[0], problem) for path, problem in walk(folder)
+                if "/" in path or problem not in {"", *NO_FILES.values()}]
+    classes = sorted({picture.class_name for picture in pictures})
+    if len(classes) < 2:
+        found = f"only {classes[0]!r}" if classes else "none"
+        raise UserError(
+            f"{folder} needs at least two sub-folders with pictures in them, one per class, but has {found}."
+        )
+    for name in classes:
+        if name.encode(errors="replace").decode() != name:
+            raise UserError(f"{folder} has a sub-folder {name!r}: the name of a class must be UTF-8. Rename it.")
+    return sorted(pictures, key=lambda picture: picture.path)
+
+
+def walk(folder):
+    """Yields each file of a folder, however deep, in one order.
+
+    Hidden files and folders are passed over, as is PASSED_OVER. Symbolic links are followed, but from each folder that lies
+    directly in `folder` another is entered once, however many links lead there.
+
+    Args:
+        folder: path of the folder; or of a file, which is the only one then.
+
+    Yields:
+        (str, str): the path below `folder`, with `/`, empty for `folder` itself; and why it cannot be opened, empty for a
+        regular file. What is no regular file, a link to nothing or in a circle, or a folder that cannot be listed is
+        among them with its reason.
+
+    Raises:
+        OSError: `folder` itself is missing or cannot be listed.
+    """
+    root = Path(folder)
+    parents = Path(os.path.realpath(root)).parents
+    around = frozenset((status.st_dev, status.st_ino) for status in map(os.stat, parents))
+    entered, todo = set(), [("", around)]
+    while todo:
+        path, above = todo.pop()
+        try:
+            status = os.stat(root / path)
+            identity = (status.st_dev, status.st_ino)
+            if identity in above:
+                raise OSError(errno.ELOOP, "a link to a folder that it lies in")
+            if stat.S_ISDIR(status.st_mode):
+                place = (path.split("/")[0], identity)
+                if place not in entered:
+                    entered.add(place)
+                    names = sorted(os.listdir(root / path), reverse=True)
+                    names = [name for name in names if name[0] != "." and name.lower() not in PASSED_OVER]
+                    inside = above | {identity}
+                    todo += [(os.path.join(path, name), inside) for name in names]
+                continue
+            problem = NO_FILES.get(stat.S_IFMT(status.st_mode), "")
+        except FileNotFoundError:
+            if not path:
+                raise
+            problem = "a link to nothing"
+        except OSError as error:
+            if not path:
+                raise
+            problem = error.strerror
+        yield path, problem

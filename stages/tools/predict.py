@@ -1,0 +1,130 @@
+"""Says what pictures show.
+
+    python -m stages.tools.predict PATH... [--model FOLDER] [--threshold T] [--calibrated] [--format table|jsonl|csv]
+
+PATH is a picture, a folder of pictures, however deep, or - for a list of such paths on standard input, one a line or, as
+`find -print0` writes them, each ended by a zero byte. Of all that the pipeline writes, only the model's folder is needed.
+
+Prints a line per picture as they are done: the predicted class and its probability; as jsonl (JSON Lines) or csv also the
+probabilities of all classes. What cannot be read is named with the reason on standard error, and passed over. The exit
+status is 0 if all could be read, 1 otherwise.
+
+The same in Python, one picture after the other:
+
+    from stages.tools.predict import predict
+    for picture in predict(["holiday", "more/dog.jpg"]):
+        print(picture.path, picture.problem or picture.predicted, picture.probability)
+"""
+
+import argparse
+import csv
+import json
+import os
+import signal
+import sys
+import warnings
+
+from tqdm import tqdm
+
+from stages.common import cli
+from stages.model import saved_model
+from stages.tools import inference
+from stages.common.cli import UserError
+
+MODEL = "data/models/finetuned"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("paths", nargs="+", metavar="PATH")
+    parser.add_argument("--model", default=MODEL, metavar="FOLDER", help="the SavedModel (%(default)s)")
+    parser.add_argument("--threshold", type=float, metavar="T",
+                        help="two classes: the probability of the second from which on it is predicted (0.5)")
+    parser.add_argument("--calibrated", action="store_true", help="scale the probabilities by the model's temperature")
+    parser.add_argument("--format", choices=WRITERS, default="table")
+    arguments = parser.parse_args()
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends this quietly, as it ends other commands
+    warnings.simplefilter("ignore")  # what Pillow says of odd metadata
+    sys.stdout.reconfigure(errors="backslashreplace", line_buffering=True)
+    files = list(inference.find(listed(arguments.paths)))
+    if not files:
+        raise UserError(f"there is no picture in {cli.enumeration(arguments.paths)}.")
+    model = saved_model.load(arguments.model)
+    predictions = inference.classify(files, model, arguments.threshold, arguments.calibrated)
+    # On a terminal, the lines show the progress by themselves.
+    progress = tqdm(predictions, "predicting", len(files), unit="picture", disable=sys.stdout.isatty() or None)
+    unreadable = []
+    WRITERS[arguments.format](readable(progress, unreadable), inference.classes_of(model))
+    if unreadable:
+        sys.exit(1)
+
+
+def predict(paths, model=MODEL, threshold=None, calibrated=False):
+    """Predicts what pictures show, at the speed of batches and in little memory, however many they are.
+
+    Args:
+        paths: iterable of paths of pictures, or of folders, all pictures in which are meant.
+        model: folder of the SavedModel.
+        threshold: the probability of the second of two classes from which on it is predicted; 0.5 if not given.
+        calibrated: whether to scale the probabilities by the model's temperature (calibration.apply), which the threshold
+            then refers to.
+
+    Returns:
+        iterator of inference.Prediction, in the order of `paths`; in folders sorted by name.
+
+    Raises:
+        UserError: there is no such model; the threshold is not in [0, 1], or given for more than two classes.
+    """
+    return inference.classify(inference.find(paths), saved_model.load(model), threshold, calibrated)
+
+
+def listed(arguments):
+    """Yields the paths that the command is given, and in the place of - those on standard input.
+
+    Raises:
+        UserError: an argument does not exist. (One on standard input is a picture that cannot be read.)
+    """
+    for argument in arguments:
+        if argument == "-":
+            text = os.fsdecode(sys.stdin.buffer.read())
+            yield from filter(None, text.split("\0" if "\0" in text else "\n"))
+        elif os.path.lexists(argument):
+            yield argument
+        else:
+            raise UserError(f"{cli.printable(argument)} does not exist. Name pictures, folders of pictures, or - for a list.")
+
+
+def readable(predictions, unreadable):
+    """Yields the predictions of pictures that can be read. Reports the others, and appends them to `unreadable`."""
+    for prediction in predictions:
+        if prediction.problem:
+            reason = " ".join(prediction.problem.split())
+            tqdm.write(f"{cli.printable(prediction.path)}: {reason}", file=sys.stderr)
+            unreadable.append(prediction)
+        else:
+            yield prediction
+
+
+def write_table(predictions, classes):
+    width = max(map(len, ["predicted", *classes]))
+    print(f"{'predicted':{width}}  probability  path")
+    for x in predictions:
+        print(f"{x.predicted:{width}}  {x.probability:11.1%}  {cli.printable(x.path)}")
+
+
+def write_jsonl(predictions, classes):
+    for x in predictions:
+        print(json.dumps({name: getattr(x, name) for name in ("path", "predicted", "probability", "probabilities")}))
+
+
+def write_csv(predictions, classes):
+    writer = csv.writer(sys.stdout, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)  # a name may hold line breaks
+    writer.writerow(["path", "predicted", "probability", *(f"probability_{name}" for name in classes)])
+    writer.writerows([x.path, x.predicted, x.probability, *x.probabilities.values()] for x in predictions)
+
+
+WRITERS = {"table": write_table, "jsonl": write_jsonl, "csv": write_csv}
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,174 @@
+"""What tests/benchmarks/speed.py compares the pipeline with: each in a process of its own, from the root of a repository.
+
+    python -m tests.benchmarks.rivals notebook
+    python -m tests.benchmarks.rivals tutorial
+    python -m tests.benchmarks.rivals floor
+
+notebook: the notebook as one script in today's Keras, with the settings of params.yaml. As there, 80% of the pictures
+train, 20% validate and none are left to test, and in fine-tuning batch normalisation takes the statistics of the batch.
+tutorial: the same with the sets kept in memory, as TensorFlow's tutorials have it.
+floor: the arithmetic alone, for as many training and validation pictures as metrics/split.json says that our splits have:
+one pass through the bare base per picture and epoch and, for training pictures, back through what learns. No decoding,
+augmentation, optimizer, metrics or saving.
+
+The first two import nothing of this repository, and TensorFlow is as it comes. The lines "phase ...", which says what
+begins, "epoch N:", that one has ended, and "pictures N", how many each epoch takes, are for speed.py.
+"""
+
+import argparse
+import io
+import json
+import time
+from pathlib import Path
+
+import yaml
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("rival", choices=["notebook", "tutorial", "floor"])
+    rival = parser.parse_args().rival
+    p = yaml.safe_load(Path("params.yaml").read_text())
+    if rival == "floor":
+        floor(p, json.loads(Path("metrics/split.json").read_text()))
+    else:
+        notebook(p, cached=rival == "tutorial")
+    say("phase exit")
+
+
+def say(line):
+    print(line, flush=True)
+
+
+def notebook(p, cached):
+    import matplotlib.pyplot as plt
+    import tensorflow as tf
+
+    say("phase build")
+    size = (p["image_size"], p["image_size"])
+    train, validation = (
+        tf.keras.utils.image_dataset_from_directory(
+            p["data"]["images"], shuffle=True, batch_size=p["batch_size"], image_size=size, validation_split=0.2,
+            subset=subset, seed=p["seed"],
+        )
+        for subset in ("training", "validation")
+    )
+    classes = len(train.class_names)
+    say(f"pictures {len(train.file_paths) + len(validation.file_paths)}")
+    if cached:
+        train, validation = train.cache().shuffle(1000), validation.cache().prefetch(tf.data.AUTOTUNE)
+    train = train.prefetch(tf.data.AUTOTUNE)
+
+    augmentation = tf.keras.Sequential()
+    if p["augmentation"]["flip"] != "none":
+        augmentation.add(tf.keras.layers.RandomFlip(p["augmentation"]["flip"]))
+    augmentation.add(tf.keras.layers.RandomRotation(float(p["augmentation"]["rotation"])))
+    base = tf.keras.applications.MobileNetV2(input_shape=(*size, 3), include_top=False, weights=None)
+    base.load_weights(p["model"]["weights"])
+    base.trainable = False
+    inputs = tf.keras.Input((*size, 3))
+    x = tf.keras.applications.mobilenet_v2.preprocess_input(augmentation(inputs))
+    x = base(x, training=False)
+    x = tf.keras.layers.GlobalAveragePooling2D()(x)
+    x = tf.keras.layers.Dropout(float(p["model"]["dropout"]))(x)
+    model = tf.keras.Model(inputs, tf.keras.layers.Dense(1 if classes == 2 else classes)(x))
+    losses = tf.keras.losses
+    loss = (losses.BinaryCrossentropy if classes == 2 else losses.SparseCategoricalCrossentropy)(from_logits=True)
+    tell = tf.keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: say(f"epoch {epoch + 1}: {logs}"))
+
+    def fit(phase, first):
+        say(f"phase {phase}")
+        optimizer = tf.keras.optimizers.Adam(float(p[phase]["learning_rate"]))
+        model.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"])
+        return model.fit(train, validation_data=validation, initial_epoch=first, epochs=first + p[phase]["epochs"],
+                         callbacks=[tell], verbose=0).history
+
+    frozen = fit("train_frozen", 0)
+    base.trainable = True
+    for layer in base.layers[: p["finetune"]["fine_tune_at"]]:
+        layer.trainable = False
+    finetuned = fit("finetune", p["train_frozen"]["epochs"])
+
+    say("phase plot")
+    plt.figure(figsize=(8, 8))
+    for row, name in enumerate(("accuracy", "loss"), 1):
+        plt.subplot(2, 1, row)
+        for key in (name, f"val_{name}"):
+            plt.plot(frozen[key] + finetuned[key], label=key)
+        plt.axvline(p["train_frozen"]["epochs"] - 1, label="start fine-tuning")
+        plt.legend()
+    plt.xlabel("epoch")
+    plt.savefig(io.BytesIO())
+
+
+def floor(p, split):
+    # Our own import sets the C library's memory allocator as our stages have it. Without that, every step gets its memory
+    # from the system as new pages and the same arithmetic is slower: such a floor would flatter us.
+    import numpy as np
+
+    from stages.model.backend import keras, tf
+
+    say("phase build")
+    train, validation = (sum(split[name].values()) for name in ("train", "validation"))
+    size, batch_size, classes = p["image_size"], p["batch_size"], len(split["train"])
+    base = keras.applications.MobileNetV2((size, size, 3), include_top=False, weights=None)
+    base.load_weights(p["model"]["weights"])
+    head = keras.layers.Dense(classes)
+    head.build((None, base.output_shape[-1]))
+    rng = np.random.default_rng(p["seed"])
+    pixels = tf.constant(rng.uniform(-1, 1, (batch_size, size, size, 3)), tf.float32)
+    labels = tf.constant(rng.integers(0, classes, batch_size))
+    signature = [tf.TensorSpec([None, *pixels.shape[1:]]), tf.TensorSpec([None], labels.dtype)]
+
+    @tf.function(input_signature=signature[:1])
+    def forward(pixels):
+        return base(pixels, training=False)
+
+    def backward(fine_tune_at):
+        """Returns a function that goes forward and back to layer `fine_tune_at`; its gradients are used for nothing."""
+        for index, layer in enumerate(base.layers):
+            layer.trainable = index >= fine_tune_at
+        variables = [variable.value for variable in [*base.trainable_variables, *head.trainable_variables]]
+
+        @tf.function(input_signature=signature)
+        def step(pixels, labels):
+            with tf.GradientTape() as tape:
+                logits = head(tf.reduce_mean(base(pixels, training=False), axis=(1, 2)))
+                loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
+            return tape.gradient(loss, variables)
+
+        return step
+
+    def batches(count):
+        """The same pictures over and over: a batch is far larger than the processor's caches."""
+        rest = count % batch_size
+        return [(pixels, labels)] * (count // batch_size) + [(pixels[:rest], labels[:rest])] * (rest > 0)
+
+    train_batches, validation_batches = batches(train), batches(validation)
+    steps = {"train_frozen": backward(len(base.layers)), "finetune": backward(p["finetune"]["fine_tune_at"])}
+    for batch in [train_batches[0], train_batches[-1], validation_batches[0], validation_batches[-1]]:
+        for step in steps.values():
+            step(*batch)
+        forward(batch[0])  # after this, everything is traced and each size of batch was there once
+
+    say(f"pictures {train + validation}")
+    epoch, total, speeds = 0, 0, {}
+    for phase, step in steps.items():
+        say(f"phase {phase}")
+        start = time.monotonic()
+        for _ in range(p[phase]["epochs"]):
+            for batch in train_batches:
+                step(*batch)
+            for pictures, _ in validation_batches:
+                features = forward(pictures)
+            features[0, 0, 0, 0].numpy()  # a GPU works on while Python is ahead
+            epoch += 1
+            say(f"epoch {epoch}:")
+        seconds = time.monotonic() - start
+        total += seconds
+        speeds[phase] = p[phase]["epochs"] * (train + validation) / seconds
+    print(f"floor: {total:.2f} s; pictures/s: " + ", ".join(f"{phase} {speed:.1f}" for phase, speed in speeds.items()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from stages.charts import base as charts, predictions as prediction_charts
+from tests.test_charts import drawn
+
+PIXELS = np.zeros((4, 8, 8, 3), np.uint8)
+TABLE = pd.DataFrame({
+    "path": ["cat/1.png", "$dog$ _x/a/very/deep/folder/below/2.png", "$dog$ _x/3.png", "emu/4.png"],
+    "actual": ["cat", "$dog$ _x", "$dog$ _x", "emu"], "predicted": ["cat", "cat", "$dog$ _x", "cat"],
+    "probability": [0.91, 0.6, 0.7, 0.8],
+})
+
+
+def titles(figure):
+    return [axes.get_title() for axes in figure.findobj(lambda x: hasattr(x, "get_title")) if axes.get_title()]
+
+
+def test_predictions_name_the_true_class_of_what_is_wrong(tmp_path):
+    figure = prediction_charts.predictions(PIXELS[:2], TABLE[:2])
+    assert titles(figure) == ["cat 91%\nright", "cat 60%\nwrong: it is \\$dog\\$ _x"]
+    drawn(figure, tmp_path)
+
+
+def test_a_sheet_has_a_row_per_class_with_path_label_prediction_and_probability(tmp_path):
+    pixels = PIXELS[:2].copy()
+    pixels[1] = 200
+    figure = prediction_charts.by_class(pixels, np.array([1, 3]), TABLE, "Mistakes")
+    assert [row.get_suptitle() for row in figure.subfigs] == ["1 of 2 wrong: \\$dog\\$ _x", "1 of 1 wrong: emu"]
+    assert figure.get_suptitle() == "Mistakes, 2 of 3 classes"
+    assert titles(figure) == [
+        "\\$dog\\$ _x/a/very/deep/folder…/2.png\nlabel: \\$dog\\$ _x\npredicted 60%: cat",
+        "emu/4.png\nlabel: emu\npredicted 80%: cat",
+    ]
+    shown = [axes.images[0].get_array() for axes in figure.axes if axes.images]
+    assert np.array_equal(shown, pixels)
+    drawn(figure, tmp_path)
+
+
+def test_a_sheet_without_pictures_says_so(tmp_path):
+    figure = prediction_charts.by_class(PIXELS[:0], np.array([], int), TABLE, "Mistakes")
+    assert "none among the 4 test pictures" in figure.texts[1].get_text()
+    drawn(figure, tmp_path)
+
+
+@pytest.mark.filterwarnings("error")  # matplotlib warns of outlines that do not exist
+def test_heat_maps_stand_beside_their_pictures_with_class_and_verdict(tmp_path):
+    maps = np.zeros((4, 8, 8), np.float32)
+    maps[:3, 6, 1] = 1
+    figure = prediction_charts.gradcam(PIXELS, maps, TABLE)
+    assert titles(figure)[0] == "91% cat\nright\ncat/1.png"
+    assert titles(figure)[3] == "80% cat (nowhere in particular)\nwrong: it is emu\nemu/4.png"
+    image = np.asarray(figure.axes[0].images[0].get_array())
+    assert np.unravel_index(image.sum(axis=2).argmax(), (8, 16)) == (6, 8 + 1)
+    assert [len(axes.collections) for axes in figure.axes] == [1, 1, 1, 0]
+    drawn(figure, tmp_path)
+
+
+def test_a_heat_map_of_one_value_is_drawn(tmp_path):
+    drawn(prediction_charts.gradcam(PIXELS[:1], np.ones((1, 8, 8), np.float32), TABLE[:1]), tmp_path)
+
+
+def test_what_is_wrong_is_red():
+    figure = prediction_charts.by_class(PIXELS, np.arange(4), TABLE, "All")
+    titles = [axes.title for axes in figure.axes if axes.get_title()]
+    assert {title.get_text().split("\n")[0] for title in titles if title.get_color() == charts.WRONG} == {
+        "\\$dog\\$ _x/a/very/deep/folder…/2.png", "emu/4.png"}

@@ -1,0 +1,79 @@
+import pytest
+
+from stages.common import params
+from stages.common.cli import UserError
+
+
+def test_hands_out_the_keys_that_are_asked_for(workplace):
+    assert params.read("seed", "finetune.fine_tune_at") == {"seed": 42, "finetune.fine_tune_at": 120}
+
+
+def test_a_number_that_yaml_reads_as_text_is_a_number(workplace):
+    workplace.set({"finetune.learning_rate": "1e-05"})
+    assert params.read("finetune.learning_rate") == {"finetune.learning_rate": 0.00001}
+
+
+@pytest.mark.parametrize("threshold", [0.3, "max_f1", "precision>=0.95", "precision>=1"])
+def test_a_threshold_is_a_number_or_a_criterion(workplace, threshold):
+    workplace.set({"evaluate.threshold": threshold})
+    assert params.read("evaluate.threshold") == {"evaluate.threshold": threshold}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"finetune.fine_tune_at": 155}, ["finetune.fine_tune_at", "155", "from 0 to 154"]),
+        ({"finetune.fine_tune_at": -1}, ["finetune.fine_tune_at", "-1", "from 0 to 154"]),
+        ({"finetune.fine_tune_at": 100.5}, ["finetune.fine_tune_at", "100.5", "whole number"]),
+        ({"seed": True}, ["seed", "True", "whole number"]),
+        ({"seed": []}, ["seed", "[]", "whole number"]),
+        ({"batch_size": float("inf")}, ["batch_size", "inf", "whole number"]),
+        ({"train_frozen.learning_rate": "fast"}, ["train_frozen.learning_rate", "'fast'", "a number"]),
+        ({"train_frozen.learning_rate": 0}, ["train_frozen.learning_rate", "between 0 and 10"]),
+        ({"model.dropout": float("nan")}, ["model.dropout", "nan", "from 0 to 0.99"]),
+        ({"augmentation.flip": "sideways"}, ["augmentation.flip", "'sideways'", "horizontal_and_vertical"]),
+        ({"model.weights": "model.keras"}, ["model.weights", "'model.keras'", ".weights.h5"]),
+        ({"alpaca.base_url": "ftp://a"}, ["alpaca.base_url", "'ftp://a'", "http:// or https://"]),
+        ({"alpaca.max_missing": 328}, ["alpaca.max_missing", "328", "from 0 to 327"]),
+        ({"data.images": 7}, ["data.images", "7", "folder"]),
+        ({"data.test": 0.8}, ["data.validation 0.2", "data.test 0.8", "below 1"]),
+        ({"finetune.fine_tune": 3}, ["finetune.fine_tune is no parameter", "finetune.fine_tune_at"]),
+        ({"evaluate.threshold": None}, ["evaluate.threshold is missing", "between 0 and 1"]),
+        ({"evaluate.threshold": 1}, ["evaluate.threshold is 1", "between 0 and 1, max_f1, or a precision"]),
+        ({"evaluate.threshold": "max"}, ["evaluate.threshold is 'max'", "max_f1"]),
+        ({"evaluate.threshold": "precision>=95"}, ["evaluate.threshold is 'precision>=95'", "precision>=0.95"]),
+        ({"evaluate.threshold": "precision>="}, ["evaluate.threshold is 'precision>='", "precision>=0.95"]),
+        ({"finetune.schedule": "linear"}, ["finetune.schedule", "'linear'", "constant, cosine"]),
+        ({"finetune.early_stopping.monitor": "loss"}, ["finetune.early_stopping.monitor", "'loss'", "val_loss"]),
+        ({"finetune.early_stopping.patience": 0}, ["finetune.early_stopping.patience", "0", "from 1"]),
+        ({"evaluate.minimum": 0.9}, ["evaluate.minimum", "0.9", "{accuracy: 0.9}"]),
+        ({"evaluate.minimum": {"accuracy": 90}}, ["evaluate.minimum", "90", "0 to 1"]),
+        ({"evaluate.minimum": {"speed": 0.9}}, ["evaluate.minimum", "speed", "accuracy, auc"]),
+        ({"finetune": 3}, ["finetune"]),
+        ({"data": {}}, ["data"]),
+    ],
+)
+def test_names_the_key_the_value_and_what_is_allowed(workplace, changes, words):
+    workplace.set(changes)
+    with pytest.raises(UserError) as caught:
+        params.read("seed")
+    assert all(word in str(caught.value) for word in words), caught.value
+
+
+@pytest.mark.parametrize("text", ["seed: [", "just words", ""])
+def test_a_file_that_holds_no_parameters(workplace, text):
+    (workplace.folder / "params.yaml").write_text(text)
+    with pytest.raises(UserError, match=r"params\.yaml"):
+        params.read("seed")
+
+
+def test_without_a_file_it_says_where_to_run(workplace):
+    (workplace.folder / "params.yaml").unlink()
+    with pytest.raises(UserError, match="root of the repository"):
+        params.read("seed")
+
+
+def test_the_number_of_layers_is_that_of_mobilenet_v2():
+    from stages.model import network
+
+    assert len(network.mobilenet_v2(32).layers) == params.FINE_TUNE_LAYERS

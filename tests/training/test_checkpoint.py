@@ -1,0 +1,88 @@
+import os
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from stages.training import checkpoint
+from stages.training.checkpoint import Checkpoint
+from stages.model.backend import tf
+from tests.test_training import some_split
+
+ROWS = [{"epoch": 1, "phase": "frozen", "loss": 0.1 + 0.2, "kept": False}]
+ARRAYS = [np.arange(6, dtype=np.float32).reshape(2, 3), np.array(3)]
+
+
+@pytest.fixture(autouse=True)
+def in_workplace(workplace):
+    """Every test has a working folder, with its checkpoints, of its own."""
+
+
+def state(settings=None, variable=1.0, split=None):
+    return Checkpoint(settings or {"seed": 1}, [tf.Variable(variable)], [split or some_split(4, ["a", "b"])])
+
+
+def test_the_same_training_finds_its_state_and_no_other_does(monkeypatch):
+    state().save(ROWS, ARRAYS, ARRAYS[:1])
+    rows, variables, best = state().load()
+    assert rows == ROWS
+    assert all(np.array_equal(a, b) and a.dtype == b.dtype for a, b in zip(variables, ARRAYS, strict=True))
+    assert len(best) == 1 and np.array_equal(best[0], ARRAYS[0])
+    split = some_split(4, ["a", "b"])
+    pixels = split.pixels.copy()
+    pixels[3, 31, 31, 2] ^= 1
+    labels = split.manifest.assign(label=[0, 1, 1, 1])
+    for other in (state({"seed": 2}), state(variable=1.1), state(split=replace(split, pixels=pixels)),
+                  state(split=replace(split, manifest=labels))):
+        assert other.load() is None
+    monkeypatch.setattr(checkpoint.metadata, "version", lambda package: "0")
+    assert state().load() is None
+
+
+def test_a_state_that_is_cut_off_or_empty_or_gone_is_none():
+    file = state()
+    file.save(ROWS, ARRAYS, [])
+    whole = file.path.read_bytes()
+    for size in (0, 10, len(whole) // 2, len(whole) - 1):
+        file.path.write_bytes(whole[:size])
+        assert file.load() is None
+    file.path.with_suffix(".123.tmp").touch()  # of a kill in the middle of writing
+    file.remove()
+    assert file.load() is None and list(file.path.parent.iterdir()) == []
+    file.remove()
+
+
+def test_what_cannot_be_written_leaves_the_last_state(monkeypatch):
+    file = state()
+    file.save(ROWS, ARRAYS, [])
+
+    def full(*arguments, **more):
+        arguments[0].write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint.np, "savez", full)
+    with pytest.raises(OSError, match="No space"):
+        file.save(ROWS * 2, ARRAYS, [])
+    assert file.load()[0] == ROWS
+    assert list(file.path.parent.iterdir()) == [file.path]
+
+
+def test_queued_experiments_keep_theirs_in_the_repository_that_queued_them(workplace, monkeypatch):
+    state().save(ROWS, ARRAYS, [])
+    folder = workplace.folder / ".dvc/tmp/exps/standalone123"
+    folder.mkdir(parents=True)
+    monkeypatch.chdir(folder)
+    assert state().load()[0] == ROWS
+    assert list(folder.iterdir()) == []
+
+
+def test_old_states_go():
+    old = state({"seed": 7})
+    old.save(ROWS, ARRAYS, [])
+    week = time.time() - 8 * 86400
+    os.utime(old.path, (week, week))
+    new = state()
+    new.save(ROWS, ARRAYS, [])
+    state()
+    assert list(new.path.parent.iterdir()) == [new.path]
