@@ -3,9 +3,14 @@
     python -m stages.export
 
 Reads data/models/finetuned and data/splits/{train,test}; writes data/models/exported (float16.tflite, int8.tflite,
-model.onnx and labels.txt) and metrics/export.json: how far each is from the SavedModel on the test split. How long a
-picture takes goes to metrics/export_speed.json, which neither DVC nor git tracks, since it is never twice the same.
+model.onnx and labels.txt) and metrics/export.json: how far each is from the SavedModel on the test split. How long an
+image takes goes to metrics/export_speed.json, which neither DVC nor git tracks, since it is never twice the same.
 """
+
+if __name__ == "__main__":
+    from stages.model import backend
+
+    backend.start()
 
 import contextlib
 import multiprocessing
@@ -17,17 +22,17 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import tensorflow as tf
 from tqdm import tqdm
 
-from stages.common import files, cli, dataset
-from stages.formats import litert, litert_metadata, onnx_model
-from stages.model import saved_model
+from stages.common import cli, dataset, files
 from stages.common.cli import UserError
-from stages.model.backend import tf
+from stages.formats import litert, litert_metadata, onnx_model
+from stages.model import backend, saved_model
 
 SAVED_MODEL = "data/models/finetuned"
-CALIBRATION = 50   # training pictures that show int8 the ranges of values; 25 to 200 bring it as near, and take time
-CHECKED = 1000     # test pictures that all four are compared on, at most, evenly spaced
+CALIBRATION = 50   # training images that show int8 the ranges of values; 25 to 200 bring it as near, and take time
+CHECKED = 1000     # test images that all four are compared on, at most, evenly spaced
 
 
 def main():
@@ -35,13 +40,14 @@ def main():
     train_split, test_split = dataset.load("train"), dataset.load("test")
     rows = dataset.evenly_spaced(np.arange(len(test_split.labels)), CHECKED)
     with files.replacing(
-        "data/models/exported", "metrics/export.json", "metrics/export_speed.json"
-    ) as (folder, metrics_file, speed_file):
+        models="data/models/exported", metrics="metrics/export.json", speed="metrics/export_speed.json"
+    ) as out:
+        folder = out.models
         folder.mkdir()
         model = convert(train_split, folder)
         with cli.quiet():
             models = {
-                "savedmodel": lambda picture: model.signatures["serving_uint8"](images=picture)["probabilities"].numpy(),
+                "savedmodel": lambda image: model.signatures["serving_uint8"](images=image)["probabilities"].numpy(),
                 "float16": litert.load(folder / "float16.tflite"),
                 "int8": litert.load(folder / "int8.tflite"),
                 "onnx": onnx_model.load(folder / "model.onnx"),
@@ -53,8 +59,8 @@ def main():
         for name, path in {"savedmodel": Path(SAVED_MODEL), "float16": folder / "float16.tflite",
                            "int8": folder / "int8.tflite", "onnx": folder / "model.onnx"}.items():
             figures[name]["megabytes"] = sum(x.stat().st_size for x in [path, *path.rglob("*")] if x.is_file()) / 1e6
-        files.write_json(figures, metrics_file)
-        files.write_json(milliseconds, speed_file)
+        files.write_json(figures, out.metrics)
+        files.write_json(milliseconds, out.speed)
     table = pd.DataFrame(figures).T.assign(milliseconds=milliseconds)
     print(table.to_string(float_format="{:.4f}".format))
 
@@ -69,7 +75,7 @@ def convert(split, folder):
     """Writes float16.tflite, int8.tflite, model.onnx and labels.txt. int8, half of the work, is made in a second process.
 
     Args:
-        split: dataset.Split, of which int8 is calibrated with some pictures.
+        split: dataset.Split, of which int8 is calibrated with some images.
         folder: where to.
 
     Returns:
@@ -88,18 +94,19 @@ def convert(split, folder):
         with converting("LiteRT"):
             litert.fix_batch(model, scratch / "single")
             int8 = second.submit(litert.int8, scratch / "single", split.pixels[sample(split.labels, CALIBRATION)])
-            files = {"float16": litert.float16(scratch / "single")}
+            converted = {"float16": litert.float16(scratch / "single")}
         with converting("ONNX"):
             (folder / "model.onnx").write_bytes(onnx_model.convert(model, split.classes))
         with converting("LiteRT"):
-            files["int8"] = int8.result()
-            for name, file in files.items():
+            converted["int8"] = int8.result()
+            for name, file in converted.items():
                 file = litert_metadata.add(file, labels, int(model.image_size), float(model.temperature))
                 (folder / f"{name}.tflite").write_bytes(file)
     return model
 
 
-def begin_second_process():
+def begin_second_process() -> None:
+    backend.configure()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the first, which then says so in one line
     use_one_thread()
 
@@ -122,13 +129,13 @@ def sample(labels, count):
 
 
 def run(predict, pixels, rows, name):
-    """Returns the probabilities of some rows, float32 [M, C], one picture at a time, and the median milliseconds of one."""
+    """Returns the probabilities of some rows, float32 [M, C], one image at a time, and the median milliseconds of one."""
     predict(pixels[rows[:1]])  # the first call takes longer
     probabilities, seconds = [], []
-    for row in tqdm(rows, f"checking {name}", unit="picture", disable=None):
-        picture = pixels[row : row + 1]
+    for row in tqdm(rows, f"checking {name}", unit="image", disable=None):
+        image = pixels[row : row + 1]
         start = time.perf_counter()
-        probabilities.append(predict(picture)[0])
+        probabilities.append(predict(image)[0])
         seconds.append(time.perf_counter() - start)
     return np.stack(probabilities), 1000 * float(np.median(seconds))
 
@@ -139,7 +146,7 @@ def compare(labels, probabilities, reference):
     return {
         "accuracy": float((predicted == labels).mean()),
         "agreement": float((predicted == reference.argmax(axis=1)).mean()),
-        "largest_difference": float(np.abs(probabilities - reference).max()),
+        "max_abs_difference": float(np.abs(probabilities - reference).max()),
     }
 
 

@@ -1,4 +1,4 @@
-"""Joins the histories of both phases and draws the pictures of a run.
+"""Joins the histories of both phases and draws the images of a run.
 
     python -m stages.plot
 
@@ -7,84 +7,89 @@ plots/history.csv and, as PNG, plots/history.png, plots/augmentations.png, plots
 the test split, plots/{predictions,mistakes,uncertain,gradcam,confusion,curves,reliability}.png.
 """
 
-import json
-from pathlib import Path
+if __name__ == "__main__":
+    from stages.common import cli
+
+    cli.start()
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
-from stages.charts import base as charts, metrics as metric_charts, predictions as prediction_charts
-from stages.common import files, cli
-from stages.training import history
+from stages.charts import base, dataset as dataset_charts, history as history_charts
+from stages.charts import metrics as metric_charts, predictions as prediction_charts
+from stages.common import cli, files
 from stages.common.cli import UserError
-from stages.common.dataset import SPLITS
+from stages.common.dataset import CLASSES, SPLITS
+from stages.training import history
 
-CHARTS = ["history", "augmentations", "predictions", "mistakes", "uncertain", "gradcam", "confusion", "curves", "reliability"]
 
-
-def main():
+def main() -> None:
     try:
-        epochs = pd.concat(history.read(f"data/training/{phase}.csv") for phase in ("frozen", "finetuned"))
+        epochs = pd.concat(history.read(f"data/training/{stage}.csv") for stage in ("train_frozen", "finetune"))
         augmentations = np.load("data/training/augmentations.npy")
-        classes = json.loads(Path("data/splits/classes.json").read_text(encoding="utf-8"))
+        classes = files.read_json(CLASSES)
         overview = read_arrays("data/splits/overview.npz")
         samples = read_arrays("data/evaluation/samples.npz")
-        predictions = read_table("plots/predictions.csv")
-        reliability = read_table("data/evaluation/reliability.csv")
-        roc, precision_recall = (read_table(f"data/evaluation/curves/{name}.csv") for name in ("roc", "precision_recall"))
+        predictions = files.read_csv("plots/predictions.csv")
+        reliability = files.read_csv("data/evaluation/reliability.csv")
+        roc, precision_recall = (files.read_csv(f"data/evaluation/curves/{name}.csv") for name in ("roc", "precision_recall"))
     except FileNotFoundError as error:
         raise UserError(f"{error.filename} is missing: run `dvc repro` first.") from None
-    with files.replacing("plots/history.csv", "plots/overview", *(f"plots/{name}.png" for name in CHARTS)) as (
-        history_csv, overview_folder, *files
-    ):
-        epochs.to_csv(history_csv, index=False)
-        overview_folder.mkdir()
+    figures = {
+        "history": history_charts.history(epochs),
+        "augmentations": base.grid(augmentations, [""] * len(augmentations), "One training image, augmented"),
+        **draw_images(samples, predictions),
+        "confusion": metric_charts.confusion(predictions["actual"], predictions["predicted"], classes),
+        "curves": metric_charts.curves(roc, precision_recall),
+        "reliability": metric_charts.reliability(reliability),
+    }
+    with files.replacing(
+        table="plots/history.csv", overview="plots/overview", **{name: f"plots/{name}.png" for name in figures}
+    ) as out:
+        files.write_csv(epochs, out.table)
+        out.overview.mkdir()
         for name, figure in draw_overview(overview, classes).items():
-            charts.save(figure, overview_folder / f"{name}.png")
-        figures = [
-            charts.history(epochs),
-            charts.grid(augmentations, [""] * len(augmentations), "One training picture, as training sees it"),
-            *draw_pictures(samples, predictions),
-            metric_charts.confusion(predictions["actual"], predictions["predicted"], classes),
-            metric_charts.curves(roc, precision_recall),
-            metric_charts.reliability(reliability),
-        ]
-        for figure, file in zip(figures, files, strict=True):
-            charts.save(figure, file)
+            base.save(figure, out.overview / f"{name}.png")
+        for name, figure in figures.items():
+            base.save(figure, getattr(out, name))
 
 
-def read_arrays(path):
+def read_arrays(path: str) -> dict[str, np.ndarray]:
+    """Reads all arrays of an .npz file."""
     with np.load(path) as arrays:
         return dict(arrays)
 
 
-def read_table(path):
-    """Reads a CSV file in which a class may be called "NA" or "007": no guessing of missing values or types."""
-    return pd.read_csv(path, keep_default_na=False, dtype=dict.fromkeys(["class", "actual", "predicted", "path"], str))
+def draw_overview(overview: dict[str, np.ndarray], classes: list[str]) -> dict[str, Figure]:
+    """Returns a figure for each split, and one of the sizes of the images, by their names."""
+    sheets = {
+        name: dataset_charts.contact_sheet(overview[name], classes, f"Some images of the {name} split") for name in SPLITS
+    }
+    return {**sheets, "sizes": dataset_charts.sizes(overview["sizes"], overview["labels"], classes)}
 
 
-def draw_overview(overview, classes):
-    """Returns a figure for each split, and one of the pictures' sizes, as a dict from their names."""
-    sheets = {name: charts.contact_sheet(overview[name], classes, f"Some pictures of the {name} split") for name in SPLITS}
-    return {**sheets, "sizes": charts.sizes(overview["sizes"], overview["labels"], classes)}
-
-
-def draw_pictures(samples, predictions):
-    """Returns the four figures that show test pictures: samples, mistakes, uncertain ones and Grad-CAM.
+def draw_images(samples: dict[str, np.ndarray], predictions: pd.DataFrame) -> dict[str, Figure]:
+    """Returns the four figures that show test images: predictions, mistakes, uncertain ones and Grad-CAM.
 
     Args:
-        samples: dict of arrays, as explain.save writes them.
-        predictions: table of all test pictures.
+        samples: what examples.save writes.
+        predictions: table of all test images.
     """
-    return [
-        prediction_charts.predictions(samples["samples_pixels"], predictions.iloc[samples["samples_rows"]]),
-        prediction_charts.by_class(samples["mistakes_pixels"], samples["mistakes_rows"], predictions,
-                                "The most confident mistakes"),
-        prediction_charts.by_class(samples["uncertain_pixels"], samples["uncertain_rows"], predictions,
-                                "The least certain predictions"),
-        prediction_charts.gradcam(samples["gradcam_pixels"], samples["gradcam_maps"],
-                               predictions.iloc[samples["gradcam_rows"]]),
-    ]
+    return {
+        "predictions": prediction_charts.predictions(
+            samples["samples_pixels"], predictions.iloc[samples["samples_rows"]]
+        ),
+        "mistakes": prediction_charts.by_class(
+            samples["mistakes_pixels"], samples["mistakes_rows"], predictions, "The most confident mistakes"
+        ),
+        "uncertain": prediction_charts.by_class(
+            samples["uncertain_pixels"], samples["uncertain_rows"], predictions, "The least certain predictions"
+        ),
+        "gradcam": prediction_charts.gradcam(
+            samples["gradcam_pixels"], samples["gradcam_maps"], predictions.iloc[samples["gradcam_rows"]]
+        ),
+    }
 
 
 if __name__ == "__main__":

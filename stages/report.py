@@ -6,6 +6,11 @@ Reads params.yaml, requirements.txt, and what the other stages measured and drew
 needs no network, and data/models/README.md, Markdown with YAML front matter as the model hubs read it.
 """
 
+if __name__ == "__main__":
+    from stages.common import cli
+
+    cli.start()
+
 import base64
 import importlib.metadata
 import io
@@ -18,43 +23,42 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
-from stages.common import files, cli, params
-from stages.reporting import facts, formatting, model_card
+from stages.common import cli, files, params
 from stages.common.cli import UserError
+from stages.reporting import facts, formatting, model_card
 
-PICTURES = ["overview/train", "overview/validation", "overview/test", "overview/sizes", "history", "augmentations",
+CHARTS = ["overview/train", "overview/validation", "overview/test", "overview/sizes", "history", "augmentations",
             "confusion", "curves", "reliability", "predictions", "mistakes", "uncertain", "gradcam", "label_audit"]
 
 
 def main():
-    p = params.read(*params.PARAMS)
+    p = params.read(*params.Params.model_fields)
     try:
         run = read()
         with ThreadPoolExecutor() as pool:  # Pillow encodes without Python's lock
-            images = dict(zip(PICTURES, pool.map(embed, (f"plots/{name}.png" for name in PICTURES))))
+            charts = dict(zip(CHARTS, pool.map(embed, (f"plots/{name}.png" for name in CHARTS))))
     except FileNotFoundError as error:
         raise UserError(f"{error.filename} is missing: run `dvc repro` first.") from None
-    run |= facts.summarise(run) | {"params": p}
-    with files.replacing("plots/report.html", "data/models/README.md") as (page_file, card_file):
-        page = template().render(run, images=images)
-        page_file.write_text(page, encoding="utf-8")
-        card_file.write_text(model_card.render(run), encoding="utf-8")
+    run |= facts.summarise(run) | {"params": params.flatten(p.model_dump())}
+    with files.replacing(page="plots/report.html", card="data/models/README.md") as out:
+        page = template().render(run, charts=charts)
+        out.page.write_text(page, encoding="utf-8")
+        out.card.write_text(model_card.render(run), encoding="utf-8")
     print(f"plots/report.html ({len(page) / 1e6:.1f} MB) opens in any browser; data/models/README.md is the model card")
 
 
 def read():
     """Returns the tables, as DataFrames, and numbers that other stages left, by their names in the templates."""
-    files = {"classes": "data/splits/classes.json", "split": "metrics/split.json", "scores": "metrics/evaluate.json",
+    measured = {"classes": "data/splits/classes.json", "split": "metrics/split.json", "scores": "metrics/evaluate.json",
              "class_scores": "metrics/classes.json", "intervals": "data/evaluation/intervals.json",
              "audit": "metrics/audit.json", "export": "metrics/export.json"}
-    run = {key: json.loads(Path(path).read_text(encoding="utf-8")) for key, path in files.items()}
-    run["phases"] = {phase: json.loads(Path(f"metrics/{stage}.json").read_text(encoding="utf-8"))
+    run = {key: files.read_json(path) for key, path in measured.items()}
+    run["phases"] = {phase: files.read_json(f"metrics/{stage}.json")
                      for phase, stage in (("frozen", "train_frozen"), ("finetuned", "finetune"))}
     tables = {"epochs": "plots/history.csv", "predictions": "plots/predictions.csv", "unreadable": "data/splits/unreadable.csv",
               "reliability": "data/evaluation/reliability.csv", "labels": "data/audit/labels.csv"}
-    texts = dict.fromkeys(["path", "actual", "predicted", "frozen", "given", "suggested"], str)  # a class may be "NA" or "007"
     for key, path in tables.items():
-        run[key] = pd.read_csv(path, keep_default_na=False, dtype=texts, encoding_errors="backslashreplace")
+        run[key] = files.read_csv(path, errors="backslashreplace")
     packages = Path("requirements.txt").read_text(encoding="utf-8").split("\n\n")[0].splitlines()
     names = [line.partition("==")[0] for line in packages if not line.startswith("#")]
     run["versions"] = {"Python": platform.python_version()} | {name: importlib.metadata.version(name) for name in names}
@@ -66,17 +70,17 @@ def embed(path):
 
     It is re-encoded as WebP, which takes a tenth of a PNG that shows photographs, and holds up to 16,383 pixels a side.
     """
-    with Image.open(path) as image:
-        picture, inches, webp = image.convert("RGB"), round(image.width / image.info["dpi"][0], 1), io.BytesIO()
-    picture.thumbnail((16_383, 16_383))
-    picture.save(webp, "WEBP", quality=85)
+    with Image.open(path) as chart:
+        image, inches, webp = chart.convert("RGB"), round(chart.width / chart.info["dpi"][0], 1), io.BytesIO()
+    image.thumbnail((16_383, 16_383))
+    image.save(webp, "WEBP", quality=85)
     source = f"data:image/webp;base64,{base64.b64encode(webp.getvalue()).decode()}"
-    return {"file": path, "source": source, "width": picture.width, "height": picture.height,
+    return {"file": path, "source": source, "width": image.width, "height": image.height,
             "inches": inches}
 
 
 def template():
-    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined)
+    environment = Environment(loader=FileSystemLoader(Path(__file__).parent / "reporting"), autoescape=True, undefined=StrictUndefined)
     environment.filters |= formatting.FILTERS
     return environment.get_template("report.html.jinja")
 

@@ -1,4 +1,4 @@
-"""What several tests share: made-up pictures, random weights, and a clone of the project to run commands in."""
+"""What several tests share: made-up images, random weights, and a clone of the project to run commands in."""
 
 import os
 import shutil
@@ -21,16 +21,16 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.path not in slow)
 
 
-def make_pictures(folder, counts, size=24, seed=0):
-    """Writes random PNG pictures, each class of another colour: {"class name": how many}."""
+def make_images(folder, counts, size=24, seed=0):
+    """Writes random PNG images, each class of another colour: {"class name": how many}."""
     rng = np.random.default_rng(seed)
     for number, (name, count) in enumerate(counts.items()):
         (folder / name).mkdir(parents=True)
         for index in range(count):
             blobs = rng.integers(0, 100, (6, 6, 3), np.uint8)
             blobs[..., number % 3] += 150
-            picture = Image.fromarray(blobs).resize((size, size), Image.Resampling.BICUBIC)
-            picture.save(folder / name / f"{index:03}.png")
+            image = Image.fromarray(blobs).resize((size, size), Image.Resampling.BICUBIC)
+            image.save(folder / name / f"{index:03}.png")
     return folder
 
 

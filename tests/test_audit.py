@@ -9,11 +9,11 @@ from PIL import Image
 from stages import audit, split
 from stages.common import dataset
 from stages.model import network
-from tests.conftest import make_pictures
+from tests.conftest import make_images
 
 
 def test_the_features_are_what_the_last_layer_of_a_network_with_these_weights_sees(workplace, weights):
-    make_pictures(workplace.folder / "mine", {"a": 5, "b": 6, "c": 7})
+    make_images(workplace.folder / "mine", {"a": 5, "b": 6, "c": 7})
     workplace.set({"data.images": "mine", "image_size": 32})
     split.main()
     splits = [dataset.load(name) for name in audit.SPLITS]
@@ -26,7 +26,7 @@ def test_the_features_are_what_the_last_layer_of_a_network_with_these_weights_se
     np.testing.assert_allclose(features @ kernel + bias, logits, atol=1e-4)
 
 
-def test_no_picture_vouches_for_its_near_copy():
+def test_no_image_vouches_for_its_near_copy():
     rng = np.random.default_rng(0)
     features = np.repeat(rng.normal(size=(100, 200)), 2, axis=0)  # pairs, otherwise noise: only a copy tells the label
     labels, groups = pd.Series(np.arange(200) // 2 % 2), pd.Series(np.arange(200) // 2)
@@ -44,7 +44,7 @@ def test_the_smallest_class_has_a_group_for_each_fold():
     assert audit.fold_count(labels, pd.Series(range(40))) == audit.FOLDS
 
 
-def test_200_classes_of_three_pictures():
+def test_200_classes_of_three_images():
     labels = pd.Series(np.repeat(np.arange(200), 3))
     features = np.random.default_rng(0).normal(size=(600, 10))
     groups = pd.Series(range(600))
@@ -53,15 +53,15 @@ def test_200_classes_of_three_pictures():
     assert probabilities.shape == (600, 200)
     assert (probabilities > 0).all()  # every class was among those that each classifier learned
     names = labels.astype(str)
-    pictures = pd.DataFrame({"path": groups.astype(str), "split": "train", "class": names, "label": labels})
-    table, label_errors = audit.judge(pictures, probabilities, [str(k) for k in range(200)])
-    assert len(table) == 600 and 0 <= label_errors <= 1
+    images = pd.DataFrame({"path": groups.astype(str), "split": "train", "class": names, "label": labels})
+    table, label_error_rate = audit.rank_labels(images, probabilities, [str(k) for k in range(200)])
+    assert len(table) == 600 and 0 <= label_error_rate <= 1
 
 
 def test_judges_by_hand():
     probabilities = np.array([[0.9, 0.1, 0], [0.1, 0.7, 0.2], [0.3, 0.3, 0.4], [0, 0.2, 0.8]])
-    pictures = pd.DataFrame({"path": list("pqrs"), "split": "test", "class": list("aabc"), "label": [0, 0, 1, 2]})
-    table, _ = audit.judge(pictures, probabilities, ["a", "b", "c"])
+    images = pd.DataFrame({"path": list("pqrs"), "split": "test", "class": list("aabc"), "label": [0, 0, 1, 2]})
+    table, _ = audit.rank_labels(images, probabilities, ["a", "b", "c"])
     assert table["path"].tolist() == ["q", "r", "s", "p"]
     assert table["suggested"].tolist() == ["b", "c", "c", "a"]
     assert table["quality"].tolist() == pytest.approx([0.2, 0.45, 0.8, 0.9])  # (1 + given - likeliest other) / 2
@@ -75,9 +75,9 @@ def test_estimates_the_share_of_wrong_labels_from_those_that_the_classifier_is_s
     given[:100] = 1 - given[:100]
     of_truth = np.where(np.arange(1000) // 2 % 2, 0.9, 0.6)[:, np.newaxis]
     probabilities = np.where(truth[:, np.newaxis] == [0, 1], of_truth, 1 - of_truth)
-    pictures = pd.DataFrame({"path": np.arange(1000), "split": "train", "class": given.astype(str), "label": given})
-    table, label_errors = audit.judge(pictures, probabilities, ["0", "1"])
-    assert label_errors == pytest.approx(0.1)
+    images = pd.DataFrame({"path": np.arange(1000), "split": "train", "class": given.astype(str), "label": given})
+    table, label_error_rate = audit.rank_labels(images, probabilities, ["0", "1"])
+    assert label_error_rate == pytest.approx(0.1)
     assert set(table["path"][:100]) == set(range(100))
 
 
@@ -85,8 +85,8 @@ def mean_colours(splits, weights, batch_size):
     return np.concatenate([x.pixels[:].mean(axis=(1, 2)) for x in splits])
 
 
-def test_finds_pictures_in_the_wrong_folder_whatever_split_they_are_in(workplace, monkeypatch):
-    folder = make_pictures(workplace.folder / "mine", {"a": 30, "NA": 30})
+def test_finds_images_in_the_wrong_folder_whatever_split_they_are_in(workplace, monkeypatch):
+    folder = make_images(workplace.folder / "mine", {"a": 30, "NA": 30})
     swapped = {"a": ["000.png", "001.png"], "NA": ["002.png"]}
     for name, files in swapped.items():
         other = {"a": "NA", "NA": "a"}[name]
@@ -102,12 +102,12 @@ def test_finds_pictures_in_the_wrong_folder_whatever_split_they_are_in(workplace
     for name in audit.SPLITS:
         assert set(table["path"][table["split"] == name]) == set(dataset.load(name).manifest["path"])
     metrics = json.loads((workplace.folder / "metrics/audit.json").read_text())
-    assert metrics == {"label_errors": pytest.approx(3 / 60, abs=0.02), "accuracy": 57 / 60, "folds": audit.FOLDS}
+    assert metrics == {"label_error_rate": pytest.approx(3 / 60, abs=0.02), "accuracy": 57 / 60, "folds": audit.FOLDS}
     Image.open("plots/label_audit.png").load()
 
 
-def test_the_sheet_shows_the_picture_that_the_row_names(workplace, monkeypatch):
-    make_pictures(workplace.folder / "mine", {"a": 5, "b": 5})
+def test_the_sheet_shows_the_image_that_the_row_names(workplace, monkeypatch):
+    make_images(workplace.folder / "mine", {"a": 5, "b": 5})
     workplace.set({"data.images": "mine", "image_size": 32})
     split.main()
     splits = {name: dataset.load(name) for name in audit.SPLITS}

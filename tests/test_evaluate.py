@@ -1,4 +1,4 @@
-"""The stage evaluate with made-up models, which take what they answer from the pictures."""
+"""The stage evaluate with made-up models, which take what they answer from the images."""
 
 import json
 from types import SimpleNamespace
@@ -15,7 +15,7 @@ from stages.common.cli import UserError
 
 
 def write_split(name, classes, count=40):
-    """Pictures whose red is their label and whose green is chance."""
+    """Images whose red is their label and whose green is chance."""
     labels = np.sort(np.arange(count) % len(classes))
     pixels = np.zeros((count, 4, 4, 3), np.uint8)
     pixels[..., 0] = labels[:, np.newaxis, np.newaxis]
@@ -69,7 +69,7 @@ def run(workplace, monkeypatch):
 @pytest.mark.parametrize("class_count", [2, 7])
 def test_writes_what_the_other_stages_read(run, class_count, capsys):
     scores = run(class_count)
-    of_model = ["accuracy", "loss", "auc", "precision", "recall", "f1", *(["top5"] if class_count == 7 else []), "ece",
+    of_model = ["accuracy", "loss", "auc", "precision", "recall", "f1", *(["top5_accuracy"] if class_count == 7 else []), "ece",
                 "calibrated_loss", "calibrated_ece", "temperature", *(["threshold"] if class_count == 2 else [])]
     assert {name: list(values) for name, values in scores.items()} == {
         "frozen": of_model, "finetuned": of_model, "changed": ["gained", "lost", "p"]
@@ -85,8 +85,8 @@ def test_writes_what_the_other_stages_read(run, class_count, capsys):
     if class_count == 2:
         assert np.allclose(predictions["margin"], (2 * predictions["probability"] - 1).abs())
     reliability = pd.read_csv("data/evaluation/reliability.csv")
-    assert list(reliability.columns) == ["model", "calibrated", "from", "to", "confidence", "accuracy", "pictures"]
-    assert reliability.groupby(["model", "calibrated"])["pictures"].sum().tolist() == [40] * 4
+    assert list(reliability.columns) == ["model", "calibrated", "from", "to", "confidence", "accuracy", "images"]
+    assert reliability.groupby(["model", "calibrated"])["images"].sum().tolist() == [40] * 4
     for kind in ("roc", "precision_recall"):
         assert pd.read_csv(f"data/evaluation/curves/{kind}.csv")["class"].nunique() == class_count
 
@@ -96,15 +96,15 @@ def test_the_temperature_of_each_model_calibrates_its_own_probabilities(run):
     assert scores["frozen"]["calibrated_loss"] == pytest.approx(scores["frozen"]["loss"])  # its temperature is 1
     assert scores["finetuned"]["temperature"] == 2
     probabilities = evaluate.predict(saved_model.load("finetuned"), dataset.load("test").pixels, 7, "")
-    truth = calibration.apply(probabilities, 2)[np.arange(40), dataset.load("test").labels]
+    truth = scale_probabilities(probabilities, 2)[np.arange(40), dataset.load("test").labels]
     assert scores["finetuned"]["calibrated_loss"] == pytest.approx(-np.log(truth).mean())
 
 
-def test_says_which_pictures_changed_sides_and_whether_it_is_chance(run, capsys):
+def test_says_which_images_changed_sides_and_whether_it_is_chance(run, capsys):
     changed = run(2)["changed"]
     green = dataset.load("test").pixels[:][:, 0, 0, 1]
     assert changed["gained"] == ((green >= 20) & (green < 120)).sum() > 8 and changed["lost"] == 0
-    assert changed["p"] == pytest.approx(2 * 0.5 ** changed["gained"])
+    assert changed["p_value"] == pytest.approx(2 * 0.5 ** changed["gained"])
     assert "more than chance: fine-tuned is better" in capsys.readouterr().out
 
 

@@ -20,7 +20,7 @@ from stages.common import dataset
 from stages.formats import litert, onnx_model
 from stages.model import network, saved_model
 from stages.common.cli import UserError
-from tests.conftest import ROOT, Project, make_pictures
+from tests.conftest import ROOT, Project, make_images
 
 CLASSES = ["ant", "bée", "two\nlines"]
 FILES = ["float16.tflite", "int8.tflite", "labels.txt", "model.onnx"]
@@ -31,9 +31,9 @@ def exported(tmp_path_factory, weights):
     """A working folder in which the stage has run by itself, and what it said: .out and .err."""
     workplace = Project(tmp_path_factory.mktemp("exported"))
     (workplace.folder / "params.yaml").write_text((ROOT / "params.yaml").read_text())
-    make_pictures(workplace.folder / "mine", dict.fromkeys(CLASSES, 10))
+    make_images(workplace.folder / "mine", dict.fromkeys(CLASSES, 10))
     for path in (workplace.folder / "mine").rglob("*.png"):
-        Image.open(path).point(lambda value: 60 + value // 2).save(path)  # neither black nor white in any picture
+        Image.open(path).point(lambda value: 60 + value // 2).save(path)  # neither black nor white in any image
     workplace.set({"data.images": "mine", "image_size": 32})
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(workplace.folder)
@@ -52,8 +52,8 @@ def exported(tmp_path_factory, weights):
 
 
 def towards_the_class_means(model, split):
-    """Weights of the last layer with which no picture is near the border of two classes, as some are with random ones."""
-    look, _ = network.cut(model)
+    """Weights of the last layer with which no image is near the border of two classes, as some are with random ones."""
+    look, _ = network.split_head(model)
     features = look(split.pixels[:]).numpy()
     means = np.stack([features[split.labels == label].mean(axis=0) for label in range(len(split.classes))])
     kernel = (means - means.mean(axis=0)).T
@@ -72,11 +72,11 @@ def test_all_formats_are_near_the_savedmodel_and_small(exported):
     figures = json.loads((exported.folder / "metrics/export.json").read_text())
     milliseconds = json.loads((exported.folder / "metrics/export_speed.json").read_text())
     assert list(figures) == list(milliseconds) == ["savedmodel", "float16", "int8", "onnx"]
-    assert figures["savedmodel"]["agreement"] == 1 and figures["savedmodel"]["largest_difference"] == 0
+    assert figures["savedmodel"]["agreement"] == 1 and figures["savedmodel"]["max_abs_difference"] == 0
     for name in ("float16", "onnx"):
-        assert figures[name]["agreement"] == 1 and 0 < figures[name]["largest_difference"] < 0.02
+        assert figures[name]["agreement"] == 1 and 0 < figures[name]["max_abs_difference"] < 0.02
         assert figures[name]["accuracy"] == figures["savedmodel"]["accuracy"]
-    assert 0 < figures["int8"]["largest_difference"] < 0.2
+    assert 0 < figures["int8"]["max_abs_difference"] < 0.2
     for name, file, largest in (("float16", "float16.tflite", 4.8), ("int8", "int8.tflite", 3), ("onnx", "model.onnx", 9.5)):
         assert figures[name]["megabytes"] == (exported.folder / "data/models/exported" / file).stat().st_size / 1e6 < largest
     assert all(value > 0 for value in milliseconds.values())
@@ -150,11 +150,11 @@ def test_int8_takes_pixels_as_they_are_and_gives_256ths(exported):
     assert {tensor["dtype"] for tensor in interpreter.get_tensor_details()} == {np.uint8, np.int8, np.int32}
 
 
-def test_the_onnx_file_takes_any_number_of_pictures_and_says_what_they_must_be(exported, model):
+def test_the_onnx_file_takes_any_number_of_images_and_says_what_they_must_be(exported, model):
     path = exported.folder / "data/models/exported/model.onnx"
-    pictures = dataset.load("test").pixels[:3]
-    expected = model.signatures["serving_uint8"](images=pictures)["probabilities"].numpy()
-    np.testing.assert_allclose(onnx_model.load(path)(pictures), expected, atol=1e-5)
+    images = dataset.load("test").pixels[:3]
+    expected = model.signatures["serving_uint8"](images=images)["probabilities"].numpy()
+    np.testing.assert_allclose(onnx_model.load(path)(images), expected, atol=1e-5)
     props = {prop.key: prop.value for prop in onnx.load(path).metadata_props}
     assert json.loads(props["class_names"]) == CLASSES
     assert (props["image_size"], props["input_layout"], props["temperature"]) == ("32", "NHWC", "1.5")
@@ -175,7 +175,7 @@ def test_an_onnx_graph_is_named_and_sorted_by_the_order_of_use():
     assert first.node[0].input[0] == "images" and first.node[1].output[0] == "probabilities"
 
 
-def test_pictures_for_calibration_are_of_all_classes_alike():
+def test_images_for_calibration_are_of_all_classes_alike():
     labels = np.repeat([0, 1, 2], [100, 10, 1])
     rows = export.sample(labels, 30)
     assert np.bincount(labels[rows]).tolist() == [10, 10, 1] and len(set(rows)) == 21
@@ -185,7 +185,7 @@ def test_pictures_for_calibration_are_of_all_classes_alike():
 def test_agreement_is_about_the_likeliest_class():
     reference = np.array([[0.8, 0.2], [0.6, 0.4], [0.1, 0.9]])
     figures = export.compare(np.array([0, 1, 1]), np.array([[0.7, 0.3], [0.4, 0.6], [0.1, 0.9]]), reference)
-    assert figures == {"accuracy": 1, "agreement": pytest.approx(2 / 3), "largest_difference": pytest.approx(0.2)}
+    assert figures == {"accuracy": 1, "agreement": pytest.approx(2 / 3), "max_abs_difference": pytest.approx(0.2)}
 
 
 @pytest.mark.parametrize(("module", "name", "file"), [(litert, "float16", "LiteRT"), (onnx_model, "convert", "ONNX")])

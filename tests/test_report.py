@@ -37,18 +37,18 @@ def write_run(classes, per_class=8, good=0.8, seed=0):
         scores[model] = metrics.score(labels, probabilities, 0.5)
         if len(classes) > 5:
             top5 = metrics.top_k_accuracy_score(labels, probabilities, k=5, labels=range(len(classes)))
-            scores[model]["top5"] = float(top5)
+            scores[model]["top5_accuracy"] = float(top5)
         class_scores[model] = metrics.score_classes(labels, probabilities, 0.5, classes)
         around = lambda x: [max(0, x - 0.0713), min(1, x + 0.0487)]
         intervals[model] = {key: around(value) for key, value in scores[model].items()}
         intervals[model]["macro"] = {key: around(value) for key, value in class_scores[model]["macro"].items()}
         intervals[model]["classes"] = {
-            name: {key: around(value) for key, value in row.items() if key != "pictures"}
+            name: {key: around(value) for key, value in row.items() if key != "images"}
             for name, row in class_scores[model]["classes"].items()
         }
         scores[model] |= {"ece": 0.0831234567, "calibrated_loss": scores[model]["loss"] * 0.9, "calibrated_ece": 0.0412345678,
                           "temperature": 1.3456789} | ({"threshold": 0.5} if len(classes) == 2 else {})
-    predicted, before = metrics.predict(finetuned, 0.5), metrics.predict(frozen, 0.5)
+    predicted, before = metrics.predicted_labels(finetuned, 0.5), metrics.predicted_labels(frozen, 0.5)
     gained, lost = ((predicted == labels) & (before != labels)).sum(), ((predicted != labels) & (before == labels)).sum()
     scores["changed"] = {"gained": int(gained), "lost": int(lost), "p": 0.234567}
     ordered = np.sort(finetuned, axis=1)
@@ -66,14 +66,14 @@ def write_run(classes, per_class=8, good=0.8, seed=0):
                                                 quality=0.1, given_probability=0.2, suggested_probability=0.7)
     bins = pd.DataFrame([(model, calibrated, low, low + 0.1, low + 0.05, low, 3) for model in ("frozen", "finetuned")
                          for calibrated in (False, True) for low in (0.5, 0.8)],
-                        columns=["model", "calibrated", "from", "to", "confidence", "accuracy", "pictures"])
-    checked = {key: {"accuracy": 0.8, "agreement": 0.9921, "largest_difference": 0.0123456, "megabytes": size}
+                        columns=["model", "calibrated", "from", "to", "confidence", "accuracy", "images"])
+    checked = {key: {"accuracy": 0.8, "agreement": 0.9921, "max_abs_difference": 0.0123456, "megabytes": size}
                for key, size in (("savedmodel", 9.98), ("float16", 4.51), ("int8", 2.74), ("onnx", 8.91))}
     for path, value in {
         "data/splits/classes.json": classes, "metrics/evaluate.json": scores, "metrics/classes.json": class_scores,
         "metrics/split.json": counts | {"unreadable": 1, "dropped": 0, "groups": len(labels) * 5},
         "metrics/train_frozen.json": phase, "metrics/finetune.json": phase | {"epochs": 1, "epoch": 3, "val_accuracy": 0.8},
-        "metrics/audit.json": {"label_errors": 0.0431, "accuracy": 0.905, "folds": 5}, "metrics/export.json": checked,
+        "metrics/audit.json": {"label_error_rate": 0.0431, "accuracy": 0.905, "folds": 5}, "metrics/export.json": checked,
         "data/evaluation/intervals.json": intervals,
     }.items():
         Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -85,7 +85,7 @@ def write_run(classes, per_class=8, good=0.8, seed=0):
     }.items():
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         files.write_csv(table, path)
-    for name in report.PICTURES:
+    for name in report.IMAGES:
         Path(f"plots/{name}.png").parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (40, 30), "white").save(f"plots/{name}.png", dpi=(120, 120))
     Path("requirements.txt").write_text((ROOT / "requirements.txt").read_text())
@@ -146,7 +146,7 @@ def test_the_page_is_sound_whatever_the_number_of_classes(workplace, classes):
     labels = [attributes["aria-labelledby"] for _, attributes, _ in page.elements if "aria-labelledby" in attributes]
     assert set(labels) <= set(names)
     assert all(len(attributes["alt"]) > 40 and attributes["width"] for _, attributes, _ in page.all("img"))
-    assert len(page.all("img")) == len(report.PICTURES)
+    assert len(page.all("img")) == len(report.IMAGES)
     assert len(page.all("caption")) == len(page.all("table")) and all(x[1].get("scope") for x in page.all("th"))
     [policy] = [x[1]["content"] for x in page.all("meta") if x[1].get("http-equiv") == "Content-Security-Policy"]
     assert policy.startswith("default-src 'none'")
@@ -167,7 +167,7 @@ def test_the_page_says_in_words_how_good_the_model_is(workplace):
     right = round(scores["finetuned"]["accuracy"] * 40)
     written()
     text = " ".join(Path("plots/report.html").read_text().split())
-    assert f"{right} of 40 test pictures right" in text
+    assert f"{right} of 40 test images right" in text
     assert "No more than chance can tell." in text and "p&nbsp;=&nbsp;0.23" in text
     for p, gained, lost, answer in ((0.01, 9, 1, "Yes, more than chance"), (0.01, 1, 9, "No, it did harm")):
         scores["changed"] = {"gained": gained, "lost": lost, "p": p}
@@ -176,7 +176,7 @@ def test_the_page_says_in_words_how_good_the_model_is(workplace):
         assert answer in " ".join(Path("plots/report.html").read_text().split())
 
 
-def test_the_changed_pictures_and_the_mistakes_are_those_of_the_table(workplace):
+def test_the_changed_images_and_the_mistakes_are_those_of_the_table(workplace):
     write_run(CLASSES["twelve"])
     table = pd.read_csv("plots/predictions.csv")
     run = report.read()
@@ -184,7 +184,7 @@ def test_the_changed_pictures_and_the_mistakes_are_those_of_the_table(workplace)
     right, before = table["actual"] == table["predicted"], table["actual"] == table["frozen"]
     assert {row["path"] for row in facts["moved"]} == set(table["path"][right != before])
     assert {row["path"] for row in facts["mistakes"]} == set(table["path"][~right])
-    assert sum(row["pictures"] for row in facts["confusions"]) == (~right).sum() == facts["mistake_count"]
+    assert sum(row["images"] for row in facts["confusions"]) == (~right).sum() == facts["mistake_count"]
     sure = [row["probability"] for row in facts["mistakes"]]
     assert sure == sorted(sure, reverse=True) and facts["uncertain"][0]["margin"] == table["margin"].min()
     f1 = [run["class_scores"]["finetuned"]["classes"][name]["f1"] for name in facts["worst_first"]]
@@ -195,7 +195,7 @@ def test_long_tables_fold_and_begin_with_the_worst_class(workplace):
     write_run(CLASSES["many"], per_class=4)
     written()
     html = Path("plots/report.html").read_text()
-    assert html.count("The other 10 classes") == 2  # of their pictures, and of their scores
+    assert html.count("The other 10 classes") == 2  # of their images, and of their scores
     worst = facts.summarise(report.read())["worst_first"]
     scores = html[html.index('id="per-class"'):html.index('id="per-class-others"')]
     assert f"<bdi>{worst[0]}</bdi>" in scores and f"<bdi>{worst[20]}</bdi>" not in scores
@@ -226,8 +226,8 @@ def test_without_a_mistake_the_page_says_so(workplace):
     assert scores["finetuned"]["accuracy"] == 1
     written()
     html = Path("plots/report.html").read_text()
-    assert "No class was taken for another." in html and "all 16 test pictures are right" in html
-    assert "No picture changed sides" in html
+    assert "No class was taken for another." in html and "all 16 test images are right" in html
+    assert "No image changed sides" in html
 
 
 def test_the_same_bytes_twice(workplace):
@@ -268,7 +268,7 @@ def test_the_cards_front_matter_is_what_the_hubs_read(workplace):
      ["To be filled in"]),
     ("data/alpaca/images", "data/weights/imagenet/imagenet.weights.h5",
      ["CC BY 2.0", "chosen with test accuracy on these photographs in view", "to be checked"], ["show faces", "19 breeds"]),
-    ("data/my *cats*", "own.weights.h5", ["To be filled in: the licence of these pictures", r"my \*cats\*",
+    ("data/my *cats*", "own.weights.h5", ["To be filled in: the licence of these images", r"my \*cats\*",
                                           "To be filled in: the licence of these weights"], ["MIT", "CC BY"]),
 ])
 def test_the_card_says_what_is_known_of_the_licences_and_asks_for_the_rest(workplace, images, weights, said, unsaid):

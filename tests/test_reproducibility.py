@@ -15,7 +15,7 @@ import psutil
 import pytest
 import ruamel.yaml
 
-from tests.conftest import Project, clone_project, make_pictures
+from tests.conftest import Project, clone_project, make_images
 from tests.test_pipeline import STAGES
 
 pytestmark = pytest.mark.slow
@@ -29,7 +29,7 @@ LOCKS = ["dvc.lock", "data/alpaca/dvc.lock", "data/weights/dvc.lock"]  # with th
 def make_project(folder, weights):
     folder.mkdir(parents=True)
     project = clone_project(folder)
-    make_pictures(folder / "data/mine", {"ant": 20, "bee": 20})
+    make_images(folder / "data/mine", {"ant": 20, "bee": 20})
     shutil.copy(weights, folder / "own.weights.h5")
     project.set(SETTINGS)
     for lock in LOCKS:

@@ -11,11 +11,11 @@ from stages import split
 from stages.common import dataset
 from stages.images import decode
 from stages.common.cli import UserError
-from tests.conftest import make_pictures
+from tests.conftest import make_images
 
 
 def test_writes_pixels_manifests_classes_and_counts(workplace):
-    folder = make_pictures(workplace.folder / "mine", {"cat": 10, "not cat": 15})
+    folder = make_images(workplace.folder / "mine", {"cat": 10, "not cat": 15})
     workplace.set({"data.images": "mine", "image_size": 32})
     split.main()
     paths = []
@@ -34,10 +34,10 @@ def test_writes_pixels_manifests_classes_and_counts(workplace):
     assert json.loads((workplace.folder / "metrics/split.json").read_text())["test"] == {"cat": 2, "not cat": 3}
 
 
-def test_skipped_pictures_are_listed_and_counted_and_the_others_keep_their_pixels(workplace):
-    folder = make_pictures(workplace.folder / "mine", {"a": 6, "b": 6})
+def test_skipped_images_are_listed_and_counted_and_the_others_keep_their_pixels(workplace):
+    folder = make_images(workplace.folder / "mine", {"a": 6, "b": 6})
     for name in ("a/0.png", "a/003.png", "b/005.png"):
-        (folder / name).write_text("no picture")
+        (folder / name).write_text("no image")
     workplace.set({"data.images": "mine", "image_size": 32, "data.unreadable": "skip"})
     split.main()
     parts = [dataset.load(name) for name in split.SPLITS]
@@ -52,14 +52,14 @@ def test_skipped_pictures_are_listed_and_counted_and_the_others_keep_their_pixel
 
 
 def test_a_class_that_skipping_empties_or_makes_too_small(workplace):
-    folder = make_pictures(workplace.folder / "mine", {"a": 5, "b": 3})
+    folder = make_images(workplace.folder / "mine", {"a": 5, "b": 3})
     workplace.set({"data.images": "mine", "data.unreadable": "skip"})
-    (folder / "b/000.png").write_text("no picture")
-    with pytest.raises(UserError, match="class 'b' has 2 pictures"):
+    (folder / "b/000.png").write_text("no image")
+    with pytest.raises(UserError, match="class 'b' has 2 images"):
         split.main()
     for path in folder.glob("b/*"):
-        path.write_text("no picture")
-    with pytest.raises(UserError, match="mine: no picture of class 'b' can be read"):
+        path.write_text("no image")
+    with pytest.raises(UserError, match="mine: no image of class 'b' can be read"):
         split.main()
     assert not (workplace.folder / "data/splits/unreadable.csv").exists()
 
@@ -79,8 +79,8 @@ def test_paths_of_any_bytes_come_back_from_the_csv(tmp_path, monkeypatch):
     ]
 
 
-def test_decodes_every_picture_once(workplace, monkeypatch):
-    make_pictures(workplace.folder / "mine", {"a": 5, "b": 5})
+def test_decodes_every_image_once(workplace, monkeypatch):
+    make_images(workplace.folder / "mine", {"a": 5, "b": 5})
     workplace.set({"data.images": "mine"})
     decoded, decode = [], decode.decode
     monkeypatch.setattr(images, "decode", lambda path, size: decoded.append(path) or decode(path, size))
@@ -89,7 +89,7 @@ def test_decodes_every_picture_once(workplace, monkeypatch):
 
 
 def test_a_copy_of_the_folder_under_another_name_gives_the_same_bytes(workplace):
-    make_pictures(workplace.folder / "mine", {"a": 8, "b": 8})
+    make_images(workplace.folder / "mine", {"a": 8, "b": 8})
     outputs = []
     for name in ("mine", "copy"):
         if name == "copy":
@@ -104,31 +104,31 @@ def test_a_copy_of_the_folder_under_another_name_gives_the_same_bytes(workplace)
     assert outputs[0] == outputs[1]
 
 
-def test_all_unreadable_pictures_are_named_and_nothing_is_written(workplace):
-    folder = make_pictures(workplace.folder / "mine", {"a": 5, "b": 5})
-    (folder / "a/broken.png").write_text("no picture")
+def test_all_unreadable_images_are_named_and_nothing_is_written(workplace):
+    folder = make_images(workplace.folder / "mine", {"a": 5, "b": 5})
+    (folder / "a/broken.png").write_text("no image")
     (folder / "b/empty.png").touch()
     workplace.set({"data.images": "mine"})
-    with pytest.raises(UserError, match=r"2 of 12 .*a/broken.png \(not a picture.*\), .*b/empty.png \(an empty file\)"):
+    with pytest.raises(UserError, match=r"2 of 12 .*a/broken.png \(not an image.*\), .*b/empty.png \(an empty file\)"):
         split.main()
     assert [x for x in workplace.folder.glob("data/**/*") if x.is_file()] == []
     assert not (workplace.folder / "metrics/split.json").exists()
 
 
 def test_an_unreadable_name_cannot_write_to_the_terminal(workplace):
-    folder = make_pictures(workplace.folder / "mine", {"a": 5, "b": 5})
+    folder = make_images(workplace.folder / "mine", {"a": 5, "b": 5})
     (folder / "a/red\x1b[31m\n.png").touch()
     workplace.set({"data.images": "mine"})
     with pytest.raises(UserError, match=r"'mine/a/red\\x1b\[31m\\n.png' \(an empty file\)"):
         split.main()
 
 
-def test_identical_pictures_in_two_classes_stop_the_stage_or_are_dropped(workplace):
-    folder = make_pictures(workplace.folder / "mine", {"a": 6, "b": 6})
+def test_identical_images_in_two_classes_stop_the_stage_or_are_dropped(workplace):
+    folder = make_images(workplace.folder / "mine", {"a": 6, "b": 6})
     Image.open(folder / "a/000.png").save(folder / "b/same pixels.bmp")
     shutil.copy(folder / "a/001.png", folder / "a/twice in one class.png")
     workplace.set({"data.images": "mine"})
-    with pytest.raises(UserError, match="1 pictures are in more than one class.*: a/000.png = b/same pixels.bmp$"):
+    with pytest.raises(UserError, match="1 images are in more than one class.*: a/000.png = b/same pixels.bmp$"):
         split.main()
     workplace.set({"data.label_conflict": "drop"})
     split.main()
@@ -139,7 +139,7 @@ def test_identical_pictures_in_two_classes_stop_the_stage_or_are_dropped(workpla
 
 
 def test_near_copies_lie_on_one_side(workplace):
-    folder = make_pictures(workplace.folder / "mine", {"a": 12, "b": 12}, size=200)
+    folder = make_images(workplace.folder / "mine", {"a": 12, "b": 12}, size=200)
     for path in folder.glob("a/*"):
         Image.open(path).resize((100, 100)).save(path.with_suffix(".small.jpg"), quality=60)
     workplace.set({"data.images": "mine"})
@@ -153,7 +153,7 @@ def test_near_copies_lie_on_one_side(workplace):
 @pytest.mark.parametrize("validation", ["validation", "val"])
 def test_a_folder_that_comes_divided_stays_so(workplace, validation):
     for name, count in {"train": 5, validation: 2, "test": 3}.items():
-        make_pictures(workplace.folder / "mine" / name, {"a": count, "b": count}, seed=count)
+        make_images(workplace.folder / "mine" / name, {"a": count, "b": count}, seed=count)
     workplace.set({"data.images": "mine"})
     split.main()
     for name, count in {"train": 5, "validation": 2, "test": 3}.items():
@@ -167,12 +167,12 @@ def test_a_folder_that_comes_divided_stays_so(workplace, validation):
 
 def test_a_folder_that_comes_divided_with_leaks_or_gaps(workplace):
     for name, count in {"train": 5, "val": 2, "test": 3}.items():
-        make_pictures(workplace.folder / "mine" / name, {"a": count, "b": count}, size=200, seed=count)
+        make_images(workplace.folder / "mine" / name, {"a": count, "b": count}, size=200, seed=count)
     workplace.set({"data.images": "mine"})
     Image.open("mine/train/a/000.png").save("mine/test/a/copy.jpg", quality=95)
-    with pytest.raises(UserError, match="1 pictures, .*: test/a/copy.jpg = train/a/000.png$"):
+    with pytest.raises(UserError, match="1 images, .*: test/a/copy.jpg = train/a/000.png$"):
         split.main()
     Path("mine/test/a/copy.jpg").unlink()
     shutil.rmtree("mine/val/b")
-    with pytest.raises(UserError, match="class 'b' has no pictures in validation"):
+    with pytest.raises(UserError, match="class 'b' has no images in validation"):
         split.main()

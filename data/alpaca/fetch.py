@@ -2,9 +2,14 @@
 
     python -m data.alpaca.fetch
 
-Reads data/alpaca/images.csv; writes data/alpaca/images/CLASS/ID.jpg, and to data/alpaca/missing.csv the pictures that
+Reads data/alpaca/images.csv; writes data/alpaca/images/CLASS/ID.jpg, and to data/alpaca/missing.csv the images that
 are gone. The note lets the pipeline always depend on this stage, so that `dvc status` has no missing output to report.
 """
+
+if __name__ == "__main__":
+    from stages.common import cli
+
+    cli.start()
 
 import io
 import shutil
@@ -32,43 +37,43 @@ PAUSES = (1, 2, 4, 8, 16)  # seconds before each retry
 
 
 def main():
-    p = params.read("data.images", "alpaca.base_url", "alpaca.max_missing")
-    pictures = pd.read_csv(LIST, dtype=str)
-    if Path(p["data.images"]) != Path(IMAGES):
-        with files.replacing(IMAGES, MISSING) as (folder, missing_file):
-            folder.mkdir()
-            (folder / "NOT_FETCHED.txt").write_text(f"These pictures are fetched when data.images is {IMAGES}.\n")
-            pictures[:0].to_csv(missing_file, index=False)
-        print(f"not fetched: data.images is {p['data.images']}")
+    p = params.read("data", "alpaca")
+    images = pd.read_csv(LIST, dtype=str)
+    if Path(p.data.images) != Path(IMAGES):
+        with files.replacing(images=IMAGES, missing=MISSING) as out:
+            out.images.mkdir()
+            (out.images / "NOT_FETCHED.txt").write_text(f"These images are fetched when data.images is {IMAGES}.\n")
+            images[:0].to_csv(out.missing, index=False)
+        print(f"not fetched: data.images is {p.data.images}")
         return
-    found = download(pictures["id"], p["alpaca.base_url"].rstrip("/"))
-    missing = pictures[~found]
+    found = download(images["id"], p.alpaca.base_url.rstrip("/"))
+    missing = images[~found]
     if len(missing):
-        print(f"{len(missing)} of {len(pictures)} pictures are gone: {', '.join(missing['id'])}")
-    if len(missing) > p["alpaca.max_missing"]:
+        print(f"{len(missing)} of {len(images)} images are gone: {', '.join(missing['id'])}")
+    if len(missing) > p.alpaca.max_missing:
         raise UserError(
-            f"{len(missing)} of {len(pictures)} pictures are not at {p['alpaca.base_url']}, more than the "
-            f"{p['alpaca.max_missing']} of alpaca.max_missing. Check alpaca.base_url, or raise alpaca.max_missing, and "
+            f"{len(missing)} of {len(images)} images are not at {p.alpaca.base_url}, more than the "
+            f"{p.alpaca.max_missing} of alpaca.max_missing. Check alpaca.base_url, or raise alpaca.max_missing, and "
             "run again: it goes on where this run stopped."
         )
-    with files.replacing(IMAGES, MISSING) as (folder, missing_file):
-        for name, class_name in zip(pictures["id"][found], pictures["class"][found]):
-            target = folder / class_name / f"{name}.jpg"
+    with files.replacing(images=IMAGES, missing=MISSING) as out:
+        for name, class_name in zip(images["id"][found], images["class"][found]):
+            target = out.images / class_name / f"{name}.jpg"
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(DOWNLOADS / target.name, target)
-        missing.to_csv(missing_file, index=False)
-    print(f"{found.sum()} pictures in {IMAGES}")
+        missing.to_csv(out.missing, index=False)
+    print(f"{found.sum()} images in {IMAGES}")
 
 
 def download(ids, base_url):
-    """Fetches pictures into DOWNLOADS, several at a time. Those that are there already are not fetched again.
+    """Fetches images into DOWNLOADS, several at a time. Those that are there already are not fetched again.
 
     Args:
         ids: Series of N str.
         base_url: address of the bucket, without a slash at its end.
 
     Returns:
-        bool array [N]: False where the bucket has the picture in none of its subsets.
+        bool array [N]: False where the bucket has the image in none of its subsets.
 
     Raises:
         UserError: the bucket does not answer. What has been fetched until then stays.
@@ -76,26 +81,26 @@ def download(ids, base_url):
 
     def work(name):
         path = DOWNLOADS / f"{name}.jpg"
-        if path.exists() and is_picture(path.read_bytes()):
+        if path.exists() and is_image(path.read_bytes()):
             return True
         for subset in SUBSETS:
             data = get(session, f"{base_url}/{subset}/{path.name}")
             if data is not None:
-                with files.replacing(path) as [partial]:
-                    partial.write_bytes(data)
+                with files.replacing(image=path) as out:
+                    out.image.write_bytes(data)
                 return True
         return False
 
     with requests.Session() as session, ThreadPoolExecutor(AT_ONCE) as pool:
         # After an error, map() gives up what has not begun.
-        return np.fromiter(tqdm(pool.map(work, ids), "fetching", len(ids), unit="picture", disable=None), bool)
+        return np.fromiter(tqdm(pool.map(work, ids), "fetching", len(ids), unit="image", disable=None), bool)
 
 
 def get(session, url):
-    """Downloads one picture; tries again, at growing intervals, while the server fails or the picture is not whole.
+    """Downloads one image; tries again, at growing intervals, while the server fails or the image is not whole.
 
     Returns:
-        bytes, or None where there is no such picture.
+        bytes, or None where there is no such image.
 
     Raises:
         UserError: the last try failed too.
@@ -107,9 +112,9 @@ def get(session, url):
             if response.status_code in (403, 404):  # S3 answers 403 where it does not tell which keys exist
                 return None
             response.raise_for_status()
-            if is_picture(response.content):
+            if is_image(response.content):
                 return response.content
-            reason = "what came is no whole picture"
+            reason = "what came is no whole image"
         except requests.RequestException as error:  # also for a body that ends too early
             reason = error
     raise UserError(
@@ -118,7 +123,7 @@ def get(session, url):
     )
 
 
-def is_picture(data):
+def is_image(data):
     """Whether `data` decodes to the end."""
     try:
         with Image.open(io.BytesIO(data)) as image:

@@ -2,8 +2,13 @@
 
     python -m data.faces.fetch
 
-The pictures lie inside the scikit-image package, so that nothing is downloaded.
+The images lie inside the scikit-image package, so that nothing is downloaded.
 """
+
+if __name__ == "__main__":
+    from stages.common import cli
+
+    cli.start()
 
 import numpy as np
 import skimage.data
@@ -14,13 +19,13 @@ from stages.common import files, cli
 
 def main():
     # uint8 steps are finer than what LFW's JPEG files held before they were scaled down to 25 x 25.
-    pictures = np.round(skimage.data.lfw_subset() * 255).astype(np.uint8)
-    with files.replacing("data/faces/images") as [folder]:
+    images = np.round(skimage.data.lfw_subset() * 255).astype(np.uint8)
+    with files.replacing(images="data/faces/images") as out:
         # Documented order of lfw_subset(): the first half are faces, the second half are not.
-        for name, half in zip(("face", "not face"), np.split(pictures, 2)):
-            (folder / name).mkdir(parents=True)
+        for name, half in zip(("face", "not face"), np.split(images, 2)):
+            (out.images / name).mkdir(parents=True)
             for number, pixels in enumerate(half):
-                Image.fromarray(pixels).save(folder / name / f"{number:03}.png")
+                Image.fromarray(pixels).save(out.images / name / f"{number:03}.png")
 
 
 if __name__ == "__main__":

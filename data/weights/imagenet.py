@@ -5,6 +5,11 @@
 The note lets the pipeline always depend on this stage, so that `dvc status` has no missing output to report.
 """
 
+if __name__ == "__main__":
+    from stages.common import cli
+
+    cli.start()
+
 from stages.common import files, cli, params
 from stages.common.cli import UserError
 
@@ -14,17 +19,21 @@ TRAINED_SIZES = (96, 128, 160, 192, 224)  # keras.applications.MobileNetV2
 
 
 def main():
-    p = params.read("image_size", "model.weights")
-    with files.replacing(FOLDER) as [folder]:
+    p = params.read("image_size", "model")
+    with files.replacing(folder=FOLDER) as out:
+        folder = out.folder
         folder.mkdir()
-        if p["model.weights"] != WEIGHTS:
+        if p.model.weights != WEIGHTS:
             (folder / "NOT_FETCHED.txt").write_text(f"These weights are fetched when model.weights is {WEIGHTS}.\n")
-            print(f"not fetched: model.weights is {p['model.weights']}")
+            print(f"not fetched: model.weights is {p.model.weights}")
             return
-        from stages.model.backend import keras  # takes seconds, and is needed only here
+        from stages.model import backend  # takes seconds, and is needed only here
+
+        backend.configure()
+        import keras
 
         # The arrays do not depend on the size, but were trained at one: take the nearest.
-        size = min(TRAINED_SIZES, key=lambda trained: abs(trained - p["image_size"]))
+        size = min(TRAINED_SIZES, key=lambda trained: abs(trained - p.image_size))
         try:
             base = keras.applications.MobileNetV2(input_shape=(size, size, 3), include_top=False, weights="imagenet")
         except Exception as error:

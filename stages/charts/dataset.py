@@ -7,10 +7,10 @@ from stages.charts.base import plain
 
 
 def contact_sheet(thumbnails, classes, heading):
-    """Draws a row of pictures per class.
+    """Draws a row of images per class.
 
     Args:
-        thumbnails: uint8 [C, K, size, size, 3]; white where a class has fewer than K pictures.
+        thumbnails: uint8 [C, K, size, size, 3]; white where a class has fewer than K images.
         classes: C class names.
         heading: above them all.
     """
@@ -20,7 +20,7 @@ def contact_sheet(thumbnails, classes, heading):
     sheet = sheet.transpose(0, 2, 1, 3, 4).reshape(count * (size + gap), columns * (size + gap), 3)
     figure = Figure(figsize=(columns * 0.8 + 2, count * 0.8 + 0.7), layout="constrained")
     axes = figure.subplots()
-    axes.imshow(sheet)  # one image: an axes for each picture would take minutes with 200 classes
+    axes.imshow(sheet)  # one image: an axes for each image would take minutes with 200 classes
     axes.set_title(heading)
     axes.set_yticks(np.arange(count) * (size + gap) + size / 2, [plain(name, 26) for name in classes])
     axes.set_xticks([])
@@ -30,7 +30,7 @@ def contact_sheet(thumbnails, classes, heading):
 
 
 def sizes(sizes, labels, classes):
-    """Draws the width and height that the pictures had, a point each; the legend names up to ten classes.
+    """Draws the width and height that the images had, a point each; the legend names up to ten classes.
 
     Args:
         sizes: int [N, 2], width and height in pixels.
@@ -43,7 +43,7 @@ def sizes(sizes, labels, classes):
         width, height = sizes[labels == label].T
         axes.scatter(width, height, s=16, alpha=0.5, linewidths=0, color=f"C{label % 10}",
                      label=f"{plain(name, 26)} ({len(width)})" if label < 10 else None)
-    axes.set_title(f"Original sizes of {len(sizes)} pictures")
+    axes.set_title(f"Original sizes of {len(sizes)} images")
     axes.set_xlabel("Width in pixels")
     axes.set_ylabel("Height in pixels")
     axes.set_xlim(left=0)

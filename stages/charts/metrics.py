@@ -14,7 +14,7 @@ MODELS = {"frozen": "Frozen base", "finetuned": "Fine-tuned"}
 
 
 def confusion(actual, predicted, classes):
-    """Draws the confusion matrix twice: number of pictures, and share of each true class.
+    """Draws the confusion matrix twice: number of images, and share of each true class.
 
     Args:
         actual, predicted: N class names.
@@ -28,7 +28,7 @@ def confusion(actual, predicted, classes):
     large = max(12, side)  # points
     figure.suptitle("Confusion matrix of the fine-tuned model on the test split", fontsize=large)
     for axes, values, title, form in zip(
-        figure.subplots(1, 2), (counts, shares), ("Pictures", "Share of the true class"), ("{:d}", "{:.0%}")
+        figure.subplots(1, 2), (counts, shares), ("Images", "Share of the true class"), ("{:d}", "{:.0%}")
     ):
         most = max(values.max(), 1)
         image = axes.imshow(values, cmap="Blues", vmin=0, vmax=most)
@@ -95,7 +95,7 @@ def reliability(table):
     """Draws how often predictions of a given confidence are right, before and after temperature scaling, and their number.
 
     Args:
-        table: a row per bin with model, calibrated, from, to, confidence, accuracy and pictures.
+        table: a row per bin with model, calibrated, from, to, confidence, accuracy and support.
     """
     models = list(table.groupby("model", sort=False))
     figure = Figure(figsize=(6 * len(models), 7), layout="constrained")
@@ -105,16 +105,16 @@ def reliability(table):
         axes.plot([0, 1], [0, 1], color="grey", linewidth=0.8)
         for calibrated, style, colour in ((False, "o-", VALIDATION), (True, "s--", TRAINING)):
             bins = part[part["calibrated"] == calibrated]
-            error = np.average((bins["accuracy"] - bins["confidence"]).abs(), weights=bins["pictures"])
+            error = np.average((bins["accuracy"] - bins["confidence"]).abs(), weights=bins["support"])
             axes.plot(bins["confidence"], bins["accuracy"], style, color=colour,
                       label=f"{'after' if calibrated else 'before'} temperature scaling: ECE {error:.3f}")
             half = (bins["to"] - bins["from"]) * 0.45
             left = (bins["from"] + bins["to"]) / 2 - (0 if calibrated else half)
-            bars.bar(left, bins["pictures"], half, align="edge", color=colour)
+            bars.bar(left, bins["support"], half, align="edge", color=colour)
         axes.set(title=MODELS[model], ylabel="Accuracy", ylim=(-0.02, 1.02))
         axes.grid(alpha=0.3)
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.02), fontsize=9)
-        bars.set(xlabel="Confidence (probability of the predicted class)", ylabel="Pictures", xlim=(-0.02, 1.02))
+        bars.set(xlabel="Confidence (probability of the predicted class)", ylabel="Images", xlim=(-0.02, 1.02))
         bars.yaxis.set_major_locator(MaxNLocator(4, integer=True))
         bars.grid(alpha=0.3)
     return figure

@@ -1,4 +1,4 @@
-"""Charts that show pictures of the test split with what was predicted, as matplotlib figures."""
+"""Charts that show images of the test split with what was predicted, as matplotlib figures."""
 
 import matplotlib
 import numpy as np
@@ -8,18 +8,18 @@ from stages.charts.base import RIGHT, WRONG, grid, plain, shortened
 
 
 def predictions(pixels, table):
-    """Draws pictures with their true and predicted class; the wrong ones in red.
+    """Draws images with their true and predicted class; the wrong ones in red.
 
     Args:
         pixels: uint8 [N, size, size, 3].
         table: N rows with actual, predicted and probability.
     """
     titles = [f"{row.predicted} {row.probability:.0%}\n{_verdict(row)}" for row in table.itertuples()]
-    return grid(pixels, titles, "Test pictures, as the fine-tuned model sees them", _colours(table))
+    return grid(pixels, titles, "Test images, as the fine-tuned model sees them", _colours(table))
 
 
 def by_class(pixels, rows, table, heading):
-    """Draws pictures in a row for each true class, with path, label, predicted class and its probability.
+    """Draws images in a row for each true class, with path, label, predicted class and its probability.
 
     Args:
         pixels: uint8 [K, size, size, 3]; K may be 0.
@@ -31,7 +31,7 @@ def by_class(pixels, rows, table, heading):
     if shown.empty:
         figure = Figure(figsize=(8, 1.5), layout="constrained")
         figure.suptitle(heading)
-        figure.text(0.5, 0.3, f"There are none among the {len(table)} test pictures.", ha="center")
+        figure.text(0.5, 0.3, f"There are none among the {len(table)} test images.", ha="center")
         return figure
     groups = shown.groupby("actual")
     columns = max(4, groups.size().max())
@@ -54,7 +54,7 @@ def by_class(pixels, rows, table, heading):
 
 
 def gradcam(pixels, maps, table):
-    """Draws each picture beside its heat map, which is laid over it in grey, with an outline at half of the maximum.
+    """Draws each image beside its heat map, which is laid over it in grey, with an outline at half of the maximum.
 
     Args:
         pixels: uint8 [N, size, size, 3].

@@ -1,166 +1,183 @@
-"""params.yaml: every parameter, its type and its range, declared once.
+"""params.yaml as typed groups: every parameter, its constraint and its description, declared once.
 
-`read` checks the whole file, so that a misspelt key stops the first stage that runs, and hands out only the keys that
-the caller names: those are the keys that its stage declares in dvc.yaml.
+    p = params.read("seed", "finetune")
+    p.finetune.learning_rate
+
+`read` checks the whole file, so that a misspelt key stops the first stage that runs, and hands out only the groups that
+the caller names: those are the groups that its stage declares in dvc.yaml. The descriptions are the comments of
+params.yaml.
 """
 
-from dataclasses import dataclass
+import difflib
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from stages.common.cli import UserError
 
-FINE_TUNE_LAYERS = 154  # layers of Keras's MobileNetV2 without top, the input layer counted
-
-
-@dataclass(frozen=True)
-class Whole:
-    """A whole number in [low, high]."""
-
-    low: int
-    high: int
-
-    def __str__(self):
-        return f"a whole number from {self.low} to {self.high}"
-
-    def convert(self, value):
-        if isinstance(value, bool) or int(value) != float(value) or not self.low <= int(value) <= self.high:
-            raise ValueError
-        return int(value)
-
-
-@dataclass(frozen=True)
-class Real:
-    """A number in [low, high], or in (low, high) where `open`."""
-
-    low: float
-    high: float
-    open: bool = False
-
-    def __str__(self):
-        return f"a number {'between' if self.open else 'from'} {self.low} {'and' if self.open else 'to'} {self.high}"
-
-    def convert(self, value):
-        # float(): `dvc exp run -S key=0.00001` writes 1e-05, which YAML 1.1 reads as a string.
-        number = float(value)
-        inside = self.low < number < self.high if self.open else self.low <= number <= self.high
-        if isinstance(value, bool) or not inside:
-            raise ValueError
-        return number
-
-
-@dataclass(frozen=True)
-class Choice:
-    """One of some words."""
-
-    words: tuple
-
-    def __str__(self):
-        return f"one of {', '.join(self.words)}"
-
-    def convert(self, value):
-        if value not in self.words:
-            raise ValueError
-        return value
-
-
-@dataclass(frozen=True)
-class Text:
-    """A text that is not empty, starts with one of `prefixes` and ends in `suffix`."""
-
-    meaning: str
-    suffix: str = ""
-    prefixes: tuple = ("",)
-
-    def __str__(self):
-        return self.meaning
-
-    def convert(self, value):
-        if not isinstance(value, str) or not value.strip():
-            raise ValueError
-        if not value.startswith(self.prefixes) or not value.endswith(self.suffix):
-            raise ValueError
-        return value
-
-
-@dataclass(frozen=True)
-class Minimum:
-    """A mapping from some metrics to a number in [0, 1] each."""
-
-    metrics: tuple
-
-    def __str__(self):
-        return f"a mapping from some of {', '.join(self.metrics)} to a number from 0 to 1 each, such as {{accuracy: 0.9}}"
-
-    def convert(self, value):
-        if not isinstance(value, dict) or not set(value) <= set(self.metrics):
-            raise ValueError
-        return {metric: Real(0, 1).convert(number) for metric, number in value.items()}
-
-
-@dataclass(frozen=True)
-class Threshold:
-    """A number in (0, 1), or the criterion that chooses it: "max_f1" or "precision>=X" with X in (0, 1]."""
-
-    def __str__(self):
-        return "a number between 0 and 1, max_f1, or a precision, such as precision>=0.95"
-
-    def convert(self, value):
-        if not isinstance(value, str) or value[:1].isdigit():
-            return Real(0, 1, open=True).convert(value)
-        if value != "max_f1" and not (value.startswith("precision>=") and 0 < float(value.removeprefix("precision>=")) <= 1):
-            raise ValueError
-        return value
-
-
-PARAMS = {
-    "seed": Whole(0, 2**32 - 1),  # the range of keras.utils.set_random_seed
-    "image_size": Whole(32, 1024),  # MobileNetV2 halves the picture five times
-    "batch_size": Whole(1, 4096),
-    "data.images": Text("the path of a folder of pictures, one sub-folder per class"),
-    "data.validation": Real(0, 1, open=True),
-    "data.test": Real(0, 1, open=True),
-    "data.unreadable": Choice(("error", "skip")),
-    "data.label_conflict": Choice(("error", "drop")),
-    "data.split": Choice(("auto", "random")),
-    "alpaca.base_url": Text("an address that starts with http:// or https://", prefixes=("http://", "https://")),
-    "alpaca.max_missing": Whole(0, 327),
-    "model.weights": Text("the path of a .weights.h5 file", suffix=".weights.h5"),
-    "model.dropout": Real(0, 0.99),
-    "augmentation.flip": Choice(("none", "horizontal", "vertical", "horizontal_and_vertical")),
-    "augmentation.rotation": Real(0, 0.5),
-    "train.class_weights": Choice(("none", "balanced")),
-    "train.mixed_precision": Choice(("none", "float16", "bfloat16")),
-    "train.distribution": Choice(("none", "mirrored", "multi_worker")),
-    **{
-        f"{phase}.{key}": kind
-        for phase in ("train_frozen", "finetune")
-        for key, kind in {
-            "epochs": Whole(1, 10_000),
-            "learning_rate": Real(0, 10, open=True),
-            "schedule": Choice(("constant", "cosine")),
-            "early_stopping.monitor": Choice(("none", "val_loss", "val_accuracy")),
-            "early_stopping.patience": Whole(1, 10_000),
-        }.items()
-    },
-    "finetune.fine_tune_at": Whole(0, FINE_TUNE_LAYERS),
-    "evaluate.threshold": Threshold(),
-    "evaluate.minimum": Minimum(("accuracy", "auc", "precision", "recall", "f1")),
+BASE_LAYERS = 154  # layers of Keras's MobileNetV2 without top, the input layer counted
+RENAMED = {
+    "train.distribution": "train.strategy",
+    "evaluate.minimum": "evaluate.min_metrics",
+    "data.unreadable": "data.on_unreadable",
+    "data.label_conflict": "data.on_label_conflict",
+    "model.dropout": "train.dropout",
 }
 
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+MetricName = Literal["accuracy", "auc", "precision", "recall", "f1"]
 
-def read(*keys, path="params.yaml"):
+
+class Group(BaseModel):
+    """A group of parameters: all are required, no others are allowed, and none changes once it is read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_bool(cls, value: Any) -> Any:
+        if isinstance(value, bool):  # of which pydantic would make 0 or 1
+            raise ValueError
+        return value
+
+
+class Data(Group):
+    images: str = Field(
+        pattern=r"\S",
+        description="the folder of images, one sub-folder per class",
+        json_schema_extra={"allowed": "the path of a folder of images, one sub-folder per class"},
+    )
+    validation: Fraction = Field(description="fraction of the images to watch training with")
+    test: Fraction = Field(description="fraction of the images kept for evaluate")
+    split: Literal["auto", "random"] = Field(
+        description="auto: folders named train, validation (or val) and test, each with class folders, are the splits; random: never"
+    )
+    on_unreadable: Literal["error", "skip"] = Field(description="what to do about images that cannot be read: error or skip")
+    on_label_conflict: Literal["error", "drop"] = Field(
+        description="what to do about identical images under two classes: error or drop"
+    )
+
+    @model_validator(mode="after")
+    def _leave_a_training_split(self) -> Self:
+        if self.validation + self.test >= 1:
+            raise ValueError(
+                f"data.validation {self.validation} and data.test {self.test} leave nothing to train on; their sum must be below 1"
+            )
+        return self
+
+
+class Alpaca(Group):
+    base_url: str = Field(
+        pattern="^https?://",
+        description="Open Images' bucket, or a copy of it",
+        json_schema_extra={"allowed": "an address that starts with http:// or https://"},
+    )
+    max_missing: int = Field(ge=0, le=327, description="how many of the 327 images may be missing from it")
+
+
+class Model(Group):
+    weights: str = Field(
+        pattern=r"\.weights\.h5$",
+        description="the initial weights of MobileNetV2; also data/weights/imagenet/imagenet.weights.h5, or your own",
+        json_schema_extra={"allowed": "the path of a .weights.h5 file"},
+    )
+
+
+class Augmentation(Group):
+    flip: Literal["none", "horizontal", "vertical", "horizontal_and_vertical"] = Field(
+        description="none, horizontal, vertical or horizontal_and_vertical"
+    )
+    rotation: float = Field(ge=0, le=0.5, description="by up to this fraction of a full turn, either way")
+
+
+class Train(Group):
+    dropout: float = Field(ge=0, le=0.99, description="fraction of the pooled features dropped in training")
+    class_weights: Literal["none", "balanced"] = Field(
+        description="balanced: a class of few images counts as much in training as one of many"
+    )
+    mixed_precision: Literal["none", "float16", "bfloat16"] = Field(
+        description="float16 or bfloat16: what MobileNetV2 computes in; faster on GPUs that are made for it"
+    )
+    strategy: Literal["none", "mirrored", "multi_worker"] = Field(
+        description="mirrored: on all GPUs of this machine; multi_worker: on the machines that TF_CONFIG names"
+    )
+
+
+class EarlyStopping(Group):
+    monitor: Literal["none", "val_loss", "val_accuracy"] = Field(
+        description="or val_loss or val_accuracy: the best epoch is kept, not the last"
+    )
+    patience: int = Field(ge=1, le=10_000, description="so many epochs without a better one end the training")
+
+
+class TrainFrozen(Group):
+    epochs: int = Field(ge=1, le=10_000, description="how many to train, at most")
+    learning_rate: float = Field(gt=0, lt=10, description="of Adam, which starts afresh in each phase")
+    schedule: Literal["constant", "cosine"] = Field(description="constant or cosine, which falls from that rate towards 0")
+    early_stopping: EarlyStopping
+
+
+class Finetune(TrainFrozen):
+    fine_tune_at: int = Field(
+        ge=0, le=BASE_LAYERS, description="the first of MobileNetV2's 154 layers that is trained; 154: none"
+    )
+
+
+def _criterion(value: float | str) -> float | str:
+    """Checks evaluate.threshold: a number in (0, 1), "max_f1", or "precision>=X" with X in (0, 1]."""
+    if isinstance(value, float) and 0 < value < 1 or value == "max_f1":
+        return value
+    if isinstance(value, str) and value.startswith("precision>=") and 0 < float(value.removeprefix("precision>=")) <= 1:
+        return value
+    raise ValueError
+
+
+class Evaluate(Group):
+    threshold: Annotated[float | str, Field(union_mode="left_to_right"), AfterValidator(_criterion)] = Field(
+        description="two classes: the probability of the second from which on it is predicted; or max_f1 or, for example, "
+        "precision>=0.95: the threshold that gives the second class that on the validation split, for each model",
+        json_schema_extra={"allowed": "a number between 0 and 1, max_f1, or a precision, such as precision>=0.95"},
+    )
+    min_metrics: dict[MetricName, Probability] = Field(
+        description="what the fine-tuned model must reach on the test split, or evaluate fails; auc, precision, recall and "
+        "f1 can stand here, too",
+        json_schema_extra={
+            "allowed": f"a mapping from some of {', '.join(get_args(MetricName))} to a number from 0 to 1 each, such as {{accuracy: 0.9}}"
+        },
+    )
+
+
+class Params(Group):
+    """All of params.yaml."""
+
+    seed: int = Field(ge=0, le=2**32 - 1, description="of the split, the head's initial weights, the order of images and augmentation")
+    image_size: int = Field(ge=32, le=1024, description="pixels: images are resized to a square of this side")
+    batch_size: int = Field(ge=1, le=4096, description="images per training step")
+    data: Data
+    alpaca: Alpaca = Field(description="only for data.images: data/alpaca/images")
+    model: Model
+    augmentation: Augmentation
+    train: Train
+    train_frozen: TrainFrozen = Field(description="MobileNetV2 is frozen, only the new head is trained")
+    finetune: Finetune = Field(description="the last layers of MobileNetV2 are trained as well")
+    evaluate: Evaluate
+
+
+def read(*groups: str, path: str = "params.yaml") -> Params:
     """Reads and checks the parameters.
 
     Args:
-        keys: dotted names out of PARAMS, such as "finetune.fine_tune_at".
+        groups: top-level names in params.yaml, such as "seed" or "finetune".
         path: the parameter file, relative to the working folder.
 
     Returns:
-        dict from each of `keys` to its value, converted to the declared type.
+        Params that has these groups alone.
 
     Raises:
-        UserError: the file cannot be read, or a key is unknown, missing, of a wrong type or out of range.
+        UserError: the file cannot be read, or keys are unknown, missing, of a wrong type or out of range; all are named.
     """
     try:
         with open(path, encoding="utf-8") as file:
@@ -171,29 +188,70 @@ def read(*keys, path="params.yaml"):
         raise UserError(f"{path} is not valid YAML: {error}") from None
     if not isinstance(tree, dict):
         raise UserError(f"{path} holds no parameters. Restore it with `git checkout {path}`.")
-    given = dict(_flatten(tree))
-    for key in sorted(given.keys() - PARAMS.keys()):
-        raise UserError(f"{path}: {key} is no parameter of this pipeline. There are: {', '.join(PARAMS)}.")
-    for key in sorted(PARAMS.keys() - given.keys()):
-        raise UserError(f"{path}: {key} is missing; it must be {PARAMS[key]}.")
-    values = {}
-    for key, kind in PARAMS.items():
-        try:
-            values[key] = kind.convert(given[key])
-        except (TypeError, ValueError, OverflowError):
-            raise UserError(f"{path}: {key} is {given[key]!r}, but must be {kind}.") from None
-    if values["data.validation"] + values["data.test"] >= 1:
-        raise UserError(
-            f"{path}: data.validation {values['data.validation']} and data.test {values['data.test']} leave nothing to "
-            "train on; their sum must be below 1."
-        )
-    return {key: values[key] for key in keys}
+    try:
+        params = Params.model_validate(tree)
+    except ValidationError as error:
+        raise UserError(f"{path}: {'; '.join(_problems(error, tree))}.") from None
+    return Params.model_construct(**{group: getattr(params, group) for group in groups})
 
 
-def _flatten(tree, prefix=""):
-    """Yields (dotted key, value) for every parameter of a mapping of mappings."""
+def flatten(tree: dict, prefix: str = "") -> dict[str, Any]:
+    """Returns a mapping of mappings as one from dotted keys; what is a value of its own, evaluate.min_metrics, stays whole."""
+    flat = {}
     for key, value in tree.items():
-        if isinstance(value, dict) and f"{prefix}{key}" not in PARAMS:
-            yield from _flatten(value, f"{prefix}{key}.")
+        name = f"{prefix}{key}"
+        flat |= flatten(value, f"{name}.") if isinstance(value, dict) and name != "evaluate.min_metrics" else {name: value}
+    return flat
+
+
+def fields(model: type[BaseModel] = Params, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields (dotted key, pydantic's FieldInfo) of every parameter and every group."""
+    for name, field in model.model_fields.items():
+        yield f"{prefix}{name}", field
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Group):
+            yield from fields(field.annotation, f"{prefix}{name}.")
+
+
+def _problems(error: ValidationError, tree: dict) -> list[str]:
+    """Says in words what is wrong, one text for each key."""
+    known, problems = dict(fields()), {}
+    old_names = {".".join(map(str, problem["loc"])) for problem in error.errors() if problem["type"] == "extra_forbidden"}
+    for problem in error.errors():
+        path = [str(part) for part in problem["loc"]]
+        key = next((".".join(path[:n]) for n in range(len(path), 0, -1) if ".".join(path[:n]) in known), ".".join(path))
+        given = ".".join(path)
+        if problem["type"] == "extra_forbidden":
+            if given in RENAMED:
+                problems[given] = f"{given} is now {RENAMED[given]}: rename it"
+            else:
+                near = difflib.get_close_matches(given, known, n=1)
+                hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+                problems[given] = f"{given} is no parameter of this pipeline; {hint}"
+        elif problem["type"] == "missing":
+            if not any(RENAMED.get(name) == key for name in old_names):
+                problems[key] = f"{key} is missing; it must be {_allowed(known[key])}"
+        elif not path or known[key].annotation is Data:  # the sum of data.validation and data.test
+            problems[key] = str(problem["ctx"]["error"]) if "error" in problem.get("ctx", {}) else f"{key} must be a group"
         else:
-            yield f"{prefix}{key}", value
+            value = tree
+            for part in key.split("."):
+                value = value[part]
+            problems[key] = f"{key} is {value!r}, but must be {_allowed(known[key])}"
+    return list(problems.values())
+
+
+def _allowed(field: Any) -> str:
+    """Says what a parameter may be, from its constraints."""
+    annotation = field.annotation
+    if isinstance(annotation, type) and issubclass(annotation, Group):
+        return f"a group of {', '.join(annotation.model_fields)}"
+    if isinstance(extra := field.json_schema_extra, dict):
+        return extra["allowed"]
+    if choices := getattr(annotation, "__args__", ()):
+        return f"one of {', '.join(choices)}"
+    limits = {name: getattr(x, name) for x in field.metadata for name in ("gt", "ge", "lt", "le") if hasattr(x, name)}
+    if annotation is int:
+        return f"a whole number from {limits['ge']} to {limits['le']}"
+    if "gt" in limits:
+        return f"a number between {limits['gt']} and {limits['lt']}"
+    return f"a number from {limits['ge']} to {limits['le']}"

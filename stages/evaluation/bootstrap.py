@@ -1,10 +1,10 @@
-"""95% intervals of the numbers in `scoring`: where they could lie for all pictures of the kind that the test split shows.
+"""95% intervals of the numbers in `scoring`: where they could lie for all images of the kind that the test split shows.
 
-The Bayesian bootstrap (D. B. Rubin, Annals of Statistics 9, 1981) weighs the pictures at random, again and again, and takes
-the middle 95% of what then comes out. A group of near-copies has one weight, as it is one piece of evidence.
+The Bayesian bootstrap (D. B. Rubin, Annals of Statistics 9, 1981) weighs the images at random, again and again, and takes
+the middle 95% of what then comes out. A group of near-duplicates has one weight, as it is one piece of evidence.
 
 That alone would be certain of 1 after 40 right answers of 40. So half a right and half a wrong one, of random weight and as
-many pictures as are in a picture's group on average, are added to each ratio of counts. Without near-copies it then gives
+many images as are in an image's group on average, are added to each ratio of counts. Without near-duplicates it then gives
 Jeffreys' interval of a proportion (L. D. Brown et al., Statistical Science 16, 2001), from 0.94 to 1 in this case.
 `python -m tests.benchmarks.intervals` measures how often the intervals hold the truth.
 """
@@ -17,21 +17,21 @@ from scipy import sparse
 from stages.evaluation import metrics
 
 DRAWS, CHUNK = 2000, 100  # of random weights, and how many of them at a time
-SEED = 0  # the same pictures have the same intervals
+SEED = 0  # the same images have the same intervals
 
 
-def intervals(labels, probabilities, threshold, groups, scores, class_scores):
+def confidence_intervals(labels, probabilities, threshold, groups, scores, class_scores):
     """Returns the intervals of a model's scores. Each holds the score itself.
 
     Args:
         labels: int [N]; every class occurs.
         probabilities: float [N, C].
-        threshold: as in metrics.predict.
-        groups: int [N], the same for near-copies.
+        threshold: as in metrics.predicted_labels.
+        groups: int [N], the same for near-duplicates.
         scores, class_scores: what metrics.score and metrics.score_classes return for these.
 
     Returns:
-        dict: from each name in `scores` to [low, high]; and "macro" and "classes" as in `class_scores`, without pictures.
+        dict: from each name in `scores` to [low, high]; and "macro" and "classes" as in `class_scores`, without images.
     """
     rng = np.random.default_rng(SEED)
     group = np.unique(groups, return_inverse=True)[1]
@@ -44,9 +44,9 @@ def intervals(labels, probabilities, threshold, groups, scores, class_scores):
     of_class["precision"][:, sums["predicted"][0] == 0] = 0  # of a class that is never predicted, as in scoring
     macro = {metric: draws.mean(axis=1) for metric, draws in of_class.items()}
     draws = {
-        "accuracy": ratio(sums["right"], sums["pictures"], half=0.5),
-        "loss": sums["loss"] / sums["pictures"],
-        "top5": ratio(sums["top5"], sums["pictures"], half=0.5),
+        "accuracy": ratio(sums["right"], sums["support"], half=0.5),
+        "loss": sums["loss"] / sums["support"],
+        "top5_accuracy": ratio(sums["top5_accuracy"], sums["support"], half=0.5),
         **({metric: values[:, 1] for metric, values in classes.items()} if len(auc) == 2 else macro),
     }
     return {
@@ -65,8 +65,8 @@ def _middle(draws, score):
 
 
 def _count(labels, probabilities, threshold, group):
-    """Sums up, in each group of pictures, all that the scores are made of: a dict to float [G, 1] or [G, C] each."""
-    predicted = metrics.predict(probabilities, threshold)
+    """Sums up, in each group of images, all that the scores are made of: a dict to float [G, 1] or [G, C] each."""
+    predicted = metrics.predicted_labels(probabilities, threshold)
     right = predicted == labels
     rank = (probabilities > probabilities[np.arange(len(labels)), labels, np.newaxis]).sum(axis=1)
     above, below = _placements(labels, probabilities)
@@ -76,9 +76,9 @@ def _count(labels, probabilities, threshold, group):
         return sparse.csr_array((values, (group, classes)), (members.shape[0], probabilities.shape[1]), dtype=float)
 
     return {
-        "pictures": members @ np.ones((len(labels), 1)),
+        "support": members @ np.ones((len(labels), 1)),
         "right": members @ right[:, np.newaxis],
-        "top5": members @ (rank < metrics.TOP)[:, np.newaxis],
+        "top5_accuracy": members @ (rank < metrics.TOP)[:, np.newaxis],
         "loss": members @ metrics.cross_entropy(labels, probabilities)[:, np.newaxis],
         "actual": by_class(np.ones(len(labels)), labels),
         "predicted": by_class(np.ones(len(labels)), predicted),
@@ -92,14 +92,14 @@ def _weigh(rng, counts):
     """Returns the sums of `counts` over the groups under random weights: a dict to float [DRAWS, 1] or [DRAWS, C] each."""
     sums = {name: [] for name in counts}
     for _ in range(DRAWS // CHUNK):
-        weights = rng.standard_exponential((CHUNK, counts["pictures"].shape[0]), np.float32)
+        weights = rng.standard_exponential((CHUNK, counts["support"].shape[0]), np.float32)
         for name, count in counts.items():
             sums[name].append(weights @ count)
     return {name: np.concatenate(chunks).astype(float) for name, chunks in sums.items()}
 
 
 def _ratio(rng, hits, tries, size, half, miss=0):
-    """Draws hits / tries with `half` a try that hits and `half` a one that counts `miss`, each of `size` pictures."""
+    """Draws hits / tries with `half` a try that hits and `half` a one that counts `miss`, each of `size` images."""
     hit, missed = size * rng.gamma(half, size=(2, *tries.shape))
     return (hits + hit + miss * missed) / np.maximum(tries + hit + missed, 1e-300)  # a small `half` can come to 0
 
@@ -108,10 +108,10 @@ def _by_class(ratio, sums, auc, half):
     """Draws precision, recall, f1 and auc of each class, float [DRAWS, C] each; `auc` has its scores, float [C]."""
     either = sums["actual"] + sums["predicted"] - sums["both"]
     share = ratio(sums["both"], either, half=half)
-    # The mean placement of the class's pictures among the others, and of the others among them: each is the AUC, and varies
+    # The mean placement of the class's images among the others, and of the others among them: each is the AUC, and varies
     # with its own side (E. R. DeLong et al., Biometrics 44, 1988). What is added and does not hit is ranked as by a coin.
     above = ratio(sums["above"], sums["actual"], half=half, miss=0.5)
-    below = ratio(sums["below"], sums["pictures"] - sums["actual"], half=half, miss=0.5)
+    below = ratio(sums["below"], sums["support"] - sums["actual"], half=half, miss=0.5)
     return {
         "precision": ratio(sums["both"], sums["predicted"], half=half),
         "recall": ratio(sums["both"], sums["actual"], half=half),
@@ -121,11 +121,11 @@ def _by_class(ratio, sums, auc, half):
 
 
 def _placements(labels, probabilities):
-    """Places the pictures by their probability of a class among those on the other side, ties counting half.
+    """Places the images by their probability of a class among those on the other side, ties counting half.
 
     Returns:
-        (float [N], float [N, C]): which share of the others a picture's own class puts it above; and, for each class, which
-        share of the class's pictures it is below, 0 for those of the class itself.
+        (float [N], float [N, C]): which share of the others an image's own class puts it above; and, for each class, which
+        share of the class's images it is below, 0 for those of the class itself.
     """
     above, below = np.empty(len(labels)), np.zeros(probabilities.shape)
     for k, scores in enumerate(probabilities.T):

@@ -1,19 +1,19 @@
-"""What people look at after a run: some test pictures, the worst mistakes, the least certain ones, and Grad-CAM."""
+"""What people look at after a run: some test images, the worst mistakes, the least certain ones, and Grad-CAM."""
 
 import numpy as np
 
 from stages.common import dataset
 from stages.evaluation import gradcam
 
-SAMPLES = 16    # pictures of the whole test split
-EXPLAINED = 16  # pictures with a heat map,
+SAMPLES = 16    # images of the whole test split
+EXPLAINED = 16  # images with a heat map,
 WRONG = 8       # up to so many of them wrongly predicted
-CLASSES = 10    # classes on the sheets of mistakes and of uncertain pictures,
-PER_CLASS = 6   # with up to so many pictures each
+CLASSES = 10    # classes on the sheets of mistakes and of uncertain images,
+PER_CLASS = 6   # with up to so many images each
 
 
 def save(path, model, split, predictions):
-    """Writes what the plot stage shows of single pictures as .npz.
+    """Writes what the plot stage shows of single images as .npz.
 
     That is, for each sheet of samples, mistakes, uncertain and gradcam, `{sheet}_rows`, int [K], rows of `predictions`,
     and `{sheet}_pixels`, uint8 [K, size, size, 3]; and `gradcam_maps`, float32 [K, size, size] in [0, 1], for the
@@ -22,12 +22,12 @@ def save(path, model, split, predictions):
     Args:
         path: of the file.
         model: the SavedModel that made the predictions, loaded.
-        split: dataset.Split, of N pictures.
+        split: dataset.Split, of N images.
         predictions: N rows in the order of `split`, with the class names actual and predicted, probability, and margin
             (the largest minus the second largest probability).
     """
     sheets = {"samples": samples(predictions), "mistakes": mistakes(predictions), "uncertain": uncertain(predictions),
-              "gradcam": explained(predictions)}
+              "gradcam": for_gradcam(predictions)}
     arrays = {}
     for name, rows in sheets.items():
         arrays[f"{name}_rows"], arrays[f"{name}_pixels"] = rows, split.pixels[rows]
@@ -55,7 +55,7 @@ def uncertain(predictions):
     return _by_class(predictions, np.arange(len(predictions)), predictions["margin"], margins)
 
 
-def explained(predictions):
+def for_gradcam(predictions):
     """Returns rows, int [K], of wrong predictions, then of right ones, both as evenly over the true classes as they can be.
 
     WRONG of EXPLAINED are wrong if there are so many; more only where there are too few right ones.
@@ -75,7 +75,7 @@ def _by_class(predictions, rows, order, class_order):
 
 
 def _even(predictions, rows, count):
-    """Picks `count` of `rows`, spread over the classes and over the pictures of each, in the order of the table."""
+    """Picks `count` of `rows`, spread over the classes and over the images of each, in the order of the table."""
     actual = predictions["actual"].iloc[rows].reset_index(drop=True)
     actual = actual[actual.isin(dataset.evenly_spaced(actual.unique(), count))]
     turns = actual.groupby(actual).cumcount().sort_values(kind="stable").index[:count]  # one of each class, then a second

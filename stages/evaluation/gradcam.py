@@ -1,19 +1,18 @@
-"""Grad-CAM: where in a picture the network sees a class (R. R. Selvaraju et al., ICCV 2017)."""
+"""Grad-CAM: where in an image the network sees a class (R. R. Selvaraju et al., ICCV 2017)."""
 
 import numpy as np
+import tensorflow as tf
 
-from stages.model.backend import tf
-
-BATCH = 32  # pictures at once
+BATCH = 32  # images at once
 
 
 def maps(look, kernel, pixels, labels):
-    """Returns a heat map per picture: how much each place speaks for the class that is asked about.
+    """Returns a heat map per image: how much each place speaks for the class that is asked about.
 
     The channels of the base's last feature maps are summed, each weighted by the mean gradient of the class's logit with
     respect to it; what is below 0 speaks against the class and becomes 0 (eq. 1 and 2). With nothing above the base but the
     mean over all places and one layer, these gradients are that layer's weights over the number of places, whatever the
-    picture (section 3.1), and the number makes no difference. The map is as coarse as the feature maps, size / 32 places a
+    image (section 3.1), and the number makes no difference. The map is as coarse as the feature maps, size / 32 places a
     side, and bilinearly enlarged.
 
     Args:

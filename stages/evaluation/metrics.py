@@ -13,7 +13,7 @@ TOP = 5  # the usual k of top-k accuracy
 BINS = 15  # of confidence (Guo et al. 2017)
 
 
-def predict(probabilities, threshold):
+def predicted_labels(probabilities, threshold):
     """Returns the predicted labels, int [N].
 
     Of two classes, the second is predicted where its probability reaches `threshold`; of more, the likeliest.
@@ -24,13 +24,13 @@ def predict(probabilities, threshold):
 
 
 def choose_threshold(labels, probabilities, criterion, model):
-    """Returns the threshold of `predict`, a float, that a criterion picks.
+    """Returns the threshold of `predicted_labels`, a float, that a criterion picks.
 
     It lies in the middle between the lowest probability that is to reach it and the next lower one, or 0, so that it
-    stands on no picture.
+    stands on no image.
 
     Args:
-        labels, probabilities: of validation pictures, two classes.
+        labels, probabilities: of validation images, two classes.
         criterion: "max_f1", where F1 of the second class is highest, or "precision>=X", the lowest with that precision,
             which has the highest recall; of equals the lowest.
         model: its name, for the error's text.
@@ -67,7 +67,7 @@ def score(labels, probabilities, threshold):
         recall and f1. With two classes these four are those of the second class; with more they are the mean over the
         classes, auc one-versus-rest. With more than five classes, top5 too: how often the truth is among the likeliest five.
     """
-    predicted = predict(probabilities, threshold)
+    predicted = predicted_labels(probabilities, threshold)
     class_count = probabilities.shape[1]
     two_classes = class_count == 2
     precision, recall, f1, _ = metrics.precision_recall_fscore_support(
@@ -86,49 +86,49 @@ def score(labels, probabilities, threshold):
         "f1": float(f1),
     }
     if class_count > TOP:
-        scores["top5"] = float(metrics.top_k_accuracy_score(labels, probabilities, k=TOP, labels=range(class_count)))
+        scores["top5_accuracy"] = float(metrics.top_k_accuracy_score(labels, probabilities, k=TOP, labels=range(class_count)))
     return scores
 
 
 def score_classes(labels, probabilities, threshold, classes):
-    """Scores each class by itself, predictions as in `predict`.
+    """Scores each class by itself, predictions as in `predicted_labels`.
 
     Args:
         classes: list of str, C class names.
 
     Returns:
         dict: "macro", the mean over the classes of precision, recall and f1 (a class counts the same whatever its size),
-        and "classes", from each class name to its precision, recall, f1, auc (one-versus-rest) and number of pictures.
+        and "classes", from each class name to its precision, recall, f1, auc (one-versus-rest) and number of images.
     """
     precision, recall, f1, count = metrics.precision_recall_fscore_support(
-        labels, predict(probabilities, threshold), labels=range(len(classes)), zero_division=0
+        labels, predicted_labels(probabilities, threshold), labels=range(len(classes)), zero_division=0
     )
     table = pd.DataFrame({"precision": precision, "recall": recall, "f1": f1}, index=classes)
     macro = table.mean().to_dict()
     table["auc"] = [metrics.roc_auc_score(labels == k, column) for k, column in enumerate(probabilities.T)]
-    table["pictures"] = count
+    table["support"] = count
     return {"macro": macro, "classes": json.loads(table.to_json(orient="index", double_precision=15))}
 
 
-def reliability(labels, probabilities):
+def reliability_bins(labels, probabilities):
     """Compares how sure predictions are with how often they are right, whatever the threshold: the likeliest class counts.
 
     Returns:
         DataFrame: a row per bin of confidence that is not empty, of 15 equally wide ones: from (not included), to, mean
-        confidence, accuracy, and number of pictures.
+        confidence, accuracy, and number of images.
     """
     confidence = probabilities.max(axis=1).astype(np.float64)
     bins = np.clip(np.ceil(confidence * BINS), 1, BINS)
     table = pd.DataFrame({"confidence": confidence, "accuracy": probabilities.argmax(axis=1) == labels}).groupby(bins)
-    rows = table.mean().assign(pictures=table.size())
+    rows = table.mean().assign(support=table.size())
     rows.insert(0, "from", (rows.index - 1) / BINS)
     rows.insert(1, "to", rows.index / BINS)
     return rows.reset_index(drop=True)
 
 
-def calibration_error(bins):
-    """Returns the expected calibration error, a float (Guo et al. 2017, eq. 3), of what `reliability` returns."""
-    return float(np.average(np.abs(bins["accuracy"] - bins["confidence"]), weights=bins["pictures"]))
+def expected_calibration_error(bins):
+    """Returns the expected calibration error, a float (Guo et al. 2017, eq. 3), of what `reliability_bins` returns."""
+    return float(np.average(np.abs(bins["accuracy"] - bins["confidence"]), weights=bins["support"]))
 
 
 def roc(labels, probabilities):
@@ -145,7 +145,7 @@ def precision_recall(labels, probabilities):
 
 
 def class_curves(labels, probabilities, classes):
-    """Draws each class against the rest, with a few points per picture of the class, not one per picture of all.
+    """Draws each class against the rest, with a few points per image of the class, not one per image of all.
 
     Returns:
         dict: "roc" and "precision_recall" to what the functions of these names return, after another column, class.

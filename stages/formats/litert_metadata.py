@@ -24,9 +24,9 @@ def add(model, labels, image_size, temperature):
     """Returns a model with metadata, bytes.
 
     Args:
-        model: bytes, a .tflite file from pictures of raw pixels in [0, 255] to class probabilities.
+        model: bytes, a .tflite file from images of raw pixels in [0, 255] to class probabilities.
         labels: str, the class names in the order of the probabilities, one a line.
-        image_size: side of the pictures in pixels.
+        image_size: side of the images in pixels.
         temperature: float, what calibrates the probabilities.
     """
     builder = flatbuffers.Builder()
@@ -44,7 +44,7 @@ def _metadata(image_size, temperature):
     """The table ModelMetadata, for `_add`: {number of the field: value}."""
     image = {
         0: "image",
-        1: f"RGB picture, upright, squeezed to {image_size} x {image_size} pixels, as they are: the model scales them",
+        1: f"RGB image, upright, squeezed to {image_size} x {image_size} pixels, as they are: the model scales them",
         3: {0: IMAGE_PROPERTIES, 1: {0: RGB, 1: {0: np.uint32(image_size), 1: np.uint32(image_size)}}},  # content
         4: [{0: NORMALIZATION_OPTIONS, 1: {0: np.float32([0]), 1: np.float32([1])}}],  # process_units: mean, std
         5: {0: np.float32([255]), 1: np.float32([0])},  # stats: max, min
@@ -58,7 +58,7 @@ def _metadata(image_size, temperature):
     }
     return {
         0: "classifier",
-        1: "MobileNetV2, retrained to classify pictures",
+        1: "MobileNetV2, retrained to classify images",
         3: [{2: [image], 3: [probabilities]}],  # subgraph_metadata: inputs, outputs
         7: "1.0.0",  # min_parser_version
     }

@@ -4,9 +4,8 @@ import json
 
 import onnx
 import onnxruntime
+import tensorflow as tf
 import tf2onnx
-
-from stages.model.backend import tf
 
 OPSET = 18  # the newest that tf2onnx 1.17 writes
 
@@ -63,4 +62,4 @@ def load(path):
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    return lambda pictures: session.run(["probabilities"], {"images": pictures})[0]
+    return lambda images: session.run(["probabilities"], {"images": images})[0]

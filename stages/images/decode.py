@@ -8,16 +8,16 @@ import os
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, ImageOps
 
-BACKGROUND = "white"  # what shows through transparent pictures, as on a page
+BACKGROUND = "white"  # what shows through transparent images, as on a page
 # The formats of photographs and drawings. Among Pillow's others are EPS, which it hands to Ghostscript to run, and some
-# that are told by so few bytes that a text may pass for a picture.
+# that are told by so few bytes that a text may pass for an image.
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 
 
 def decode(path, size):
-    """Reads a picture file once: its hash and its pixels, as a viewer shows them.
+    """Reads an image file once: its hash and its pixels, as a viewer shows them.
 
-    The picture (of an animation, the first) is decoded whole, so a truncated file is an error; turned as its EXIF
+    The image (of an animation, the first) is decoded whole, so a truncated file is an error; turned as its EXIF
     orientation says; resized, without keeping its proportions, to a square; laid on white where it is transparent; and
     converted to sRGB where it has an ICC profile. Of 16 bits the higher 8 stay. Floating-point greys go from black, 0,
     to white, 1, or 255 if any is above 1.
@@ -31,7 +31,7 @@ def decode(path, size):
         uint8 [size, size, 3], RGB.
 
     Raises:
-        ValueError: the file is no whole picture in one of FORMATS, or has more pixels than Pillow's limit against
+        ValueError: the file is no whole image in one of FORMATS, or has more pixels than Pillow's limit against
             decompression bombs; the text says why, without the path.
     """
     try:
@@ -54,13 +54,13 @@ def decode(path, size):
     # Pillow's decoders raise these, and SyntaxError and struct.error for some broken PNG and TIFF files.
     except Image.UnidentifiedImageError:
         empty = os.path.getsize(path) == 0
-        raise ValueError("an empty file" if empty else "not a picture in a known format, or cut off") from None
+        raise ValueError("an empty file" if empty else "not an image in a known format, or cut off") from None
     except Exception as error:
         raise ValueError(getattr(error, "strerror", None) or str(error) or type(error).__name__) from None
 
 
 def _eight_bits(image):
-    """Returns the picture in mode L, CMYK, RGB or RGBA: modes of 8 bits, which resize() interpolates."""
+    """Returns the image in mode L, CMYK, RGB or RGBA: modes of 8 bits, which resize() interpolates."""
     if image.mode == "F" or image.mode.startswith("I"):  # convert() would clip at 255
         values = np.asarray(image)
         white = 65535 if image.mode != "F" else 255 if values.max() > 1 else 1
@@ -74,14 +74,14 @@ def _eight_bits(image):
 
 
 def _srgb(image, profile):
-    """Returns a picture of mode L, CMYK, RGB or RGBA in RGB, on BACKGROUND, seen through its ICC profile if any."""
+    """Returns an image of mode L, CMYK, RGB or RGBA in RGB, on BACKGROUND, seen through its ICC profile if any."""
     if image.mode == "RGBA":
         image = Image.alpha_composite(Image.new("RGBA", image.size, BACKGROUND), image).convert("RGB")
     transform = profile and _transform(profile, image.mode)
     return ImageCms.applyTransform(image, transform) if transform else image.convert("RGB")
 
 
-@functools.lru_cache(maxsize=64)  # most pictures of a folder come from a few cameras and programs
+@functools.lru_cache(maxsize=64)  # most images of a folder come from a few cameras and programs
 def _transform(profile, mode):
     """Returns the transform from an ICC profile to sRGB, or None where the profile is broken or of another mode."""
     try:

@@ -13,8 +13,8 @@ NO_FILES = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket", stat.S_IFCH
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """A picture file: its path below the folder of pictures, with `/`, and the name of its class.
+class ImageFile:
+    """An image file: its path below the folder of images, with `/`, and the name of its class.
 
     `problem` says why it cannot even be opened; it is empty for a regular file.
     """
@@ -25,17 +25,17 @@ class Picture:
 
 
 def find(folder):
-    """Lists the pictures of a folder that has one sub-folder per class.
+    """Lists the images of a folder that has one sub-folder per class.
 
-    The class is the first folder of a picture's path; deeper folders do not matter. Hidden files and folders are passed
-    over, as is PASSED_OVER; every other file counts as a picture, whatever its name, so that a broken one is noticed.
+    The class is the first folder of an image's path; deeper folders do not matter. Hidden files and folders are passed
+    over, as is PASSED_OVER; every other file counts as an image, whatever its name, so that a broken one is noticed.
     Symbolic links are followed, but a class enters a folder once, however many links lead there.
 
     Args:
         folder: path of the folder.
 
     Returns:
-        list of Picture, sorted by path: the same whatever the order in which the file system lists files. What is no
+        list of ImageFile, sorted by path: the same whatever the order in which the file system lists files. What is no
         regular file, a link to nothing or in a circle, or a folder that cannot be listed is among them with its problem.
 
     Raises:
@@ -43,20 +43,20 @@ def find(folder):
             UTF-8.
     """
     if not Path(folder).is_dir():
-        raise UserError(f"{folder} is no folder. Set data.images to a folder of pictures with one sub-folder per class.")
+        raise UserError(f"{folder} is no folder. Set data.images to a folder of images with one sub-folder per class.")
     # A file beside the class folders belongs to no class. What cannot be looked at might be a class folder.
-    pictures = [Picture(path, path.split("/")[0], problem) for path, problem in walk(folder)
+    images = [ImageFile(path, path.split("/")[0], problem) for path, problem in walk(folder)
                 if "/" in path or problem not in {"", *NO_FILES.values()}]
-    classes = sorted({picture.class_name for picture in pictures})
+    classes = sorted({image.class_name for image in images})
     if len(classes) < 2:
         found = f"only {classes[0]!r}" if classes else "none"
         raise UserError(
-            f"{folder} needs at least two sub-folders with pictures in them, one per class, but has {found}."
+            f"{folder} needs at least two sub-folders with images in them, one per class, but has {found}."
         )
     for name in classes:
         if name.encode(errors="replace").decode() != name:
             raise UserError(f"{folder} has a sub-folder {name!r}: the name of a class must be UTF-8. Rename it.")
-    return sorted(pictures, key=lambda picture: picture.path)
+    return sorted(images, key=lambda image: image.path)
 
 
 def walk(folder):

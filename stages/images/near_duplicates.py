@@ -1,7 +1,7 @@
-"""Groups of pictures that are copies of each other: identical, re-encoded, resized, slightly cropped or brightened.
+"""Groups of images that are copies of each other: identical, re-encoded, resized, slightly cropped or brightened.
 
 A perceptual hash finds pairs that may be copies, and a second look at their thumbnails decides: hashes of plain
-pictures are near each other by chance. Copies of pictures of less than about 64 pixels may be missed: at half the size
+images are near each other by chance. Copies of images of less than about 64 pixels may be missed: at half the size
 little is left of them. The numbers below come from copies of 100 photographs; tests/benchmarks/grouping.py shows what
 they do to a folder.
 """
@@ -17,8 +17,8 @@ from scipy.sparse import csgraph
 
 DISTANCE = 0.35  # Euclidean, of hashes; 3% off every side of a photograph moves its hash by 0.20 or less in 95 of 100
 CONTRAST = 2  # standard deviation in grey levels; below it little but noise is left to compare
-NEIGHBOURS = 5  # pairs per picture that get a second look in a round
-TREES, LEAF = 12, 64  # random projection trees, and how many pictures are compared with each other in their leaves
+NEIGHBOURS = 5  # pairs per image that get a second look in a round
+TREES, LEAF = 12, 64  # random projection trees, and how many images are compared with each other in their leaves
 COARSE, FINE = 12, 14  # cells down and across, to find the best crop and to judge it
 DIFFERENCE = 0.07  # of gradients, see _copies(); such crops differ by up to 0.04, unlike photographs by 0.5 and more
 
@@ -31,7 +31,7 @@ FINGERPRINT = np.dtype([("pixels", np.uint64), ("hash", np.float32, _LOW.sum())]
 
 
 def fingerprint(pixels):
-    """Sums up a picture for `group`.
+    """Sums up an image for `group`.
 
     The perceptual hash is made of the lowest frequencies of the discrete cosine transform, as in C. Zauner,
     "Implementation and benchmarking of perceptual image hash functions" (2010), but keeps values instead of bits. They
@@ -43,7 +43,7 @@ def fingerprint(pixels):
         pixels: uint8 [size, size, 3].
 
     Returns:
-        (FINGERPRINT, array): a hash of the very pixels with the perceptual hash, which is zero for a picture without
+        (FINGERPRINT, array): a hash of the very pixels with the perceptual hash, which is zero for an image without
         contrast; and the thumbnail, uint8 [SIDE, SIDE, 3].
     """
     thumbnail = np.asarray(Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.BOX))
@@ -57,16 +57,16 @@ def fingerprint(pixels):
 def group(fingerprints, thumbnails):
     """Groups copies, and copies of copies.
 
-    Pictures with the same pixels are in one group. Others are compared with those of the nearest hashes, within
-    DISTANCE; then groups are compared by their first pictures, round by round, until no more join or, among very many
-    that look alike, until there were NEIGHBOURS pairs per picture.
+    Images with the same pixels are in one group. Others are compared with those of the nearest hashes, within
+    DISTANCE; then groups are compared by their first images, round by round, until no more join or, among very many
+    that look alike, until there were NEIGHBOURS pairs per image.
 
     Args:
         fingerprints: FINGERPRINT [N].
         thumbnails: uint8 [N, SIDE, SIDE, 3]; may be mapped from disk, as only those with near hashes are read.
 
     Returns:
-        int64 [N]: the number of each picture's group, from 0 in order of first appearance.
+        int64 [N]: the number of each image's group, from 0 in order of first appearance.
     """
     groups = pd.factorize(fingerprints["pixels"])[0]
     compared = np.empty(0, np.int64)
@@ -90,9 +90,9 @@ def group(fingerprints, thumbnails):
 def _near(hashes):
     """Finds the NEIGHBOURS nearest hashes of each, within DISTANCE: int64 [P, 2].
 
-    Halves the pictures again and again by where they lie along a random direction, until LEAF or fewer are left, which
+    Halves the images again and again by where they lie along a random direction, until LEAF or fewer are left, which
     are compared with each other, and repeats that, since a pair may be parted (S. Dasgupta and Y. Freund, "Random
-    projection trees and low dimensional manifolds", 2008). That takes the time of sorting, whatever the pictures.
+    projection trees and low dimensional manifolds", 2008). That takes the time of sorting, whatever the images.
     """
     rng = np.random.default_rng(0)
     depth = max(0, math.ceil(math.log2(max(len(hashes), 1) / LEAF)))
@@ -103,7 +103,7 @@ def _near(hashes):
     for _ in range(TREES if depth else 1):
         leaves, tables = np.arange(len(points))[np.newaxis], [found]
         for _ in range(depth):
-            direction = rng.normal(size=len(points)).astype(np.float32) @ points  # where the pictures spread, it points
+            direction = rng.normal(size=len(points)).astype(np.float32) @ points  # where the images spread, it points
             order = np.argsort((points @ direction)[leaves], axis=1, kind="stable")
             leaves = np.take_along_axis(leaves, order, axis=1).reshape(2 * len(leaves), -1)
         for part in np.array_split(leaves, math.ceil(len(leaves) / 64)):  # 64 leaves at a time: memory stays flat
@@ -121,11 +121,11 @@ def _near(hashes):
 
 
 def _copies(thumbnails, a, b):
-    """Tells which of the pictures `a` show the same as `b`: bool [P].
+    """Tells which of the images `a` show the same as `b`: bool [P].
 
-    Of each pair, one picture whole is compared with the crops of the other, and the other way round, in grey; the best
+    Of each pair, one image whole is compared with the crops of the other, and the other way round, in grey; the best
     crop is then judged in colour. Compared are the gradients x and y of averages over cells: |x - y|² / (|x| |y|),
-    which is 2 (1 - correlation) where they are equally strong. A picture 15% brighter differs by 0.15² / 1.15 = 0.02.
+    which is 2 (1 - correlation) where they are equally strong. An image 15% brighter differs by 0.15² / 1.15 = 0.02.
     """
     rows, place = np.unique([a, b], return_inverse=True)
     colours = thumbnails[rows].transpose(0, 3, 1, 2).astype(np.float32)

@@ -1,4 +1,4 @@
-"""A first look at the data: a few pictures of every class and split, and the sizes that the pictures had."""
+"""A first look at the data: a few images of every class and split, and the sizes that the images had."""
 
 import numpy as np
 from PIL import Image
@@ -6,13 +6,13 @@ from PIL import Image
 from stages.common import dataset
 from stages.common.dataset import SPLITS
 
-SHOWN, SIDE = 8, 64  # pictures per class and split, and their side in pixels
+SHOWN, SIDE = 8, 64  # images per class and split, and their side in pixels
 
 
 def save(path, manifest, split, pixels):
     """Writes what the charts of the overview need as .npz.
 
-    That is, per split, thumbnails, uint8 [C, SHOWN, SIDE, SIDE, 3]: evenly spaced among the pictures of each class, and
+    That is, per split, thumbnails, uint8 [C, SHOWN, SIDE, SIDE, 3]: evenly spaced among the images of each class, and
     white where there are fewer; the original sizes, int [N, 2]: width and height in pixels; and labels, int [N].
 
     Args:

@@ -14,26 +14,26 @@ from stages.images.decode import decode
 QUEUED = 1024  # images that wait for a thread at a time; map() notes down all that it is given
 
 
-def pack(folder, pictures, pixels, thumbnails):
-    """Decodes every picture once, several at a time.
+def pack(folder, images, pixels, thumbnails):
+    """Decodes every image once, several at a time.
 
     Args:
-        folder: the folder that the pictures' paths start from.
-        pictures: N of Picture.
-        pixels: dataset.Pixels, [N, size, size, 3], filled in, but for pictures that cannot be read.
+        folder: the folder that the images' paths start from.
+        images: N of ImageFile.
+        pixels: dataset.Pixels, [N, size, size, 3], filled in, but for images that cannot be read.
         thumbnails: dataset.Pixels, [N, near_duplicates.SIDE, near_duplicates.SIDE, 3], filled in likewise.
 
     Returns:
         (DataFrame, array): N rows with path, class, sha256 of the file, original width and height in pixels, and why the
-        picture cannot be read: problem, empty if it can; and near_duplicates.FINGERPRINT [N].
+        image cannot be read: problem, empty if it can; and near_duplicates.FINGERPRINT [N].
     """
-    sha256, problems = [""] * len(pictures), [x.problem for x in pictures]
-    sizes, fingerprints = np.zeros((len(pictures), 2), int), np.zeros(len(pictures), near_duplicates.FINGERPRINT)
+    sha256, problems = [""] * len(images), [x.problem for x in images]
+    sizes, fingerprints = np.zeros((len(images), 2), int), np.zeros(len(images), near_duplicates.FINGERPRINT)
 
     def work(row):
         if not problems[row]:
             try:
-                sha256[row], sizes[row], decoded = decode(Path(folder) / pictures[row].path, pixels.shape[1])
+                sha256[row], sizes[row], decoded = decode(Path(folder) / images[row].path, pixels.shape[1])
                 fingerprints[row], thumbnails[row] = near_duplicates.fingerprint(decoded)
                 pixels[row] = decoded
             except ValueError as error:
@@ -41,15 +41,15 @@ def pack(folder, pictures, pixels, thumbnails):
 
     with warnings.catch_warnings(), ThreadPoolExecutor() as pool:  # Pillow decodes and resizes without Python's lock
         warnings.simplefilter("ignore")  # what Pillow says of odd metadata; set here because it holds for all threads
-        rows = range(len(pictures))
-        progress = tqdm(None, "decoding", len(rows), unit="picture", disable=None)
+        rows = range(len(images))
+        progress = tqdm(None, "decoding", len(rows), unit="image", disable=None)
         for start in rows[::QUEUED]:
             for _ in pool.map(work, rows[start : start + QUEUED]):
                 progress.update()
         progress.close()
     table = pd.DataFrame({
-        "path": [x.path for x in pictures],
-        "class": [x.class_name for x in pictures],
+        "path": [x.path for x in images],
+        "class": [x.class_name for x in images],
         "sha256": sha256,
         "width": sizes[:, 0],
         "height": sizes[:, 1],

@@ -1,33 +1,37 @@
-"""Which picture goes to which split, and what stands in the way: label conflicts, leaks, classes that are too small."""
+"""Which image goes to which split, and what stands in the way: label conflicts, leaks, classes that are too small."""
 
 import dataclasses
 import hashlib
 import math
 
+import numpy as np
+import pandas as pd
+
+from stages.common import params
 from stages.common.cli import UserError, enumeration, printable
 from stages.common.dataset import SPLITS
 
 GIVEN = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}  # folder name -> split
 
 
-def assign(manifest, validation, test, seed):
-    """Assigns each picture to a split, class by class.
+def assign(manifest: pd.DataFrame, data: params.Data, seed: int) -> np.ndarray:
+    """Assigns each image to a split, class by class.
 
-    A group of near-copies stays together, on the side of the class that its first picture has. The groups of a class are
+    A group of near-duplicates stays together, on the side of the class that its first image has. The groups of a class are
     put in an order that is a hash of the seed and the group's content, and fill test, then validation, then train. The
     order depends neither on names nor on what else is in the folder, so that a few files more or fewer move other
-    pictures only at the borders between the splits.
+    images only at the borders between the splits.
 
     Args:
         manifest: N rows with path, class, sha256 and group, sorted by path.
-        validation, test: the fractions.
-        seed: whole number.
+        data: the group of params.yaml.
+        seed: of the order.
 
     Returns:
         str array [N]: "train", "validation" or "test".
 
     Raises:
-        UserError: a class has too few different pictures to be in every split.
+        UserError: a class has too few different images to be in every split.
     """
     groups = manifest.groupby("group").agg(
         **{"class": ("class", "first"), "size": ("class", "size"), "content": ("sha256", "min")}
@@ -36,7 +40,7 @@ def assign(manifest, validation, test, seed):
     placed = dict.fromkeys(groups.index, "train")
     for _, part in groups.sort_values("order").groupby("class"):
         total = part["size"].sum()
-        room = {"test": wanted(total, test), "validation": wanted(total, validation)}
+        room = {"test": wanted(total, data.test), "validation": wanted(total, data.validation)}
         for row, size in part["size"].items():
             for name in room:
                 if size / 2 <= room[name]:  # at least half of it fits
@@ -46,31 +50,31 @@ def assign(manifest, validation, test, seed):
     split = manifest["group"].map(placed).to_numpy(dtype=str)
     for name, missing in _gaps(manifest, split):
         different = manifest.loc[manifest["class"] == name, "group"].nunique()
-        needed = next(n for n in range(3, 10**6) if n - wanted(n, test) - wanted(n, validation) >= 1)
+        needed = next(n for n in range(3, 10**6) if n - wanted(n, data.test) - wanted(n, data.validation) >= 1)
         raise UserError(
-            f"class {name!r} has {(manifest['class'] == name).sum()} pictures, {different} of them different, which is "
+            f"class {name!r} has {(manifest['class'] == name).sum()} images, {different} of them different, which is "
             f"too few for it to be in {missing}: it needs at least {needed} different ones at data.validation "
-            f"{validation} and data.test {test}."
+            f"{data.validation} and data.test {data.test}."
         )
     return split
 
 
 def wanted(count, fraction):
-    """The number of pictures, at least one, that `fraction` makes out of `count`; halves are rounded up."""
+    """The number of images, at least one, that `fraction` makes out of `count`; halves are rounded up."""
     return max(1, math.floor(count * fraction + 0.5))
 
 
-def is_divided(pictures):
+def is_divided(images):
     """Whether the folder came divided: its sub-folders are train, validation (or val) and test, and nothing else."""
-    return {GIVEN.get(picture.class_name) for picture in pictures} == set(SPLITS)
+    return {GIVEN.get(image.class_name) for image in images} == set(SPLITS)
 
 
-def below_splits(pictures):
-    """Returns the pictures of a folder that came divided with the folders below train, validation and test as classes."""
+def below_splits(images):
+    """Returns the images of a folder that came divided with the folders below train, validation and test as classes."""
     return [
-        dataclasses.replace(picture, class_name=picture.path.split("/")[1])
-        for picture in pictures
-        if picture.path.count("/") >= 2  # a file beside the class folders belongs to no class
+        dataclasses.replace(image, class_name=image.path.split("/")[1])
+        for image in images
+        if image.path.count("/") >= 2  # a file beside the class folders belongs to no class
     ]
 
 
@@ -81,25 +85,25 @@ def given(manifest):
         manifest: N rows with path, class and group.
 
     Raises:
-        UserError: near-copies lie in different splits; a class is missing from one; or there are fewer than two classes.
+        UserError: near-duplicates lie in different splits; a class is missing from one; or there are fewer than two classes.
     """
     split = manifest["path"].str.split("/").str[0].map(GIVEN).to_numpy(dtype=str)
     sides = manifest.assign(split=split).groupby("group")
     leaks = [" = ".join(map(printable, group["path"])) for _, group in sides if group["split"].nunique() > 1]
     if leaks:
         raise UserError(
-            f"{len(leaks)} pictures, or near-copies of them, are in more than one of the folders train, validation and "
+            f"{len(leaks)} images, or near-duplicates of them, are in more than one of the folders train, validation and "
             f"test; keep one of each, or set data.split to random: {enumeration(leaks)}"
         )
     for name, missing in _gaps(manifest, split):
-        raise UserError(f"class {name!r} has no pictures in {missing}. Add some, or set data.split to random.")
+        raise UserError(f"class {name!r} has no images in {missing}. Add some, or set data.split to random.")
     if manifest["class"].nunique() < 2:
         raise UserError("the folders train, validation and test need at least two sub-folders each, one per class.")
     return split
 
 
-def settle_conflicts(manifest, label_conflict):
-    """Finds identical pictures under different classes.
+def drop_label_conflicts(manifest, label_conflict):
+    """Finds identical images under different classes.
 
     Args:
         manifest: N rows with path, class and pixels, the hash of the packed pixels.
@@ -115,17 +119,17 @@ def settle_conflicts(manifest, label_conflict):
     if label_conflict == "error" and conflict.any():
         same = [" = ".join(map(printable, paths)) for _, paths in manifest[conflict].groupby("pixels", sort=False)["path"]]
         raise UserError(
-            f"{len(same)} pictures are in more than one class; keep each in one, or set data.label_conflict to drop: "
+            f"{len(same)} images are in more than one class; keep each in one, or set data.label_conflict to drop: "
             f"{enumeration(same)}"
         )
     settled = manifest[~conflict].copy()
     for name in sorted(set(manifest["class"]) - set(settled["class"])):
-        raise UserError(f"every picture of class {name!r} is in another class as well; keep each in one.")
+        raise UserError(f"every image of class {name!r} is in another class as well; keep each in one.")
     return settled
 
 
 def _gaps(manifest, split):
-    """Yields (class name, "train", "validation" or "test") where a class has no picture in a split."""
+    """Yields (class name, "train", "validation" or "test") where a class has no image in a split."""
     for name, rows in manifest.groupby("class").indices.items():
         for missing in sorted(set(SPLITS) - set(split[rows])):
             yield name, missing

@@ -1,20 +1,19 @@
 """JPEG and PNG files turned into pixels by TensorFlow's own operations, so that a SavedModel can take the files themselves."""
 
+import tensorflow as tf
 from PIL import Image
-
-from stages.model.backend import tf
 
 JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"  # what files of these kinds start with
 
 
-def decode(data, size):
-    """Does in the graph what images.decode does to a file, as far as TensorFlow can.
+def decode(data: tf.Tensor, size: int) -> tf.Tensor:
+    """Does in the graph what images.decode.decode does to a file, as far as TensorFlow can.
 
-    The decoders and the scaling are the same, but Pillow rounds once more in resizing: opaque pictures differ by at most 1
+    The decoders and the scaling are the same, but Pillow rounds once more in resizing: opaque images differ by at most 1
     in 255, transparent ones by 2. Not done: colour profiles, and an orientation that stands in XMP only.
 
     Args:
-        data: string [], a whole JPEG or PNG file.
+        data: string [], a complete JPEG or PNG file.
         size: side of the square in pixels.
 
     Returns:
@@ -35,16 +34,16 @@ def decode(data, size):
     return _turn(tf.cast(tf.round(square), tf.uint8), _orientation(data, is_png))
 
 
-def _png_shape(data):
+def _png_shape(data: tf.Tensor) -> tf.Tensor:
     """Height and width, int32 [2], as the first chunk of every PNG file has them (PNG specification, 11.2.1)."""
     header = tf.strings.substr(data, 0, 24) + bytes(24)  # what is cut off counts as 0
     return tf.io.decode_raw(tf.strings.substr(header, 16, 8), tf.int32, little_endian=False)[::-1]
 
 
-def _decode_png(data, size):
+def _decode_png(data: tf.Tensor, size: int) -> tf.Tensor:
     """Returns float32 [size, size, 3]."""
-    picture = tf.cast(tf.io.decode_png(data, channels=4), tf.uint16)
-    colours, alpha = picture[..., :3], picture[..., 3:]
+    image = tf.cast(tf.io.decode_png(data, channels=4), tf.uint16)
+    colours, alpha = image[..., :3], image[..., 3:]
     # Where the file has no transparency and fewer than 8 bits, TensorFlow makes up an alpha that counts in its bits.
     bits = tf.cast(tf.io.decode_raw(tf.strings.substr(data, 24, 1), tf.uint8), tf.int32)
     opaque = tf.cast(tf.bitwise.left_shift(1, bits) - 1, tf.uint16)
@@ -53,7 +52,7 @@ def _decode_png(data, size):
     return _resize(colours * alpha + 255 * (255 - alpha), size) / 255
 
 
-def _decode_jpeg(data, shape, size):
+def _decode_jpeg(data: tf.Tensor, shape: tf.Tensor, size: int) -> tf.Tensor:
     """Returns float32 [size, size, 3]. libjpeg scales while it decodes, by as much as Image.draft lets it."""
     scales = [1, 2, 4, 8]
     scale = tf.reduce_sum(tf.cast(tf.reduce_min(shape) // size >= scales[1:], tf.int32))
@@ -61,12 +60,12 @@ def _decode_jpeg(data, shape, size):
     return _resize(tf.switch_case(scale, decoders), size)
 
 
-def _resize(picture, size):
-    return tf.image.resize(picture, (size, size), antialias=True)  # bilinear; Pillow's is antialiased, too
+def _resize(image: tf.Tensor, size: int) -> tf.Tensor:
+    return tf.image.resize(image, (size, size), antialias=True)  # bilinear; Pillow's is antialiased, too
 
 
-def _orientation(data, is_png):
-    """Returns how EXIF says that a picture is stored, int32 [] (EXIF 2.3, tag 0x0112): 1, upright, where nothing is said.
+def _orientation(data: tf.Tensor, is_png: tf.Tensor) -> tf.Tensor:
+    """Returns how EXIF says that an image is stored, int32 [] (EXIF 2.3, tag 0x0112): 1, upright, where nothing is said.
 
     EXIF data is a small TIFF file, all of whose parts start at even places (TIFF 6.0, section 2): 2 bytes for the order of
     bytes, 2 for its kind, 4 that say where the first directory starts; there 2 for the number of entries, and 12 for each:
@@ -84,11 +83,11 @@ def _orientation(data, is_png):
     return tf.concat([entries[entries[:, 0] == 0x0112][:, 4], [1]], 0)[0]
 
 
-def _turn(picture, orientation):
-    """Returns a square picture, [size, size, 3], that was stored under an EXIF orientation, upright."""
+def _turn(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
+    """Returns a square image, [size, size, 3], that was stored under an EXIF orientation, upright."""
     transposed, mirrored, upside_down = (
         tf.reduce_any(orientation == numbers) for numbers in ([5, 6, 7, 8], [2, 3, 6, 7], [3, 4, 7, 8])
     )
-    picture = tf.where(transposed, tf.transpose(picture, [1, 0, 2]), picture)
-    picture = tf.where(mirrored, picture[:, ::-1], picture)
-    return tf.where(upside_down, picture[::-1], picture)
+    image = tf.where(transposed, tf.transpose(image, [1, 0, 2]), image)
+    image = tf.where(mirrored, image[:, ::-1], image)
+    return tf.where(upside_down, image[::-1], image)

@@ -6,7 +6,7 @@ from stages.evaluation import paired_test
 from stages.reporting import formatting, model_card
 from stages.common.dataset import SPLITS
 
-LISTED, DOUBTFUL, LONGEST = 12, 20, 200  # rows of uncertain predictions, of doubtful labels, of any other list of pictures
+LISTED, DOUBTFUL, LONGEST = 12, 20, 200  # rows of uncertain predictions, of doubtful labels, of any other list of images
 
 
 def summarise(run):
@@ -21,7 +21,7 @@ def summarise(run):
     right = predictions["actual"] == predictions["predicted"]
     before = predictions["actual"] == predictions["frozen"]
     wrong = predictions[~right].sort_values("probability", ascending=False, kind="stable")
-    confusions = wrong.groupby(["actual", "predicted"]).size().reset_index(name="pictures")
+    confusions = wrong.groupby(["actual", "predicted"]).size().reset_index(name="support")
     confusions["of"] = confusions["actual"].map(counts["test"])
     class_scores, bounds = run["class_scores"]["finetuned"]["classes"], run["intervals"]
     numbers = {key: words for key, words in model_card.METRICS.items() if key in run["scores"]["finetuned"]}
@@ -37,9 +37,9 @@ def summarise(run):
                  "classes": axis(row["f1"][0] for row in bounds["finetuned"]["classes"].values())},
         "right": int(right.sum()),
         "changed": changed,
-        "chance": changed["p"] >= paired_test.CHANCE,
+        "chance": changed["p_value"] >= paired_test.SIGNIFICANCE,
         "moved": rows(predictions[right != before], LONGEST),
-        "confusions": rows(confusions.sort_values("pictures", ascending=False, kind="stable"), LONGEST),
+        "confusions": rows(confusions.sort_values("support", ascending=False, kind="stable"), LONGEST),
         "mistake_count": len(wrong),
         "mistakes": rows(wrong, LONGEST),
         "uncertain": rows(predictions.sort_values("margin", kind="stable"), LISTED),
@@ -50,7 +50,7 @@ def summarise(run):
         "smallest": min(run["export"], key=lambda key: run["export"][key]["megabytes"]),
         "EXPORTS": model_card.EXPORTS,
         "usage": model_card.USAGE,
-        "predict": "python -m stages.tools.predict my.jpg folder/of/pictures"
+        "predict": "python -m stages.tools.predict my.jpg folder/of/images"
                    + (f" --threshold {formatting.setting(threshold)}" if threshold else ""),
     }
 

@@ -10,8 +10,8 @@ from stages.common import cli
 from stages.reporting import formatting
 
 METRICS = {  # in the order of the tables: title and meaning
-    "accuracy": ("Accuracy", "share of the pictures whose class is right"),
-    "top5": ("Top-5 accuracy", "share of the pictures whose class is among the five likeliest"),
+    "accuracy": ("Accuracy", "share of the images whose class is right"),
+    "top5_accuracy": ("Top-5 accuracy", "share of the images whose class is among the five likeliest"),
     "auc": ("AUC", "area under the ROC curve; 1 separates perfectly, 0.5 is guessing"),
     "precision": ("Precision", "share of what is called a class that is right"),
     "recall": ("Recall", "share of a class that is found"),
@@ -33,8 +33,8 @@ from PIL import Image
 
 model = tf.saved_model.load("data/models/finetuned")
 size = int(model.image_size)
-picture = np.asarray(Image.open("my.jpg").convert("RGB").resize((size, size)))
-[probabilities] = model(picture[np.newaxis])["probabilities"].numpy()
+image = np.asarray(Image.open("my.jpg").convert("RGB").resize((size, size)))
+[probabilities] = model(image[np.newaxis])["probabilities"].numpy()
 print(dict(zip([name.decode() for name in model.class_names.numpy()], probabilities)))"""
 
 # What the READMEs say of the data and weights that the project fetches: title (of data), what it is, licence.
@@ -51,8 +51,8 @@ DATA = {
         "Alpacas of Open Images",
         "327 photographs of Open Images, 142 of alpacas and 185 of bears, camels, giraffes, ostriches and others; those that "
         "were still to be had. The labels are not those of Open Images, and a few of them are known to be wrong.",
-        "The pictures are CC BY 2.0, each by its own author, whom Open Images' metadata names by the picture's id; Open Images "
-        "asks everyone to verify a picture's licence before using it. Its annotations are CC BY 4.0 by Google.",
+        "The images are CC BY 2.0, each by its own author, whom Open Images' metadata names by the image's id; Open Images "
+        "asks everyone to verify an image's licence before using it. Its annotations are CC BY 4.0 by Google.",
     ),
 }
 WEIGHTS = {
@@ -64,7 +64,7 @@ WEIGHTS = {
     ),
     "data/weights/imagenet/imagenet.weights.h5": (
         "MobileNetV2, width 1.0, with the ImageNet weights that Keras ships.",
-        "Keras itself is under Apache 2.0; **to be checked**: its terms for these weights, and those of ImageNet's pictures.",
+        "Keras itself is under Apache 2.0; **to be checked**: its terms for these weights, and those of ImageNet's images.",
     ),
 }
 
@@ -81,7 +81,7 @@ def render(run):
         folder,
         f"A collection of the maker's own: {escaped(folder)}. **To be filled in: what it shows, where it comes from, and who "
         "is in it.**",
-        "**To be filled in: the licence of these pictures, and the consent of people whom they show.**",
+        "**To be filled in: the licence of these images, and the consent of people whom they show.**",
     ))
     weights, weights_licence = WEIGHTS.get(p["model.weights"], (
         f"MobileNetV2, width 1.0, with weights of the maker's own: {escaped(p['model.weights'])}.",
@@ -90,7 +90,7 @@ def render(run):
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, trim_blocks=True,
                               lstrip_blocks=True, keep_trailing_newline=True)
     environment.filters |= formatting.FILTERS | {"name": escaped}
-    return environment.get_template("card.md.jinja").render(
+    return environment.get_template("model_card.md.jinja").render(
         run, front_matter=front_matter(run, title), title=title, data=data, data_licence=data_licence, weights=weights,
         weights_licence=weights_licence, sample=p["data.images"] == "data/faces/images",
         alpacas=p["data.images"] == "data/alpaca/images",
@@ -107,7 +107,7 @@ def front_matter(run, title):
         run: as for `render`.
         title: of the data. Its name among `datasets` is made of it, and is that of no data set on a hub.
     """
-    dataset = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") or "own-pictures"
+    dataset = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") or "own-images"
     scores, intervals = run["scores"]["finetuned"], run["intervals"]["finetuned"]
     results = [
         {"type": hub, "value": round(scores[key], 4),

@@ -1,4 +1,4 @@
-"""Compares two settings picture by picture, on the same test splits: is the difference more than chance?
+"""Compares two settings image by image, on the same test splits: is the difference more than chance?
 
     python -m stages.tools.compare A B
 
@@ -23,7 +23,7 @@ def main():
     arguments = parser.parse_args()
     pairs = pair(arguments.a, arguments.b, experiments.names())
     table = pd.concat(align(experiments.predictions(a), experiments.predictions(b), a, b) for a, b in pairs)
-    print(paired_test.verdict(table, arguments.a, arguments.b))
+    print(paired_test.describe(table, arguments.a, arguments.b))
 
 
 def pair(a, b, names):
@@ -39,17 +39,17 @@ def pair(a, b, names):
 
 
 def align(first, second, a, b):
-    """Returns a row per picture with path, group, and whether `a` and `b` are right.
+    """Returns a row per image with path, group, and whether `a` and `b` are right.
 
     Args:
         first, second: predictions of revision `a` and of revision `b`.
 
     Raises:
-        UserError: they are not of the same pictures.
+        UserError: they are not of the same images.
     """
     both = first.merge(second, on=["path", "actual"], suffixes=("_a", "_b"))
     if not len(both) == len(first) == len(second):
-        raise UserError(f"{a} and {b} were tested on different pictures: give them the same seed and data.")
+        raise UserError(f"{a} and {b} were tested on different images: give them the same seed and data.")
     return pd.DataFrame({"path": both["path"], "group": both["group_a"], "a": both["predicted_a"] == both["actual"],
                          "b": both["predicted_b"] == both["actual"]})
 

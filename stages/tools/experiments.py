@@ -45,13 +45,13 @@ def scores(revision):
 
 
 def counts(revision):
-    """Returns how many pictures the training split and the test split have."""
+    """Returns how many images the training split and the test split have."""
     split = json.loads(read("metrics/split.json", revision))
     return tuple(sum(split[name].values()) for name in ("train", "test"))
 
 
 def predictions(revision):
-    """Returns plots/predictions.csv, a row per picture of the test split."""
+    """Returns plots/predictions.csv, a row per image of the test split."""
     return pd.read_csv(io.StringIO(read("plots/predictions.csv", revision)), keep_default_na=False,
                        dtype=dict.fromkeys(["path", "actual", "predicted", "frozen"], str))
 

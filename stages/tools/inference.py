@@ -1,4 +1,4 @@
-"""What a loaded SavedModel says of picture files, batch by batch."""
+"""What a loaded SavedModel says of image files, batch by batch."""
 
 import collections
 import itertools
@@ -9,18 +9,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from stages.evaluation import metrics
-from stages.images import decode
-from stages.model import temperature as calibration
+from stages.images.decode import decode
+from stages.images.find import walk
+from stages.model.temperature import scale_probabilities
 from stages.common.cli import UserError
 
-BATCH = 32  # pictures; the batches that are decoded ahead take 5 MB each at 224 pixels
+BATCH = 32  # images; the batches that are decoded ahead take 5 MB each at 224 pixels
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What a picture shows: the predicted class, its probability, and those of all classes by their names.
+    """What an image shows: the predicted class, its probability, and those of all classes by their names.
 
-    `problem` says why the picture cannot be read, and is empty if it can; the others are None if it cannot.
+    `problem` says why the image cannot be read, and is empty if it can; the others are None if it cannot.
     """
 
     path: str
@@ -31,10 +32,10 @@ class Prediction:
 
 
 def find(paths):
-    """Yields (str, str) for each picture in `paths`: its path, and why it cannot be opened, which is empty if it can."""
+    """Yields (str, str) for each image in `paths`: its path, and why it cannot be opened, which is empty if it can."""
     for path in map(os.fspath, paths):
         try:
-            yield from ((os.path.join(path, below) if below else path, problem) for below, problem in decode.walk(path))
+            yield from ((os.path.join(path, below) if below else path, problem) for below, problem in walk(path))
         except OSError as error:
             yield path, error.strerror
 
@@ -45,7 +46,7 @@ def classes_of(model):
 
 
 def classify(files, model, threshold, calibrated):
-    """Predicts what pictures show.
+    """Predicts what images show.
 
     Args:
         files: what `find` yields.
@@ -70,8 +71,8 @@ def classify(files, model, threshold, calibrated):
         if pixels:
             probabilities = model.signatures["serving_uint8"](images=np.stack(pixels))["probabilities"].numpy()
             if calibrated:
-                probabilities = calibration.apply(probabilities, temperature)
-            predicted = metrics.predict(probabilities, 0.5 if threshold is None else threshold)
+                probabilities = scale_probabilities(probabilities, temperature)
+            predicted = metrics.predicted_labels(probabilities, 0.5 if threshold is None else threshold)
             answers = zip(predicted.tolist(), probabilities.tolist())
         for path, problem, pixels in batch:
             if problem:
@@ -88,13 +89,13 @@ def _decoded(files, size):
 
     Args:
         files: what `find` yields.
-        size: side of the pictures in pixels. `pixels` are uint8 [size, size, 3], or None where there is a problem.
+        size: side of the images in pixels. `pixels` are uint8 [size, size, 3], or None where there is a problem.
     """
 
     def read(file):
         path, problem = file
         try:
-            return path, problem, None if problem else decode.decode(path, size)[2]
+            return path, problem, None if problem else decode(path, size)[2]
         except ValueError as error:
             return path, str(error), None
 

@@ -1,19 +1,19 @@
-"""Says what pictures show.
+"""Says what images show.
 
     python -m stages.tools.predict PATH... [--model FOLDER] [--threshold T] [--calibrated] [--format table|jsonl|csv]
 
-PATH is a picture, a folder of pictures, however deep, or - for a list of such paths on standard input, one a line or, as
+PATH is an image, a folder of images, however deep, or - for a list of such paths on standard input, one a line or, as
 `find -print0` writes them, each ended by a zero byte. Of all that the pipeline writes, only the model's folder is needed.
 
-Prints a line per picture as they are done: the predicted class and its probability; as jsonl (JSON Lines) or csv also the
+Prints a line per image as they are done: the predicted class and its probability; as jsonl (JSON Lines) or csv also the
 probabilities of all classes. What cannot be read is named with the reason on standard error, and passed over. The exit
 status is 0 if all could be read, 1 otherwise.
 
-The same in Python, one picture after the other:
+The same in Python, one image after the other:
 
     from stages.tools.predict import predict
-    for picture in predict(["holiday", "more/dog.jpg"]):
-        print(picture.path, picture.problem or picture.predicted, picture.probability)
+    for image in predict(["holiday", "more/dog.jpg"]):
+        print(image.path, image.problem or image.predicted, image.probability)
 """
 
 import argparse
@@ -46,13 +46,13 @@ def main():
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends this quietly, as it ends other commands
     warnings.simplefilter("ignore")  # what Pillow says of odd metadata
     sys.stdout.reconfigure(errors="backslashreplace", line_buffering=True)
-    files = list(inference.find(listed(arguments.paths)))
+    files = list(inference.find(expand_paths(arguments.paths)))
     if not files:
-        raise UserError(f"there is no picture in {cli.enumeration(arguments.paths)}.")
+        raise UserError(f"there is no image in {cli.enumeration(arguments.paths)}.")
     model = saved_model.load(arguments.model)
     predictions = inference.classify(files, model, arguments.threshold, arguments.calibrated)
     # On a terminal, the lines show the progress by themselves.
-    progress = tqdm(predictions, "predicting", len(files), unit="picture", disable=sys.stdout.isatty() or None)
+    progress = tqdm(predictions, "predicting", len(files), unit="image", disable=sys.stdout.isatty() or None)
     unreadable = []
     WRITERS[arguments.format](readable(progress, unreadable), inference.classes_of(model))
     if unreadable:
@@ -60,13 +60,13 @@ def main():
 
 
 def predict(paths, model=MODEL, threshold=None, calibrated=False):
-    """Predicts what pictures show, at the speed of batches and in little memory, however many they are.
+    """Predicts what images show, at the speed of batches and in little memory, however many they are.
 
     Args:
-        paths: iterable of paths of pictures, or of folders, all pictures in which are meant.
+        paths: iterable of paths of images, or of folders, all images in which are meant.
         model: folder of the SavedModel.
         threshold: the probability of the second of two classes from which on it is predicted; 0.5 if not given.
-        calibrated: whether to scale the probabilities by the model's temperature (calibration.apply), which the threshold
+        calibrated: whether to scale the probabilities by the model's temperature (scale_probabilities), which the threshold
             then refers to.
 
     Returns:
@@ -78,11 +78,11 @@ def predict(paths, model=MODEL, threshold=None, calibrated=False):
     return inference.classify(inference.find(paths), saved_model.load(model), threshold, calibrated)
 
 
-def listed(arguments):
+def expand_paths(arguments):
     """Yields the paths that the command is given, and in the place of - those on standard input.
 
     Raises:
-        UserError: an argument does not exist. (One on standard input is a picture that cannot be read.)
+        UserError: an argument does not exist. (One on standard input is an image that cannot be read.)
     """
     for argument in arguments:
         if argument == "-":
@@ -91,11 +91,11 @@ def listed(arguments):
         elif os.path.lexists(argument):
             yield argument
         else:
-            raise UserError(f"{cli.printable(argument)} does not exist. Name pictures, folders of pictures, or - for a list.")
+            raise UserError(f"{cli.printable(argument)} does not exist. Name images, folders of images, or - for a list.")
 
 
 def readable(predictions, unreadable):
-    """Yields the predictions of pictures that can be read. Reports the others, and appends them to `unreadable`."""
+    """Yields the predictions of images that can be read. Reports the others, and appends them to `unreadable`."""
     for prediction in predictions:
         if prediction.problem:
             reason = " ".join(prediction.problem.split())

@@ -36,7 +36,7 @@ def main():
     table = pd.DataFrame({seed: experiments.scores(name) for seed, name in enumerate(names, start=1)}).T
     print(table.T.to_markdown(floatfmt=".4f"), end="\n\n")
     print(summary(table, *experiments.counts(names[0])).to_markdown(floatfmt=".4f"))
-    print("\nThe interval is for the mean over other divisions of these pictures (Nadeau and Bengio 2003).")
+    print("\nThe interval is for the mean over other divisions of these images (Nadeau and Bengio 2003).")
 
 
 def run(name, changes):
@@ -55,7 +55,7 @@ def run(name, changes):
 def summary(table, train_count, test_count):
     """Returns mean, standard deviation and 95% interval of every column.
 
-    The repeats divide the same pictures anew, so that they are not independent. The interval is that of the corrected
+    The repeats divide the same images anew, so that they are not independent. The interval is that of the corrected
     resampled t-test (C. Nadeau, Y. Bengio, Machine Learning 52, 2003, eq. 9): the variance of the mean of n repeats is
     sd^2 * (1 / n + test_count / train_count), with n - 1 degrees of freedom.
     """

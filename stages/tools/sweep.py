@@ -28,9 +28,9 @@ def main():
     if not rows:
         raise UserError("the current commit has no experiments: run some with `dvc exp run`.")
     table = pd.DataFrame(rows).sort_values([*keys, "experiment"], ignore_index=True)
-    with files.replacing("plots/sweep.csv", "plots/sweep.png") as (csv_file, png_file):
-        table.to_csv(csv_file, index=False)
-        charts.save(draw(table, *keys), png_file)
+    with files.replacing(table="plots/sweep.csv", chart="plots/sweep.png") as out:
+        table.to_csv(out.table, index=False)
+        charts.save(draw(table, *keys), out.chart)
     print(table.to_markdown(index=False, floatfmt=".4g"))
 
 
@@ -43,7 +43,7 @@ def row(name, keys):
     accuracy, (_, test_count) = experiments.scores(name)["finetuned accuracy"], experiments.counts(name)
     interval = stats.binomtest(round(accuracy * test_count), test_count).proportion_ci(method="wilson")
     return {**{key: given[key] for key in keys}, "accuracy": accuracy, "from": interval.low, "to": interval.high,
-            "test pictures": test_count, "experiment": name}
+            "test images": test_count, "experiment": name}
 
 
 def draw(table, key, second=None):

@@ -1,4 +1,4 @@
-"""The state of a training after its last finished epoch, from which a training that was stopped goes on."""
+"""Checkpoints: the state of training after its last finished epoch, from which a training that was stopped resumes."""
 
 import contextlib
 import hashlib
@@ -7,10 +7,14 @@ import os
 import sys
 import time
 import zipfile
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+
+from stages.common.dataset import Split
 
 DAYS = 7  # for which the state of a training that nobody went on with is kept
 
@@ -22,12 +26,12 @@ class Checkpoint:
     these at a time (queued twice, say) do not get into each other's way: what they write is the same.
 
     Args:
-        settings: dict, whatever was set for this training.
-        variables: list of Keras variables, all that it starts from.
-        splits: list of dataset.Split, what it learns from and is watched with.
+        settings: the parameters of this training, of what JSON can hold.
+        variables: Keras variables, all that it starts from.
+        splits: what it is trained and validated on.
     """
 
-    def __init__(self, settings, variables, splits):
+    def __init__(self, settings: dict[str, Any], variables: Sequence[Any], splits: Sequence[Split]):
         folder = _root() / ".checkpoints"
         folder.mkdir(exist_ok=True)
         for path in folder.iterdir():
@@ -35,22 +39,34 @@ class Checkpoint:
                 path.unlink(missing_ok=True)
         self.path = folder / f"{_key(settings, variables, splits)}.npz"
 
-    def load(self):
-        """Returns (rows, variables, best) as given to `save`, or None where there is no such state, or no whole one."""
+    def restore(self, variables: Sequence[Any]) -> tuple[list[dict[str, Any]], list[np.ndarray]]:
+        """Gives `variables` their values of the last finished epoch, where there is such a state.
+
+        Args:
+            variables: as given to `save`, as Keras variables.
+
+        Returns:
+            (rows, best) as given to `save`; both empty where there is no state, or an incomplete one.
+        """
         try:
             with np.load(self.path) as file:
-                names = {kind: [name for name in file.files if name.startswith(kind)] for kind in ("variable", "best")}
-                return json.loads(str(file["rows"])), *([file[name] for name in names[kind]] for kind in names)
+                rows, count = json.loads(str(file["rows"])), len(variables)
+                values = [file[f"variable{number}"] for number in range(count)]
+                best = [file[name] for name in file.files if name.startswith("best")]
         except (FileNotFoundError, zipfile.BadZipFile, EOFError, ValueError, KeyError):
-            return None
+            return [], []
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
+        print(f"going on after epoch {rows[-1]['epoch']}, where this training was stopped", flush=True)
+        return rows, best
 
-    def save(self, rows, variables, best):
+    def save(self, rows: list[dict[str, Any]], variables: Sequence[np.ndarray], best: Sequence[np.ndarray]) -> None:
         """Replaces the state.
 
         Args:
-            rows: list of dict, the history so far, of what JSON can hold.
+            rows: the history so far, of what JSON can hold.
             variables: all that changes in training, optimizer and random generators included, as arrays.
-            best: the weights of the best epoch as arrays; empty if the last is to be kept.
+            best: arrays of the epoch that is kept so far: its validation logits, and its weights unless it is the last.
         """
         partial = self.path.with_suffix(f".{os.getpid()}.tmp")
         arrays = {f"{kind}{number}": array
@@ -63,19 +79,19 @@ class Checkpoint:
         finally:
             partial.unlink(missing_ok=True)
 
-    def remove(self):
+    def remove(self) -> None:
         """Removes the state, and what a kill in the middle of `save` left."""
         for path in self.path.parent.glob(f"{self.path.stem}.*"):
             path.unlink(missing_ok=True)
 
 
-def _root():
+def _root() -> Path:
     """The root of the repository. Queued experiments run in a copy of it, which is gone when they fail: not that one."""
     here = Path.cwd()
     return here.parents[3] if here.parent.parts[-3:] == (".dvc", "tmp", "exps") else here
 
 
-def _key(settings, variables, splits):
+def _key(settings: dict[str, Any], variables: Sequence[Any], splits: Sequence[Split]) -> str:
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for package in ("tensorflow", "keras", "numpy"):
         digest.update(metadata.version(package).encode())
@@ -87,6 +103,6 @@ def _key(settings, variables, splits):
         digest.update(np.ascontiguousarray(variable))
     for split in splits:
         digest.update(np.ascontiguousarray(split.labels))
-        for picture in range(len(split.labels)):
-            digest.update(split.pixels[picture])
+        for image in range(len(split.labels)):
+            digest.update(split.pixels[image])
     return digest.hexdigest()

@@ -1,207 +1,257 @@
-"""Training: one phase of epochs."""
+"""The training loop: epochs of one phase, with validation, early stopping and resuming."""
 
 import math
 import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
+import keras
 import numpy as np
 import pandas as pd
+import tensorflow as tf
 from tqdm import tqdm
 
-from stages.common import dataset
-from stages.training import augmentation, history, strategy
+from stages.common import dataset, params
 from stages.common.cli import UserError
-from stages.model.network import cut
-from stages.model.backend import keras, tf
+from stages.model.network import split_head
+from stages.training import augmentation, history, strategy
+from stages.training.checkpoint import Checkpoint
 
 
-def class_weights(labels, kind):
-    """Returns what each class's pictures weigh in the training loss, float [C].
+@dataclass(frozen=True)
+class Settings:
+    """What a phase is trained with.
 
-    Args:
-        labels: int [N], of the training split; every class occurs.
-        kind: "none", every weight is 1, or "balanced": N / (C * pictures of the class), so that all C classes weigh the
-            same and the mean weight is 1 (as in sklearn.utils.class_weight.compute_class_weight; King and Zeng 2001).
+    Attributes:
+        stage: name of the phase and of its stage, for the history.
+        initial_epoch: number of the first epoch, counted from 1 through all phases.
+        phase, augmentation, train: groups of params.yaml; `phase` is that of the stage.
+        batch_size: images per step.
+        seed: of the order of images, their augmentation and dropout, which depend on it and the number of the epoch alone.
     """
-    counts = np.bincount(labels)
-    return np.ones(len(counts)) if kind == "none" else len(labels) / (len(counts) * counts)
+
+    stage: str
+    initial_epoch: int
+    phase: params.TrainFrozen
+    augmentation: params.Augmentation
+    train: params.Train
+    batch_size: int
+    seed: int
 
 
-def rate(learning_rate, schedule, epoch, epochs):
-    """Returns the learning rate of an epoch, counted from 0.
+@dataclass(frozen=True)
+class Batch:
+    """One step of an epoch.
 
-    Args:
-        learning_rate: of the first epoch.
-        schedule: "constant", or "cosine": half a period of a cosine, which would reach 0 after the last of all `epochs`
-            (I. Loshchilov, F. Hutter, SGDR, ICLR 2017, eq. 5).
+    Attributes:
+        rows: int [n], which images of the split are in the step.
+        shard: which of these this process computes, m of them.
+        pixels: uint8 [m, size, size, 3], of those.
+        labels: int64 [m].
     """
-    return learning_rate if schedule == "constant" else learning_rate * (1 + math.cos(math.pi * epoch / epochs)) / 2
+
+    rows: np.ndarray
+    shard: strategy.Shard
+    pixels: np.ndarray
+    labels: np.ndarray
 
 
-def train(network, train_split, validate, checkpoint, *, phase, first_epoch, epochs, learning_rate, schedule, monitor,
-          patience, batch_size, seed, flip, rotation, dropout, class_weights, watch):
-    """Trains what of `network` is trainable, with a fresh Adam. Goes on where the same training was stopped, if it was.
+def fit(
+    network: keras.Model,
+    train: dataset.Split,
+    validation: "Validation",
+    settings: Settings,
+    checkpoint: Checkpoint,
+    on_epoch_end: Callable[[pd.DataFrame], object],
+) -> tuple[pd.DataFrame, np.ndarray]:
+    """Trains the trainable weights of `network` with a fresh Adam. Resumes the same training, if it was stopped.
 
     Args:
         network: what network.build made. At the end it has the weights of the epoch that is kept.
-        train_split: dataset.Split.
-        validate: what `validation` made for the network.
-        checkpoint: Checkpoint of this very training.
-        phase: name of the phase, for the history.
-        first_epoch: number of the first epoch, counted from 1 through all phases.
-        epochs: how many to train at most.
-        learning_rate, schedule: as in `rate`.
-        monitor, patience: training stops after `patience` epochs in which `monitor` became no better, and the best epoch
-            is kept. "none": it does not stop, and the last is kept.
-        batch_size: pictures per step.
-        seed: of the order of pictures, their alterations and what is dropped, which depend on it and the number of the epoch
-            alone.
-        flip, rotation: as in augmentation.draw.
-        dropout: fraction of the pooled features that is dropped; the others are scaled up (N. Srivastava et al., JMLR 2014).
-        class_weights: what the function of this name returns. The validation loss is never weighted.
-        watch: called after every epoch with the history so far.
+        train: the training split.
+        validation: of the network on the validation split. Its loss is never weighted by class.
+        settings: of the phase.
+        checkpoint: of this very training.
+        on_epoch_end: called after every epoch with the history so far.
 
     Returns:
-        (DataFrame, array): a row per epoch with history.COLUMNS, and the validation logits of the epoch that is kept.
+        (DataFrame, array): a row per epoch with history.COLUMNS, and the validation logits of the epoch that is kept: the
+        best one by `early_stopping.monitor`, or the last one where that is "none".
 
     Raises:
         UserError: the loss is no longer a number.
     """
-    optimizer = keras.optimizers.Adam(learning_rate)
-    if any(layer.compute_dtype == "float16" for layer in network.layers):  # its smallest number is far above some gradients
-        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-    optimizer.build(network.trainable_variables)
-    step, features = _training_step(network, optimizer, class_weights), network.layers[-1].input.shape[1]
-
-    def draw(rng, count):
-        alterations = augmentation.draw(rng, count, train_split.image_size, flip, rotation)
-        return alterations, (rng.random((count, features), np.float32) >= dropout) / np.float32(1 - dropout)
-
-    variables = [*network.variables, *optimizer.variables]
-    rows, kept = [], []
-    if found := checkpoint.load():
-        rows, values, kept = found
-        for variable, value in zip(variables, values, strict=True):
-            variable.assign(value)
-        print(f"going on after epoch {rows[-1]['epoch']}, where this training was stopped", flush=True)
-    strategy.check_same(f"{checkpoint.path.stem} {len(rows)}")
-    while len(rows) < epochs and not (rows and len(rows) - 1 - history.best(rows, monitor) >= patience):
-        epoch, start = first_epoch + len(rows), time.monotonic()
-        optimizer.learning_rate = rate(learning_rate, schedule, len(rows), epochs)
-        trained = _epoch(step, train_split, batch_size, draw, [seed, epoch])
-        validated, logits = validate()
+    phase, monitor = settings.phase, settings.phase.early_stopping.monitor
+    optimizer = _optimizer(network, phase.learning_rate)
+    train_step = _training_step(network, optimizer, class_weights(train.labels, settings.train.class_weights))
+    state, features = [*network.variables, *optimizer.variables], network.layers[-1].input.shape[1]
+    rows, best = checkpoint.restore(state)
+    strategy.ensure_same_start(f"{checkpoint.path.stem} {len(rows)}")
+    while len(rows) < phase.epochs and not _stopped_early(rows, phase.early_stopping):
+        epoch, start = settings.initial_epoch + len(rows), time.monotonic()
+        optimizer.learning_rate = learning_rate_at(len(rows), phase)
+        trained = _train_epoch(train_step, train, settings, epoch, features)
+        validated, logits = validation()
         if not math.isfinite(trained["loss"] + validated["loss"]):
-            raise UserError(f"the loss is no longer a number in epoch {epoch}, {phase}: lower the learning rate.")
-        rows.append({
-            "epoch": epoch, "phase": phase, **trained, **{f"val_{name}": value for name, value in validated.items()},
-            "learning_rate": rate(learning_rate, schedule, len(rows), epochs), "kept": False,
-        })
+            raise UserError(f"the loss is no longer a number in epoch {epoch}, {settings.stage}: lower the learning rate.")
+        row: dict[str, Any] = {"epoch": epoch, "phase": settings.stage, **trained}
+        row |= {f"val_{name}": value for name, value in validated.items()}
+        rows.append(row | {"learning_rate": learning_rate_at(len(rows), phase), "kept": False})
         if history.best(rows, monitor) == len(rows) - 1:
-            kept = [logits, *([] if monitor == "none" else network.get_weights())]
-        if not strategy.is_chief():
-            continue
-        checkpoint.save(rows, [variable.numpy() for variable in variables], kept)
-        watch(pd.DataFrame(rows)[history.COLUMNS])
-        print(f"epoch {epoch}: " + ", ".join(f"{name} {rows[-1][name]:.4f}" for name in history.COLUMNS[2:6])
-              + f" ({time.monotonic() - start:.1f} s)", flush=True)
-    logits, *weights = kept
+            best = [logits, *([] if monitor == "none" else network.get_weights())]
+        if strategy.is_chief():
+            checkpoint.save(rows, [variable.numpy() for variable in state], best)
+            on_epoch_end(pd.DataFrame(rows)[history.COLUMNS])
+            print(f"{history.in_words(rows[-1])} ({time.monotonic() - start:.1f} s)", flush=True)
+    logits, *weights = best
     if weights:
         network.set_weights(weights)
     rows[history.best(rows, monitor)]["kept"] = True
     return pd.DataFrame(rows)[history.COLUMNS], logits
 
 
-def validation(network, split, batch_size):
-    """Returns a function without arguments that gives what `network` now makes of `split`.
+class Validation:
+    """The validation of a network on a split, as it now is: called without arguments, between epochs.
 
-    That is a dict with its accuracy and its mean loss, and its logits, float32 [N, 1] or [N, C] (network.build).
+    Args:
+        network: what network.build made.
+        split: dataset.Split.
+        batch_size: images at a time.
     """
-    trunk, head = cut(network)
-    look = strategy.function(lambda count, pixels: trunk(pixels), [_pictures(network)], partial(tf.concat, axis=0))
-    seen = []
 
-    def validate():
-        if trunk.trainable_variables or not seen:  # a frozen base sees the same each time
-            seen.clear()
-            for rows, mine, cuts, pixels, _ in _steps(split, np.arange(len(split.labels)), batch_size, "validation"):
-                seen.append((rows[mine], look(len(rows), cuts, pixels)))  # its numbers are not asked for: a GPU need not wait
-        logits = np.zeros((len(split.labels), network.output_shape[1]))
-        for rows, features in seen:
-            logits[rows] = head(features)
-        logits = strategy.total(logits).astype(np.float32)
-        losses, right = _losses(logits, split.labels), _right(logits, split.labels)
-        means = np.mean([right, losses], axis=1, dtype=np.float64)  # in float32, 5/9 would come out as 0.5555555820465088
-        return dict(zip(["accuracy", "loss"], means.tolist())), logits
+    def __init__(self, network: keras.Model, split: dataset.Split, batch_size: int):
+        self.split = split
+        self._batch_size, self._outputs = batch_size, network.output_shape[1]
+        self._extractor, self._head = split_head(network)
+        self._extract = strategy.per_device(
+            lambda count, pixels: self._extractor(pixels), [_pixels_of(network)], partial(tf.concat, axis=0)
+        )
+        self._features: list[tuple[np.ndarray, tf.Tensor]] = []
 
-    return validate
+    def __call__(self) -> tuple[dict[str, float], np.ndarray]:
+        """Returns accuracy and mean loss, and the logits, float32 [N, 1] or [N, C] (network.build)."""
+        labels = self.split.labels
+        if self._extractor.trainable_variables or not self._features:  # features of a frozen base stay the same
+            self._features = [
+                (batch.rows[batch.shard.own], self._extract(batch.shard, batch.pixels))  # not awaited: a GPU runs ahead
+                for batch in _batches(self.split, np.arange(len(labels)), self._batch_size, "validation")
+            ]
+        logits = np.zeros((len(labels), self._outputs))
+        for rows, features in self._features:
+            logits[rows] = self._head(features)
+        logits = strategy.sum_over_workers(logits).astype(np.float32)
+        losses, correct = _losses(logits, labels), _correct(logits, labels)
+        means = np.mean([correct, losses], axis=1, dtype=np.float64)  # in float32, 5/9 would come out as 0.5555555820465088
+        return dict(zip(["accuracy", "loss"], means.tolist(), strict=True)), logits
 
 
-def _epoch(step, split, batch_size, draw, seed):
-    """Trains on every picture once and returns the accuracy and the mean loss on the way."""
-    rng = np.random.default_rng(seed)
+def class_weights(labels: np.ndarray, kind: str) -> np.ndarray:
+    """Returns the weight of each class's images in the training loss, float [C].
+
+    Args:
+        labels: int [N], of the training split; every class occurs.
+        kind: "none", every weight is 1, or "balanced": N / (C * images of the class), so that all C classes weigh the same
+            and the mean weight is 1 (as in sklearn.utils.class_weight.compute_class_weight; King and Zeng 2001).
+    """
+    counts = np.bincount(labels)
+    return np.ones(len(counts)) if kind == "none" else len(labels) / (len(counts) * counts)
+
+
+def learning_rate_at(epoch: int, phase: params.TrainFrozen) -> float:
+    """Returns the learning rate of an epoch, counted from 0 in its phase.
+
+    It is constant, or half a period of a cosine, which would reach 0 after the last of all epochs (I. Loshchilov,
+    F. Hutter, SGDR, ICLR 2017, eq. 5).
+    """
+    if phase.schedule == "constant":
+        return phase.learning_rate
+    return phase.learning_rate * (1 + math.cos(math.pi * epoch / phase.epochs)) / 2
+
+
+def _stopped_early(rows: list[dict], early_stopping: params.EarlyStopping) -> bool:
+    return bool(rows) and len(rows) - 1 - history.best(rows, early_stopping.monitor) >= early_stopping.patience
+
+
+def _optimizer(network: keras.Model, learning_rate: float) -> keras.optimizers.Optimizer:
+    optimizer = keras.optimizers.Adam(learning_rate)
+    if any(layer.compute_dtype == "float16" for layer in network.layers):  # its smallest number is far above some gradients
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    optimizer.build(network.trainable_variables)
+    return optimizer
+
+
+def _train_epoch(
+    train_step: Callable, split: dataset.Split, settings: Settings, epoch: int, features: int
+) -> dict[str, float]:
+    """Trains on every image once and returns the accuracy and the mean loss on the way; the head takes `features`."""
+    rng = np.random.default_rng([settings.seed, epoch])
     order = rng.permutation(len(split.labels))
     sums = [np.zeros(2)]
-    for rows, mine, cuts, pixels, labels in _steps(split, order, batch_size, f"epoch {seed[-1]}"):
-        alterations, kept = draw(rng, len(rows))
-        sums.append(step(len(rows), cuts, pixels, labels, alterations[mine], kept[mine]))
-    right, loss = strategy.total(np.sum(sums, axis=0, dtype=np.float64)) / len(order)
-    return {"accuracy": float(right), "loss": float(loss)}
+    for batch in _batches(split, order, settings.batch_size, f"epoch {epoch}"):
+        count, own = len(batch.rows), batch.shard.own
+        transforms = augmentation.random_transforms(rng, count, split.image_size, settings.augmentation)
+        mask = _dropout_mask(rng, (count, features), settings.train.dropout)
+        sums.append(train_step(batch.shard, batch.pixels, batch.labels, transforms[own], mask[own]))
+    correct, loss = strategy.sum_over_workers(np.sum(sums, axis=0, dtype=np.float64)) / len(order)
+    return {"accuracy": float(correct), "loss": float(loss)}
 
 
-def _steps(split, order, batch_size, name):
-    """Yields the steps of an epoch, and shows on a terminal how far it is.
+def _dropout_mask(rng: np.random.Generator, shape: tuple[int, int], dropout: float) -> np.ndarray:
+    """Returns what features are multiplied by, float32: 0, or what makes up for it (N. Srivastava et al., JMLR 2014)."""
+    return (rng.random(shape, np.float32) >= dropout) / np.float32(1 - dropout)
+
+
+def _batches(split: dataset.Split, order: np.ndarray, batch_size: int, name: str) -> Iterator[Batch]:
+    """Yields the steps of an epoch, and shows progress on a terminal.
 
     Args:
         split: dataset.Split.
         order: int [N], its rows in the order in which they come.
         batch_size: rows in a step; the last may have fewer.
         name: to show.
-
-    Yields:
-        (array, slice, array, array, array): the rows of the step; which of them this process computes, and where those are cut
-        among its devices (strategy.share); pixels and labels of those that it computes.
     """
     steps = np.split(order, range(batch_size, len(order), batch_size))
-    shares = [strategy.share(len(rows)) for rows in steps]
-    batches = dataset.batches(split, (rows[mine] for rows, (mine, _) in zip(steps, shares)))
-    with tqdm(None, name, len(order), unit="picture", leave=False, disable=None) as progress:
-        for rows, share, batch in zip(steps, shares, batches):
-            yield rows, *share, *batch
+    shards = [strategy.shard(len(rows)) for rows in steps]
+    loaded = dataset.batches(split, (rows[shard.own] for rows, shard in zip(steps, shards, strict=True)))
+    with tqdm(None, name, len(order), unit="image", leave=False, disable=None) as progress:
+        for rows, shard, (pixels, labels) in zip(steps, shards, loaded, strict=True):
+            yield Batch(rows, shard, pixels, labels)
             progress.update(len(rows))
 
 
-def _training_step(network, optimizer, class_weights):
-    """Returns a function that takes one step on a batch and gives the sums of right answers and of weighted losses."""
+def _training_step(network: keras.Model, optimizer: keras.optimizers.Optimizer, class_weights: np.ndarray) -> Callable:
+    """Returns a function that takes one step on a batch and gives the sums of correct predictions and of weighted losses."""
     weights = tf.constant(class_weights, tf.float32)
-    trunk, head = cut(network)
+    extractor, head = split_head(network)
 
-    def on_device(count, pixels, labels, alterations, kept):
+    def on_device(count, pixels, labels, transforms, mask):
         with tf.GradientTape() as tape:
-            logits = head(trunk(augmentation.alter(pixels, alterations)) * kept)
+            logits = head(extractor(augmentation.apply_transforms(pixels, transforms)) * mask)
             losses = _losses(logits, labels) * tf.gather(weights, labels)
             mean = optimizer.scale_loss(tf.reduce_sum(losses) / tf.cast(count, tf.float32))
         gradients = tape.gradient(mean, [variable.value for variable in network.trainable_variables])
         optimizer.apply(gradients)  # which sums those of all devices
-        return tf.stack([tf.reduce_sum(_right(logits, labels)), tf.reduce_sum(losses)])
+        return tf.stack([tf.reduce_sum(_correct(logits, labels)), tf.reduce_sum(losses)])
 
-    return strategy.function(on_device, [
-        _pictures(network), tf.TensorSpec([None], tf.int64), tf.TensorSpec([None, 8], tf.float32),
-        tf.TensorSpec([None, head.input.shape[1]], tf.float32),
-    ], tf.add_n)
+    labels, transforms = tf.TensorSpec([None], tf.int64), tf.TensorSpec([None, 8], tf.float32)
+    mask = tf.TensorSpec([None, head.input.shape[1]], tf.float32)
+    return strategy.per_device(on_device, [_pixels_of(network), labels, transforms, mask], tf.add_n)
 
 
-def _pictures(network):
+def _pixels_of(network: keras.Model) -> tf.TensorSpec:
     return tf.TensorSpec([None, *network.input_shape[1:]], tf.uint8)
 
 
-def _losses(logits, labels):
+def _losses(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     """Cross-entropy in nats, [n]: binary for one logit, [n, 1], categorical for more, [n, C]."""
     if logits.shape[1] == 1:
         return tf.nn.sigmoid_cross_entropy_with_logits(tf.cast(labels, tf.float32), logits[:, 0])
     return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
 
 
-def _right(logits, labels):
-    """1 where a prediction is right, float32 [n]: one logit above 0 is a probability above 0.5 of the second class."""
+def _correct(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """1 where a prediction is correct, float32 [n]: one logit above 0 is a probability above 0.5 of the second class."""
     predicted = tf.cast(logits[:, 0] > 0, tf.int64) if logits.shape[1] == 1 else tf.argmax(logits, axis=1)
     return tf.cast(predicted == labels, tf.float32)

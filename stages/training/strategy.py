@@ -1,45 +1,64 @@
-"""Training on several GPUs or machines, by TensorFlow's strategies: the pictures of every step are shared out among devices.
+"""Training on several GPUs or machines, by TensorFlow's strategies: the images of every step are split among devices.
 
-A step is the same whatever the number of devices: the whole batch counts, and all chance in it is drawn beforehand.
+A step is the same whatever the number of devices: the loss is the mean over the whole batch, and random numbers are drawn
+beforehand.
 """
 
 import contextlib
 import hashlib
 import json
 import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from stages.common.cli import UserError
-from stages.model.backend import tf
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The part of a step that this process computes.
+
+    Attributes:
+        count: number of rows of the whole step.
+        own: which of them this process computes.
+        cuts: int32 [devices + 1], where those are divided among its devices, counted from the first of them.
+    """
+
+    count: int
+    own: slice
+    cuts: np.ndarray
 
 
 @contextlib.contextmanager
-def scope(distribution):
-    """Lets the block build and train on the devices of train.distribution. Nothing may have run in TensorFlow before.
+def scope(name: str) -> Iterator[None]:
+    """Lets the block build and train on the devices of train.strategy. Nothing may have run in TensorFlow before.
 
     Args:
-        distribution: "none"; "mirrored", all GPUs of this machine; or "multi_worker", the machines that TF_CONFIG names. The
+        name: "none"; "mirrored", all GPUs of this machine; or "multi_worker", the machines that TF_CONFIG names. The
             last waits until all of them are there.
 
     Raises:
         UserError: TF_CONFIG is missing or wrong, or another worker has gone.
     """
-    if distribution == "multi_worker":
+    if name == "multi_worker":
         strategy = _join_workers()
     else:
-        strategy = tf.distribute.MirroredStrategy() if distribution == "mirrored" else tf.distribute.get_strategy()
+        strategy = tf.distribute.MirroredStrategy() if name == "mirrored" else tf.distribute.get_strategy()
     with strategy.scope():
         try:
             yield
         except tf.errors.OpError as error:
-            if distribution != "multi_worker":
+            if name != "multi_worker":
                 raise
             raise UserError(f"another worker has gone, or cannot be reached ({error.message.splitlines()[0]}). Start all of "
                             "them again: training goes on after its last finished epoch.") from None
 
 
-def _join_workers():
+def _join_workers() -> tf.distribute.Strategy:
     try:
         config = json.loads(os.environ["TF_CONFIG"])
         workers, task = config["cluster"]["worker"], config["task"]
@@ -47,42 +66,38 @@ def _join_workers():
             raise ValueError
     except (KeyError, TypeError, ValueError):
         raise UserError(
-            'train.distribution is multi_worker, which needs TF_CONFIG={"cluster": {"worker": ["host:port", ...]}, "task": '
+            'train.strategy is multi_worker, which needs TF_CONFIG={"cluster": {"worker": ["host:port", ...]}, "task": '
             '{"type": "worker", "index": 0}} in the environment, with an index of its own on each machine. Set it, or set '
-            "train.distribution to none."
+            "train.strategy to none."
         ) from None
     print(f"worker {task['index']} of {len(workers)}, waiting for the others", flush=True)
-    tf.get_logger().setLevel("ERROR")  # it warns of the sum in `total`, once an epoch, which takes next to no time
+    tf.get_logger().setLevel("ERROR")  # it warns of the sum in `sum_over_workers`, once an epoch, which takes next to no time
     return tf.distribute.MultiWorkerMirroredStrategy()
 
 
-def is_chief():
+def is_chief() -> bool:
     """Whether this process is the one that writes: the only one, or worker 0 of several."""
     return _worker() == 0
 
 
-def share(count):
-    """Returns which of the `count` rows of a step this process computes, and where they are cut among its devices.
-
-    Returns:
-        (slice, int32 [devices + 1]), the cuts counted from the start of the slice.
-    """
-    every, here = tf.distribute.get_strategy().num_replicas_in_sync, _devices()
-    cuts = count * (_worker() * here + np.arange(here + 1)) // every
-    return slice(cuts[0], cuts[-1]), (cuts - cuts[0]).astype(np.int32)
+def shard(count: int) -> Shard:
+    """Returns which of the `count` rows of a step this process computes."""
+    replicas, devices = tf.distribute.get_strategy().num_replicas_in_sync, _devices()
+    cuts = count * (_worker() * devices + np.arange(devices + 1)) // replicas
+    return Shard(count, slice(cuts[0], cuts[-1]), (cuts - cuts[0]).astype(np.int32))
 
 
-def function(on_device, signature, join):
-    """Returns a tf.function that computes `on_device` on each device of this process with its own part of the rows.
+def per_device(on_device: Callable, signature: Sequence[tf.TensorSpec], join: Callable[[list], Any]) -> Callable:
+    """Returns a function that computes `on_device`, as a graph, on each device of this process with its own part of the rows.
 
     Args:
         on_device: takes the number of all rows of the step, int32 [], and tensors of some rows of the arguments; may update
             variables, in step with the other devices.
-        signature: list of tf.TensorSpec, of the arguments, [rows, ...].
+        signature: of the arguments, [rows, ...].
         join: makes one result of the list of those of the devices.
 
     Returns:
-        A function of the number of all rows of the step, the cuts that `share` returns, and the arguments.
+        A function of a Shard and the arguments, whose rows are those of the shard.
     """
     strategy = tf.distribute.get_strategy()
     first = _worker() * _devices()
@@ -95,10 +110,10 @@ def function(on_device, signature, join):
 
         return join(strategy.experimental_local_results(strategy.run(own_part)))
 
-    return step
+    return lambda shard, *arguments: step(shard.count, shard.cuts, *arguments)
 
 
-def total(value):
+def sum_over_workers(value: np.ndarray) -> np.ndarray:
     """Returns the sum over all workers of an array, float64, of the same shape on each."""
     strategy = tf.distribute.get_strategy()
     if strategy.cluster_resolver is None:
@@ -108,22 +123,24 @@ def total(value):
     return strategy.experimental_local_results(sums)[0].numpy()
 
 
-def check_same(text):
+def ensure_same_start(text: str) -> None:
     """Raises a UserError on every worker, unless all of them give the same text."""
     number = float(int(hashlib.sha256(text.encode()).hexdigest()[:12], 16))  # so few bits that sums are exact
-    count = total(np.ones(()))
-    if total(np.array(number)) != count * number:
-        raise UserError("the workers do not start from the same pictures, parameters, weights, code and state in .checkpoints. "
-                        "Let all of them run in one folder that they share, or in copies that are the same.")
+    count = sum_over_workers(np.ones(()))
+    if sum_over_workers(np.array(number)) != count * number:
+        raise UserError(
+            "the workers do not start from the same images, parameters, weights, code and state in .checkpoints. "
+            "Let all of them run in one folder that they share, or in copies that are the same."
+        )
 
 
-def _worker():
+def _worker() -> int:
     """The number of this process, from 0."""
     resolver = tf.distribute.get_strategy().cluster_resolver
     return resolver.task_id if resolver else 0
 
 
-def _devices():
+def _devices() -> int:
     """How many devices this process computes on."""
     strategy = tf.distribute.get_strategy()
     workers = strategy.cluster_resolver.cluster_spec().num_tasks("worker") if strategy.cluster_resolver else 1

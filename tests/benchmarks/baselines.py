@@ -4,15 +4,15 @@
     python -m tests.benchmarks.rivals tutorial
     python -m tests.benchmarks.rivals floor
 
-notebook: the notebook as one script in today's Keras, with the settings of params.yaml. As there, 80% of the pictures
+notebook: the notebook as one script in today's Keras, with the settings of params.yaml. As there, 80% of the images
 train, 20% validate and none are left to test, and in fine-tuning batch normalisation takes the statistics of the batch.
 tutorial: the same with the sets kept in memory, as TensorFlow's tutorials have it.
-floor: the arithmetic alone, for as many training and validation pictures as metrics/split.json says that our splits have:
-one pass through the bare base per picture and epoch and, for training pictures, back through what learns. No decoding,
+floor: the arithmetic alone, for as many training and validation images as metrics/split.json says that our splits have:
+one pass through the bare base per image and epoch and, for training images, back through what learns. No decoding,
 augmentation, optimizer, metrics or saving.
 
 The first two import nothing of this repository, and TensorFlow is as it comes. The lines "phase ...", which says what
-begins, "epoch N:", that one has ended, and "pictures N", how many each epoch takes, are for speed.py.
+begins, "epoch N:", that one has ended, and "images N", how many each epoch takes, are for speed.py.
 """
 
 import argparse
@@ -54,7 +54,7 @@ def notebook(p, cached):
         for subset in ("training", "validation")
     )
     classes = len(train.class_names)
-    say(f"pictures {len(train.file_paths) + len(validation.file_paths)}")
+    say(f"images {len(train.file_paths) + len(validation.file_paths)}")
     if cached:
         train, validation = train.cache().shuffle(1000), validation.cache().prefetch(tf.data.AUTOTUNE)
     train = train.prefetch(tf.data.AUTOTUNE)
@@ -140,7 +140,7 @@ def floor(p, split):
         return step
 
     def batches(count):
-        """The same pictures over and over: a batch is far larger than the processor's caches."""
+        """The same images over and over: a batch is far larger than the processor's caches."""
         rest = count % batch_size
         return [(pixels, labels)] * (count // batch_size) + [(pixels[:rest], labels[:rest])] * (rest > 0)
 
@@ -151,7 +151,7 @@ def floor(p, split):
             step(*batch)
         forward(batch[0])  # after this, everything is traced and each size of batch was there once
 
-    say(f"pictures {train + validation}")
+    say(f"images {train + validation}")
     epoch, total, speeds = 0, 0, {}
     for phase, step in steps.items():
         say(f"phase {phase}")
@@ -159,15 +159,15 @@ def floor(p, split):
         for _ in range(p[phase]["epochs"]):
             for batch in train_batches:
                 step(*batch)
-            for pictures, _ in validation_batches:
-                features = forward(pictures)
+            for images, _ in validation_batches:
+                features = forward(images)
             features[0, 0, 0, 0].numpy()  # a GPU works on while Python is ahead
             epoch += 1
             say(f"epoch {epoch}:")
         seconds = time.monotonic() - start
         total += seconds
         speeds[phase] = p[phase]["epochs"] * (train + validation) / seconds
-    print(f"floor: {total:.2f} s; pictures/s: " + ", ".join(f"{phase} {speed:.1f}" for phase, speed in speeds.items()))
+    print(f"floor: {total:.2f} s; images/s: " + ", ".join(f"{phase} {speed:.1f}" for phase, speed in speeds.items()))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Makes a large folder of pictures out of a small one: altered copies of each, for the benchmarks.
+"""Makes a large folder of images out of a small one: altered copies of each, for the benchmarks.
 
     python -m tests.benchmarks.copies SOURCE TARGET TIMES [--size PIXELS] [--seed 0]
 
 A copy is cut by up to 20% of width and height at a place of its own and changed in brightness and contrast by as much:
 TARGET/class/copyNNN_original.jpg, JPEG of quality 90. --size scales the longer side. The same seed makes the same copies.
-Copies of which little was cut count as near-copies and stay in one split.
+Copies of which little was cut count as near-duplicates and stay in one split.
 """
 
 import argparse
@@ -28,32 +28,32 @@ def main():
     paths = sorted(path.relative_to(arguments.source) for path in arguments.source.rglob("[!.]*") if path.is_file())
     for path, count in collections.Counter(path.with_suffix("") for path in paths).items():
         if count > 1:
-            parser.error(f"{count} pictures are called {path}: their copies would overwrite each other")
+            parser.error(f"{count} images are called {path}: their copies would overwrite each other")
     for folder in {path.parent for path in paths}:
         (arguments.target / folder).mkdir(parents=True, exist_ok=True)
     with Pool() as pool:
         pool.starmap(partial(write_copies, arguments), enumerate(paths), chunksize=4)
-    print(f"{len(paths) * arguments.times} pictures in {arguments.target}")
+    print(f"{len(paths) * arguments.times} images in {arguments.target}")
 
 
 def write_copies(arguments, number, path):
     with Image.open(arguments.source / path) as file:
         if arguments.size:  # JPEG decodes to a fraction of its size in a fraction of the time
             file.draft("RGB", (2 * arguments.size, 2 * arguments.size))
-        picture = ImageOps.exif_transpose(file).convert("RGB")
+        image = ImageOps.exif_transpose(file).convert("RGB")
     rng = np.random.default_rng([arguments.seed, number])
     for copy in range(arguments.times):
         target = arguments.target / path.parent / f"copy{copy:03}_{path.stem}.jpg"
-        altered(picture, arguments.size, rng).save(target, quality=90)
+        altered(image, arguments.size, rng).save(target, quality=90)
 
 
-def altered(picture, size, rng):
-    """Cuts, scales and brightens a picture at random."""
-    whole = np.array(picture.size)
+def altered(image, size, rng):
+    """Cuts, scales and brightens an image at random."""
+    whole = np.array(image.size)
     kept = np.maximum(whole * rng.uniform(0.8, 1, 2), 1)
     corner = rng.uniform(0, whole - kept)
     scale = size / kept.max() if size else 1
-    cut = picture.resize(
+    cut = image.resize(
         tuple(int(side) for side in np.maximum(np.round(scale * kept), 1)), Image.Resampling.BILINEAR,
         box=(*corner, *(corner + kept)), reducing_gap=2,
     )

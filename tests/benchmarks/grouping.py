@@ -1,10 +1,10 @@
-"""Measures how copies of pictures are grouped, and how long that takes.
+"""Measures how copies of images are grouped, and how long that takes.
 
     python -m tests.benchmarks.grouping FOLDER [--size 224] [--sheet GROUPS.png]
 
-FOLDER holds the pictures, one sub-folder per class. Of 100 of them altered copies are made; the groups found among the
-pictures themselves are listed, and drawn on a sheet to look at. Then 50,000 made-up fingerprints are grouped: different
-ones, ones with a copy each, and ones with equal hashes; the time is compared with that of decoding as many pictures.
+FOLDER holds the images, one sub-folder per class. Of 100 of them altered copies are made; the groups found among the
+images themselves are listed, and drawn on a sheet to look at. Then 50,000 made-up fingerprints are grouped: different
+ones, ones with a copy each, and ones with equal hashes; the time is compared with that of decoding as many images.
 """
 
 import argparse
@@ -24,20 +24,20 @@ MANY = 50_000
 ALTERATIONS = ("JPEG quality 40", "half size", "+15% brightness", "3% crop", "PNG")
 
 
-def altered(picture, alteration):
-    """Makes a copy of an RGB picture; "3% crop" takes 3% of the width or height off each side."""
-    width, height = picture.size
+def altered(image, alteration):
+    """Makes a copy of an RGB image; "3% crop" takes 3% of the width or height off each side."""
+    width, height = image.size
     file = io.BytesIO()
     if alteration == "half size":
-        picture = picture.resize((width // 2, height // 2))
+        image = image.resize((width // 2, height // 2))
     elif alteration == "+15% brightness":
-        picture = ImageEnhance.Brightness(picture).enhance(1.15)
+        image = ImageEnhance.Brightness(image).enhance(1.15)
     elif alteration == "3% crop":
-        picture = ImageOps.crop(picture, (round(0.03 * width), round(0.03 * height)) * 2)
+        image = ImageOps.crop(image, (round(0.03 * width), round(0.03 * height)) * 2)
     if alteration == "PNG":
-        picture.save(file, "PNG")
+        image.save(file, "PNG")
     else:
-        picture.save(file, "JPEG", quality=40 if alteration == "JPEG quality 40" else 90)
+        image.save(file, "JPEG", quality=40 if alteration == "JPEG quality 40" else 90)
     return Image.open(file)
 
 
@@ -47,7 +47,7 @@ def main():
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--sheet", type=Path)
     arguments = parser.parse_args()
-    paths = [arguments.folder / picture.path for picture in decode.find(arguments.folder)]
+    paths = [arguments.folder / image.path for image in decode.find(arguments.folder)]
     start = time.perf_counter()
     with ThreadPoolExecutor() as pool:
         pixels = list(pool.map(lambda path: decode.decode(path, arguments.size)[2], paths))
@@ -58,7 +58,7 @@ def main():
 
     joined = pd.Series(paths).groupby(near_duplicates.group(fingerprints, thumbnails)).groups.values()
     joined = [rows for rows in joined if len(rows) > 1]
-    print(f"{len(paths)} pictures, {len(joined)} groups of more than one; a false join is what shows no copies:")
+    print(f"{len(paths)} images, {len(joined)} groups of more than one; a false join is what shows no copies:")
     for rows in joined:
         print("   ", *(paths[row].relative_to(arguments.folder) for row in rows))
     if arguments.sheet and joined:
@@ -75,7 +75,7 @@ def main():
     print(f"\nshare of copies in their original's group, of {len(chosen)} each:")
     print(pd.Series(found.mean(axis=0), ALTERATIONS).to_string(float_format="{:.2f}".format))
 
-    print(f"\n{MANY} made-up fingerprints (decoding: {rate:.0f} pictures/s, {os.cpu_count()} cores):")
+    print(f"\n{MANY} made-up fingerprints (decoding: {rate:.0f} images/s, {os.cpu_count()} cores):")
     seconds = {"fingerprints, one thread": MANY * fingerprinting}
     rng = np.random.default_rng(0)
     textured = fingerprints["hash"].any(axis=1)
@@ -98,7 +98,7 @@ def main():
 
 
 def fingerprint_copies(path, size):
-    """Fingerprints and thumbnails of a picture's altered copies."""
+    """Fingerprints and thumbnails of an image's altered copies."""
     results = []
     for alteration in ALTERATIONS:
         copy = altered(Image.open(path).convert("RGB"), alteration)

@@ -1,10 +1,10 @@
-"""Measures how time, memory and disk use of every stage grow with the number of pictures.
+"""Measures how time, memory and disk use of every stage grow with the number of images.
 
     python -m tests.benchmarks.growth [--sizes 1000 10000 100000] [--image-size 160] [--out FOLDER]
 
-For each size: made-up pictures of two classes, a fresh copy of this working tree, one epoch of either phase, `dvc repro`.
-growth.json has all numbers; printed are milliseconds per picture, of time and of processors, the memory of the largest
-process in MB and the disk use per picture in kB; growth.png shows time and memory.
+For each size: made-up images of two classes, a fresh copy of this working tree, one epoch of either phase, `dvc repro`.
+growth.json has all numbers; printed are milliseconds per image, of time and of processors, the memory of the largest
+process in MB and the disk use per image in kB; growth.png shows time and memory.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from PIL import Image
 from tests.benchmarks.speed import COLOURS, measure, write_meter
 from tests.conftest import clone_project
 
-SIDE = 200  # pixels of the made-up pictures
+SIDE = 200  # pixels of the made-up images
 
 
 def main():
@@ -39,30 +39,30 @@ def main():
         with tempfile.TemporaryDirectory() as place:
             place = Path(place)
             os.environ["DVC_SITE_CACHE_DIR"] = str(place / "site cache")
-            make(place / "pictures", size)
+            make(place / "images", size)
             project = clone_project(place / "project")
-            project.set({"data.images": str(place / "pictures"), "image_size": arguments.image_size,
+            project.set({"data.images": str(place / "images"), "image_size": arguments.image_size,
                          "train_frozen.epochs": 1, "finetune.epochs": 1})
             project.run("python", "-m", "dvc", "repro", *map(str, sorted(project.folder.glob("data/*/dvc.yaml"))))
             project.commit()
             taken = measure(write_meter(place), project.folder, "-m", "dvc", "repro")
             disk = {name: used(project.folder / name) / size for name in ("data/splits", "data/models", ".dvc/cache")}
-        rows += [{"pictures": size, "stage": stage, "seconds": seconds, "ms per picture": 1000 * seconds / size,
-                  "CPU ms per picture": 1000 * taken["part_cpu"][stage] / size, "peak MB": taken["part_peak"].get(stage)}
+        rows += [{"images": size, "stage": stage, "seconds": seconds, "ms per image": 1000 * seconds / size,
+                  "CPU ms per image": 1000 * taken["part_cpu"][stage] / size, "peak MB": taken["part_peak"].get(stage)}
                  for stage, seconds in taken["parts"].items()]
         table = pd.DataFrame(rows)
         (out / "growth.json").write_text(json.dumps({"rows": rows, "disk": disk}, indent=2) + "\n")
-        print(f"{size} pictures, {taken['wall']:.0f} s; kB on disk per picture: "
+        print(f"{size} images, {taken['wall']:.0f} s; kB on disk per image: "
               + ", ".join(f"{name} {kilobytes:.1f}" for name, kilobytes in disk.items()))
-        for what in ("ms per picture", "CPU ms per picture", "peak MB"):
-            print(f"\n{what}\n" + table.pivot(index="stage", columns="pictures", values=what).loc[list(taken["parts"])]
+        for what in ("ms per image", "CPU ms per image", "peak MB"):
+            print(f"\n{what}\n" + table.pivot(index="stage", columns="images", values=what).loc[list(taken["parts"])]
                   .to_string(float_format="{:.1f}".format, na_rep=""), flush=True)
     draw(table).savefig(out / "growth.png", dpi=120)
     print(out / "growth.png")
 
 
 def make(folder, count):
-    """Writes `count` different pictures, JPEG, of two classes."""
+    """Writes `count` different images, JPEG, of two classes."""
     for name in ("blue", "red"):
         (folder / name).mkdir(parents=True)
     with multiprocessing.Pool() as pool:
@@ -71,7 +71,7 @@ def make(folder, count):
 
 
 def make_one(folder, number):
-    """Writes one picture: coarse and fine noise, with more of its class's colour."""
+    """Writes one image: coarse and fine noise, with more of its class's colour."""
     rng = np.random.default_rng(number)
     pixels = sum(np.asarray(Image.fromarray(rng.integers(0, 120, (side, side, 3), np.uint8)).resize((SIDE, SIDE)), int)
                  for side in (5, 40))
@@ -86,17 +86,17 @@ def used(folder):
 
 
 def draw(table):
-    """Draws milliseconds per picture and memory of each stage over the number of pictures."""
+    """Draws milliseconds per image and memory of each stage over the number of images."""
     figure = Figure(figsize=(10, 4.5), layout="constrained")
     left, right = figure.subplots(1, 2)
-    for axes, what, label in ((left, "ms per picture", "milliseconds per picture"),
+    for axes, what, label in ((left, "ms per image", "milliseconds per image"),
                               (right, "peak MB", "memory of the process, MB")):
         for stage, part in table.groupby("stage", sort=False):
             if part[what].notna().all():
-                axes.plot(part["pictures"], part[what], marker="o", label=stage, color=COLOURS[stage])
+                axes.plot(part["images"], part[what], marker="o", label=stage, color=COLOURS[stage])
         axes.set_xscale("log")
         axes.set_ylim(0, None)
-        axes.set_xlabel("pictures in the folder")
+        axes.set_xlabel("images in the folder")
         axes.set_ylabel(label)
         axes.spines[["top", "right"]].set_visible(False)
     right.legend(*left.get_legend_handles_labels(), loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)

@@ -2,9 +2,9 @@
 
     python -m tests.benchmarks.intervals [--simulations 1000]
 
-Made-up predictions whose truth is known: of each picture, the class's own logit is higher than the others by a distance
-that gives an accuracy drawn from 0.7 to 0.99; all have normal noise. With near-copies, 30% of the groups have 2 to 6
-pictures, which share their class and 90% of the variance of the noise. The plain bootstrap draws pictures, not groups.
+Made-up predictions whose truth is known: of each image, the class's own logit is higher than the others by a distance
+that gives an accuracy drawn from 0.7 to 0.99; all have normal noise. With near-duplicates, 30% of the groups have 2 to 6
+images, which share their class and 90% of the variance of the noise. The plain bootstrap draws images, not groups.
 """
 
 import argparse
@@ -30,7 +30,7 @@ def main():
         truths = {accuracy: truth(accuracy, apart, classes) for accuracy, apart in distances.items()}
         for copies in (False, True):
             for count in (40, 65, 200, 1000):
-                name = f"{classes} classes, {count} pictures" + (", near-copies" if copies else "")
+                name = f"{classes} classes, {count} images" + (", near-duplicates" if copies else "")
                 print(f"\n{name}: share of {simulations} intervals that hold the truth, and their mean width")
                 rows = []
                 for simulation in tqdm(range(simulations), leave=False, disable=None):
@@ -47,7 +47,7 @@ def run(rng, count, classes, apart, copies, expected):
     names = [str(k) for k in range(classes)]
     scores = metrics.score(labels, probabilities, 0.5)
     found = {
-        "ours": bootstrap.intervals(
+        "ours": bootstrap.confidence_intervals(
             labels, probabilities, 0.5, groups, scores, metrics.score_classes(labels, probabilities, 0.5, names)
         ),
         "plain": percentiles(rng, labels, probabilities),
@@ -81,17 +81,17 @@ def distance(accuracy, classes):
 
 
 def truth(accuracy, apart, classes):
-    """Returns the true scores: those of 200,000 pictures, but for the accuracy, which is known."""
+    """Returns the true scores: those of 200,000 images, but for the accuracy, which is known."""
     labels, probabilities, _ = simulate(np.random.default_rng(0), 200_000, classes, apart, copies=False)
     return metrics.score(labels, probabilities, 0.5) | {"accuracy": accuracy}
 
 
 def percentiles(rng, labels, probabilities):
-    """Returns the plain bootstrap's intervals: the middle 95% of the scores of pictures drawn with replacement."""
+    """Returns the plain bootstrap's intervals: the middle 95% of the scores of images drawn with replacement."""
     count, classes = probabilities.shape
     picked = rng.integers(0, count, (RESAMPLES, count)) + np.arange(RESAMPLES)[:, np.newaxis] * count
-    times = np.bincount(picked.ravel(), minlength=RESAMPLES * count).reshape(RESAMPLES, count).astype(float)  # of each picture
-    predicted = metrics.predict(probabilities, 0.5)
+    times = np.bincount(picked.ravel(), minlength=RESAMPLES * count).reshape(RESAMPLES, count).astype(float)  # of each image
+    predicted = metrics.predicted_labels(probabilities, 0.5)
     by_class = {metric: [] for metric in ("auc", "precision", "recall", "f1")}
     for k in range(1, 2) if classes == 2 else range(classes):
         both, truths, guesses = (times @ mask for mask in ((labels == k) & (predicted == k), labels == k, predicted == k))

@@ -2,7 +2,7 @@
 
     dvc repro split && python -m tests.benchmarks.label_audit [--flipped 0.05] [--seeds 10]
 
-It works on the pictures that data/splits holds, and changes no file. On the sample all of them are there at every seed.
+It works on the images that data/splits holds, and changes no file. On the sample all of them are there at every seed.
 """
 
 import argparse
@@ -22,37 +22,37 @@ def main():
     p = params.read("batch_size", "model.weights")
     splits = {name: dataset.load(name) for name in audit.SPLITS}
     features = audit.extract(list(splits.values()), p["model.weights"], p["batch_size"])
-    pictures = pd.concat([split.manifest.assign(split=name) for name, split in splits.items()], ignore_index=True)
+    images = pd.concat([split.manifest.assign(split=name) for name, split in splits.items()], ignore_index=True)
     classes = splits["train"].classes
     table = pd.DataFrame(
-        [run(features, pictures, classes, arguments.flipped, seed) for seed in range(1, arguments.seeds + 1)],
+        [run(features, images, classes, arguments.flipped, seed) for seed in range(1, arguments.seeds + 1)],
         index=pd.RangeIndex(1, arguments.seeds + 1, name="seed"),
     )
     print(table.to_string(float_format="{:.3f}".format))
     print("\n" + table.agg(["mean", "min", "max"]).to_string(float_format="{:.3f}".format))
 
 
-def run(features, pictures, classes, fraction, seed):
+def run(features, images, classes, fraction, seed):
     """Flips a fraction of the labels.
 
     Returns:
-        dict: found, the share of the flipped ones among the most doubtful 10%, and the audit's label_errors.
+        dict: found, the share of the flipped ones among the most doubtful 10%, and the audit's label_error_rate.
     """
-    flipped, rows = flip(pictures, classes, fraction, seed)
+    flipped, rows = flip(images, classes, fraction, seed)
     folds = audit.fold_count(flipped["label"], flipped["group"])
     probabilities = audit.cross_validate(features, flipped["label"], flipped["group"], folds, seed)
-    table, label_errors = audit.judge(flipped, probabilities, classes)
+    table, label_error_rate = audit.rank_labels(flipped, probabilities, classes)
     doubtful = table["path"][: len(table) // 10]
-    return {"found": pictures["path"][rows].isin(doubtful).mean(), "label_errors": label_errors}
+    return {"found": images["path"][rows].isin(doubtful).mean(), "label_error_rate": label_error_rate}
 
 
-def flip(pictures, classes, fraction, seed):
-    """Gives a random fraction of the pictures another class; returns the new table and the rows that were changed."""
+def flip(images, classes, fraction, seed):
+    """Gives a random fraction of the images another class; returns the new table and the rows that were changed."""
     rng = np.random.default_rng(seed)
-    rows = rng.choice(len(pictures), round(fraction * len(pictures)), replace=False)
-    labels = pictures["label"].to_numpy(copy=True)
+    rows = rng.choice(len(images), round(fraction * len(images)), replace=False)
+    labels = images["label"].to_numpy(copy=True)
     labels[rows] = (labels[rows] + rng.integers(1, len(classes), len(rows))) % len(classes)
-    return pictures.assign(label=labels, **{"class": np.array(classes)[labels]}), rows
+    return images.assign(label=labels, **{"class": np.array(classes)[labels]}), rows
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
     dvc repro && python -m tests.benchmarks.page [PAGE...] [--shots FOLDER]
 
-At 360 and 1280 pixels, in light and dark: no request to another address, nothing on the console, no broken picture, no
+At 360 and 1280 pixels, in light and dark: no request to another address, nothing on the console, no broken image, no
 sideways scrolling of the page, the skip link first at the Tab key, and no violation that axe-core calls serious or critical,
 with everything folded out. Needs Node.js and Chromium; npm fetches playwright-core and axe-core into a scratch folder.
 """
@@ -36,7 +36,7 @@ def main():
     for one in json.loads(result.stdout):
         problems = [f"request to {address}" for address in one["requests"]]
         problems += [f"on the console: {text}" for text in one["complaints"]]
-        problems += [f"{one['broken']} broken pictures"] if one["broken"] else []
+        problems += [f"{one['broken']} broken images"] if one["broken"] else []
         problems += [f"{one['overflow']} pixels too wide"] if one["overflow"] > 0 else []
         problems += [] if one["skipLinkFirst"] else ["the Tab key does not reach the skip link first"]
         problems += [f"axe {x['impact']}: {x['id']}, {x['count']} times, such as {x['first']}" for x in one["violations"]

@@ -1,9 +1,9 @@
 """Measures the speed of `stages.tools.predict` against a bare loop that decodes with Pillow and calls the same SavedModel.
 
-    python -m tests.benchmarks.predict_speed FOLDER [--model data/models/finetuned] [--pictures 2000] [--turns 5]
+    python -m tests.benchmarks.predict_speed FOLDER [--model data/models/finetuned] [--images 2000] [--turns 5]
 
-The pictures of FOLDER, as many as there are, stand for --pictures. Both take turns in processes of their own; printed are
-pictures per second with the start of Python and TensorFlow and from the loaded model on, and the ratio in each turn.
+The images of FOLDER, as many as there are, stand for --images. Both take turns in processes of their own; printed are
+images per second with the start of Python and TensorFlow and from the loaded model on, and the ratio in each turn.
 """
 
 import argparse
@@ -24,7 +24,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", metavar="FOLDER", type=Path)
     parser.add_argument("--model", default="data/models/finetuned")
-    parser.add_argument("--pictures", type=int, default=2000)
+    parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--child", choices=KINDS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -33,7 +33,7 @@ def main():
         return
     with tempfile.TemporaryDirectory() as folder:
         files = sorted(path.resolve() for path in arguments.folder.rglob("*") if path.is_file())
-        for number, path in enumerate(itertools.islice(itertools.cycle(files), arguments.pictures)):
+        for number, path in enumerate(itertools.islice(itertools.cycle(files), arguments.images)):
             Path(folder, f"{number:06}{path.suffix}").symlink_to(path)
         rows = []
         for turn in range(1, arguments.turns + 1):
@@ -41,7 +41,7 @@ def main():
                 start = time.time()
                 loaded = child(kind, folder, arguments.model)
                 for since, seconds in {"start": time.time() - start, "loaded": time.time() - loaded}.items():
-                    rows.append({"turn": turn, "since": since, "kind": kind, "speed": arguments.pictures / seconds})
+                    rows.append({"turn": turn, "since": since, "kind": kind, "speed": arguments.images / seconds})
     table = pd.DataFrame(rows).pivot(index=["since", "turn"], columns="kind", values="speed")
     table["ratio"] = table["predict"] / table["bare"]
     print(table.to_string(float_format="{:.2f}".format))

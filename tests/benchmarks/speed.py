@@ -2,16 +2,16 @@
 
     python -m tests.benchmarks.speed [FOLDER] [--alternations 3] [--without KIND]... [--out FOLDER] [-S key=value]...
 
-FOLDER holds pictures, one sub-folder per class; default: data.images of params.yaml. -S sets a parameter, for all.
+FOLDER holds images, one sub-folder per class; default: data.images of params.yaml. -S sets a parameter, for all.
 --without leaves experiment, notebook, tutorial or floor out: on a large folder they take hours, and tutorial all memory.
 In processes of their own, in turns of which every second is in reverse order:
 
-ours: `dvc repro` of a fresh copy of this working tree in which only pictures and weights are in place;
+ours: `dvc repro` of a fresh copy of this working tree in which only images and weights are in place;
 experiment: `dvc exp run -S finetune.fine_tune_at=100` after that;
 notebook, tutorial, floor: see rivals.py.
 
 speed.json has all numbers, their medians and the ratios, speed.png the parts. "wall", "cpu", "training" and "parts" are
-seconds, "peak" is the memory of the largest process in MB. "speed" is training and validation pictures over the median of
+seconds, "peak" is the memory of the largest process in MB. "speed" is training and validation images over the median of
 the epochs of a phase but its first; "before_first_epoch" is what else passed to the end of that. "training" goes from the
 start of either phase to the end of its last epoch: with floor, that is the arithmetic alone, and our wall time is divided
 by it. "DVC" is what no stage accounts for, with the few milliseconds per stage that measuring takes.
@@ -93,7 +93,7 @@ def main():
             turns.append(take_turn(turn, arguments.without, meter, rivals, fresh))
             shutil.rmtree(fresh)
     numbers = {
-        "pictures": turns[0]["ours"]["pictures"], "params": p,
+        "images": turns[0]["ours"]["images"], "params": p,
         "machine": {"cores": os.cpu_count(), "platform": platform.platform(),
                     **{name: metadata.version(name) for name in ("tensorflow", "keras", "dvc")}},
         "medians": medians(turns), "ratios": ratios(turns), "turns": turns,
@@ -154,11 +154,11 @@ def measure(meter, folder, *command):
             begins[phase] = when
         elif re.match(r"epoch \d+:", line):
             ends.setdefault(phase, []).append(when)
-        elif line.startswith("pictures "):
-            taken["pictures"] = int(line.split()[1])
+        elif line.startswith("images "):
+            taken["images"] = int(line.split()[1])
     if stages:
         split = json.loads((folder / "metrics/split.json").read_text())
-        taken["pictures"] = sum(sum(split[name].values()) for name in ("train", "validation"))
+        taken["images"] = sum(sum(split[name].values()) for name in ("train", "validation"))
         taken["parts"] = {name: entry["end"] - entry["start"] for name, entry in stages.items()}
         taken["parts"]["DVC"] = taken["wall"] - sum(taken["parts"].values())
         taken["part_cpu"] = {name: entry["cpu"] for name, entry in stages.items()}
@@ -169,7 +169,7 @@ def measure(meter, folder, *command):
     if ends and min(map(len, ends.values())) > 1:
         taken["epochs"] = {phase: np.diff(times).tolist() for phase, times in ends.items()}
         steady = {phase: statistics.median(seconds) for phase, seconds in taken["epochs"].items()}
-        taken["speed"] = {phase: taken["pictures"] / steady[phase] for phase in ends}
+        taken["speed"] = {phase: taken["images"] / steady[phase] for phase in ends}
         taken["before_first_epoch"] = {phase: ends[phase][0] - begins[phase] - steady[phase] for phase in ends}
         taken["training"] = sum(ends[phase][-1] - begins[phase] for phase in ends)
     return taken
@@ -240,7 +240,7 @@ def chart(numbers):
     axes.invert_yaxis()
     axes.set_xlim(0, 1.12 * longest)
     axes.set_xlabel("seconds")
-    axes.set_title(f"{numbers['pictures']} training and validation pictures of {numbers['params']['image_size']} pixels, "
+    axes.set_title(f"{numbers['images']} training and validation images of {numbers['params']['image_size']} pixels, "
                    f"{numbers['machine']['cores']} cores, " + (f"medians of {turns} turns" if turns > 1 else "one turn"))
     axes.spines[["top", "right"]].set_visible(False)
     return figure

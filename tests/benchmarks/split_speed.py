@@ -1,11 +1,11 @@
-"""Measures what `split` costs: speed against Keras's reader, and memory over the number of pictures.
+"""Measures what `split` costs: speed against Keras's reader, and memory over the number of images.
 
     python -m tests.benchmarks.split_speed FOLDER
 
 FOLDER holds photographs, one sub-folder per class. Speed: `python -m stages.split` with all its checks, without the start
 of Python, and one pass of keras.utils.image_dataset_from_directory over the same folder at the same size, by turns in
 this process. Memory: the peak resident memory of `python -m stages.split` and of one epoch of `python -m
-stages.train_frozen`, for 2,000 and for 50,000 made-up pictures, at image_size 32 for the sake of time.
+stages.train_frozen`, for 2,000 and for 50,000 made-up images, at image_size 32 for the sake of time.
 """
 
 import argparse
@@ -60,7 +60,7 @@ def measure_speed(project, folder):
             pass
         rates["image_dataset_from_directory"].append(count / (time.perf_counter() - start))
     for name, values in rates.items():
-        print(f"{name}: {statistics.median(values):.0f} pictures/s (median of {TURNS})")
+        print(f"{name}: {statistics.median(values):.0f} images/s (median of {TURNS})")
     ratios = [ours / theirs for ours, theirs in zip(*rates.values())]
     print(f"ratio: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
 
@@ -81,7 +81,7 @@ def measure_memory(project):
             peaks[stage, count] = int(result.stdout) / (1024 if sys.platform == "linux" else 1024**2)
     for stage in ("split", "train_frozen"):
         few, many = peaks[stage, 2_000], peaks[stage, 50_000]
-        print(f"{stage}: peak {few:.0f} MB for 2,000 pictures, {many:.0f} MB for 50,000; ratio {many / few:.2f}")
+        print(f"{stage}: peak {few:.0f} MB for 2,000 images, {many:.0f} MB for 50,000; ratio {many / few:.2f}")
 
 
 if __name__ == "__main__":

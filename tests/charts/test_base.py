@@ -47,7 +47,7 @@ def test_letters_that_no_font_has_are_told_in_one_line(tmp_path, capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_a_contact_sheet_shows_every_picture_in_its_place(tmp_path):
+def test_a_contact_sheet_shows_every_image_in_its_place(tmp_path):
     thumbnails = np.full((3, 2, 8, 8, 3), 255, np.uint8)
     thumbnails[1, 1] = (255, 0, 0)
     figure = charts.contact_sheet(thumbnails, ["a", "b", "c"], "heading")

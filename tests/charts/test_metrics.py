@@ -52,11 +52,11 @@ def test_the_curves_are_named_with_their_areas_worst_first(tmp_path, count):
     drawn(figure, tmp_path)
 
 
-def test_reliability_shows_bins_before_and_after_and_how_many_pictures_they_have(tmp_path):
+def test_reliability_shows_bins_before_and_after_and_how_many_images_they_have(tmp_path):
     rows = [("frozen", False, 0.5, 0.6, 0.55, 1.0, 1), ("frozen", False, 0.9, 1.0, 0.95, 0.75, 4),
             ("frozen", True, 0.7, 0.8, 0.75, 0.8, 4), ("finetuned", False, 0.9, 1.0, 0.9, 1.0, 4),
             ("finetuned", True, 0.9, 1.0, 1.0, 1.0, 4)]
-    table = pd.DataFrame(rows, columns=["model", "calibrated", "from", "to", "confidence", "accuracy", "pictures"])
+    table = pd.DataFrame(rows, columns=["model", "calibrated", "from", "to", "confidence", "accuracy", "images"])
     figure = metric_charts.reliability(table)
     upper, lower = figure.axes[:2], figure.axes[2:]
     assert [axes.get_title() for axes in upper] == ["Frozen base", "Fine-tuned"]

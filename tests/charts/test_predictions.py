@@ -38,14 +38,14 @@ def test_a_sheet_has_a_row_per_class_with_path_label_prediction_and_probability(
     drawn(figure, tmp_path)
 
 
-def test_a_sheet_without_pictures_says_so(tmp_path):
+def test_a_sheet_without_images_says_so(tmp_path):
     figure = prediction_charts.by_class(PIXELS[:0], np.array([], int), TABLE, "Mistakes")
-    assert "none among the 4 test pictures" in figure.texts[1].get_text()
+    assert "none among the 4 test images" in figure.texts[1].get_text()
     drawn(figure, tmp_path)
 
 
 @pytest.mark.filterwarnings("error")  # matplotlib warns of outlines that do not exist
-def test_heat_maps_stand_beside_their_pictures_with_class_and_verdict(tmp_path):
+def test_heat_maps_stand_beside_their_images_with_class_and_verdict(tmp_path):
     maps = np.zeros((4, 8, 8), np.float32)
     maps[:3, 6, 1] = 1
     figure = prediction_charts.gradcam(PIXELS, maps, TABLE)

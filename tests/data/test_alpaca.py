@@ -25,7 +25,7 @@ SLOW = 1  # second
 
 
 class Bucket(http.server.ThreadingHTTPServer):
-    """Serves made-up pictures at KEYS.
+    """Serves made-up images at KEYS.
 
     Attributes:
         absent: the status for every other key.
@@ -40,11 +40,11 @@ class Bucket(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server_port}"
         self.absent, self.faults, self.asked, self.busy, self.busiest = 404, {}, [], 0, 0
-        self.pictures = {}
+        self.images = {}
         for number, key in enumerate(KEYS.values()):
             file = io.BytesIO()
             Image.effect_noise((90, 60), 20 + number).save(file, "JPEG")
-            self.pictures[key] = file.getvalue()
+            self.images[key] = file.getvalue()
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -57,15 +57,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if fault == "slow":
             time.sleep(SLOW)
         self.server.busy -= 1
-        data = self.server.pictures.get(key)
+        data = self.server.images.get(key)
         if fault == "500" or data is None:
             return self.send_error(500 if fault else self.server.absent)
         half = data[: len(data) // 2]
         self.send_response(200)
-        self.send_header("Content-Length", str(len(half if fault == "half a picture" else data)))
+        self.send_header("Content-Length", str(len(half if fault == "half an image" else data)))
         self.end_headers()
         with contextlib.suppress(BrokenPipeError):  # of a client that was stopped
-            self.wfile.write(half if fault in ("half a picture", "half a body") else data)
+            self.wfile.write(half if fault in ("half an image", "half a body") else data)
 
     def log_message(self, *arguments):
         pass
@@ -86,7 +86,7 @@ def write_list(folder):
 
 @pytest.fixture
 def alpaca(workplace, bucket, monkeypatch):
-    """data/alpaca in an empty working folder, with a list of nine pictures, all of which the bucket has."""
+    """data/alpaca in an empty working folder, with a list of nine images, all of which the bucket has."""
     write_list(workplace.folder / "data/alpaca")
     workplace.set({"data.images": "data/alpaca/images", "alpaca.base_url": bucket.url, "alpaca.max_missing": 2})
     monkeypatch.setattr(fetch, "PAUSES", (0.01, 0.02))
@@ -98,18 +98,18 @@ def bytes_of(folder):
 
 
 def expected(bucket, names=NAMES):
-    return {f"{CLASSES[name]}/{name}.jpg": bucket.pictures[KEYS[name]] for name in names}
+    return {f"{CLASSES[name]}/{name}.jpg": bucket.images[KEYS[name]] for name in names}
 
 
-def test_the_list_has_the_notebooks_pictures():
-    pictures = pd.read_csv(ROOT / fetch.LIST, dtype=str)
-    assert pictures["class"].value_counts().to_dict() == {"alpaca": 142, "not alpaca": 185}
-    assert pictures["id"].str.fullmatch("[0-9a-f]{16}").all()
-    assert pictures["id"].is_unique and pictures["id"].is_monotonic_increasing
+def test_the_list_has_the_notebooks_images():
+    images = pd.read_csv(ROOT / fetch.LIST, dtype=str)
+    assert images["class"].value_counts().to_dict() == {"alpaca": 142, "not alpaca": 185}
+    assert images["id"].str.fullmatch("[0-9a-f]{16}").all()
+    assert images["id"].is_unique and images["id"].is_monotonic_increasing
 
 
 @pytest.mark.parametrize("absent", [404, 403])
-def test_every_picture_is_found_in_its_subset(alpaca, bucket, absent):
+def test_every_image_is_found_in_its_subset(alpaca, bucket, absent):
     bucket.absent = absent
     fetch.main()
     assert bytes_of(alpaca / "images") == expected(bucket)
@@ -132,7 +132,7 @@ def test_several_are_fetched_at_a_time(alpaca, bucket):
     assert 2 <= bucket.busiest <= fetch.AT_ONCE
 
 
-@pytest.mark.parametrize("fault", ["500", "slow", "half a body", "half a picture"])
+@pytest.mark.parametrize("fault", ["500", "slow", "half a body", "half an image"])
 def test_what_fails_twice_is_tried_a_third_time(alpaca, bucket, monkeypatch, fault):
     if fault == "slow":
         monkeypatch.setattr(fetch, "TIMEOUT", (SLOW / 2, SLOW / 2))
@@ -149,7 +149,7 @@ def test_what_fails_twice_is_tried_a_third_time(alpaca, bucket, monkeypatch, fau
 @pytest.mark.parametrize(
     ("fault", "words"),
     [("500", "500 Server Error"), ("slow", "timed out"), ("half a body", "IncompleteRead"),
-     ("half a picture", "no whole picture")],
+     ("half an image", "no whole image")],
 )
 def test_the_next_run_goes_on_where_one_stopped(alpaca, bucket, monkeypatch, fault, words):
     if fault == "slow":
@@ -189,13 +189,13 @@ def test_a_full_disk_leaves_nothing_half_written(alpaca, monkeypatch):
     assert bytes_of(alpaca / ".download") == {}
 
 
-def test_pictures_that_are_gone_are_listed_up_to_a_limit(alpaca, bucket, workplace, capsys):
+def test_images_that_are_gone_are_listed_up_to_a_limit(alpaca, bucket, workplace, capsys):
     for name in NAMES[2:4]:
-        del bucket.pictures[KEYS[name]]
+        del bucket.images[KEYS[name]]
     fetch.main()
     assert bytes_of(alpaca / "images") == expected(bucket, NAMES[:2] + NAMES[4:])
     assert (alpaca / "missing.csv").read_text() == f"id,class\n{NAMES[2]},alpaca\n{NAMES[3]},not alpaca\n"
-    assert f"2 of 9 pictures are gone: {NAMES[2]}, {NAMES[3]}\n" in capsys.readouterr().out
+    assert f"2 of 9 images are gone: {NAMES[2]}, {NAMES[3]}\n" in capsys.readouterr().out
 
     before = bytes_of(alpaca)
     workplace.set({"alpaca.max_missing": 1})

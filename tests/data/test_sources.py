@@ -58,11 +58,11 @@ def base():
 
 def test_the_sample_is_100_faces_and_100_others(workplace):
     fetch.main()
-    pictures = sorted((workplace.folder / "data/faces/images").glob("*/*.png"))
-    assert [x.parent.name for x in pictures] == ["face"] * 100 + ["not face"] * 100
-    assert len({x.read_bytes() for x in pictures}) == 200
+    images = sorted((workplace.folder / "data/faces/images").glob("*/*.png"))
+    assert [x.parent.name for x in images] == ["face"] * 100 + ["not face"] * 100
+    assert len({x.read_bytes() for x in images}) == 200
     half_a_step = 0.5 / 255
-    for path, original in zip(pictures, skimage.data.lfw_subset(), strict=True):
+    for path, original in zip(images, skimage.data.lfw_subset(), strict=True):
         assert np.abs(np.asarray(Image.open(path)) / 255 - original).max() <= half_a_step + 1e-9
 
 

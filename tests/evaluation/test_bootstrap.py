@@ -19,7 +19,7 @@ def measured(labels, probabilities, groups=None):
     scores = metrics.score(labels, probabilities, 0.5)
     class_scores = metrics.score_classes(labels, probabilities, 0.5, [str(k) for k in range(probabilities.shape[1])])
     groups = np.arange(len(labels)) if groups is None else groups
-    return scores, class_scores, bootstrap.intervals(labels, probabilities, 0.5, groups, scores, class_scores)
+    return scores, class_scores, bootstrap.confidence_intervals(labels, probabilities, 0.5, groups, scores, class_scores)
 
 
 def jeffreys(right, count):
@@ -48,7 +48,7 @@ def test_all_right_is_not_certain():
 def test_every_score_has_an_interval_and_lies_in_it(classes):
     for count, apart in ((2 * classes, 0), (60, 1), (60, 50)):
         scores, class_scores, found = measured(*made_up(count, classes, apart))
-        assert found["loss"][0] <= scores.pop("loss") <= found["loss"][1]  # may be 0 for all pictures
+        assert found["loss"][0] <= scores.pop("loss") <= found["loss"][1]  # may be 0 for all images
         pairs = [(scores[name], found[name]) for name in scores]
         pairs += [(value, found["macro"][name]) for name, value in class_scores["macro"].items()]
         pairs += [(values[metric], found["classes"][name][metric])
@@ -58,7 +58,7 @@ def test_every_score_has_an_interval_and_lies_in_it(classes):
             assert low <= score <= high and low < high
 
 
-def test_copies_of_every_picture_are_no_more_evidence():
+def test_copies_of_every_image_are_no_more_evidence():
     labels, probabilities = made_up(50, 2, 2)
     _, _, once = measured(labels, probabilities)
     _, _, copied = measured(np.repeat(labels, 4), np.repeat(probabilities, 4, axis=0), np.repeat(np.arange(50), 4))

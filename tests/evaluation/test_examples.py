@@ -37,19 +37,19 @@ def test_uncertain_ones_are_those_with_the_smallest_margin_right_or_wrong():
 
 def test_heat_maps_are_of_wrong_and_of_right_predictions_evenly_over_classes():
     rows = [(c, "c", 0.5, 0) for c in "a" * 60 + "b" * 40 + "c" * 20]
-    chosen = table(rows).iloc[examples.explained(table(rows))]
+    chosen = table(rows).iloc[examples.for_gradcam(table(rows))]
     wrong, right = chosen[chosen["actual"] != "c"], chosen[chosen["actual"] == "c"]
     assert wrong["actual"].tolist() == ["a"] * 4 + ["b"] * 4 and len(right) == 8
-    assert wrong.index.tolist() == [0, 19, 39, 59, 60, 73, 86, 99]  # spread over the pictures of a class
+    assert wrong.index.tolist() == [0, 19, 39, 59, 60, 73, 86, 99]  # spread over the images of a class
     assert chosen.index.tolist() == [*wrong.index, *right.index]
 
     few = table([("a", "a", 0.5, 0)] * 30 + [("b", "a", 0.5, 0)] + [("b", "b", 0.5, 0)] * 2)
-    chosen = examples.explained(few)
+    chosen = examples.for_gradcam(few)
     assert chosen[0] == 30 and len(chosen) == 16 and {31, 32} < set(chosen)
-    assert examples.explained(table([("a", "b", 0.5, 0)] * 20)).tolist() == list(np.linspace(0, 19, 16).astype(int))
-    assert len(examples.explained(table([("a", "b", 0.5, 0), ("b", "b", 0.5, 0)]))) == 2
+    assert examples.for_gradcam(table([("a", "b", 0.5, 0)] * 20)).tolist() == list(np.linspace(0, 19, 16).astype(int))
+    assert len(examples.for_gradcam(table([("a", "b", 0.5, 0), ("b", "b", 0.5, 0)]))) == 2
     many = table([(f"{c:03}", f"{c:03}", 0.5, 0) for c in range(200) for _ in range(3)])
-    assert many.iloc[examples.explained(many)]["actual"].nunique() == 16
+    assert many.iloc[examples.for_gradcam(many)]["actual"].nunique() == 16
 
 
 def test_the_file_has_rows_and_pixels_of_every_sheet_and_the_maps_of_the_predicted_class(tmp_path):

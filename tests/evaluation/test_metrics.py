@@ -19,7 +19,7 @@ def test_two_classes_by_hand():
 
 
 def test_the_threshold_is_that_of_the_second_class():
-    assert metrics.predict(TWO, 0.6).tolist() == [0, 1, 0, 0, 1]
+    assert metrics.predicted_labels(TWO, 0.6).tolist() == [0, 1, 0, 0, 1]
     assert metrics.score(LABELS, TWO, threshold=0.7)["recall"] == 0.5
 
 
@@ -49,19 +49,19 @@ def test_classes_by_hand():
     scores = metrics.score_classes(labels, THREE, 0.5, ["a", "b.c", "d"])
     assert scores["macro"] == pytest.approx({"precision": np.mean([1, 1, 0.5]), "recall": np.mean([0.5, 1, 1]),
                                              "f1": np.mean([2 / 3, 1, 2 / 3])})
-    assert scores["classes"]["a"] == pytest.approx({"precision": 1, "recall": 0.5, "f1": 2 / 3, "auc": 3 / 4, "pictures": 2})
+    assert scores["classes"]["a"] == pytest.approx({"precision": 1, "recall": 0.5, "f1": 2 / 3, "auc": 3 / 4, "images": 2})
     assert list(scores["classes"]) == ["a", "b.c", "d"]
     first = metrics.score_classes(LABELS, TWO, 0.5, ["a", "b"])["classes"]["a"]  # predicted 0 1 0 1 1
-    assert first == pytest.approx({"precision": 1, "recall": 2 / 3, "f1": 0.8, "auc": 5 / 6, "pictures": 3})
+    assert first == pytest.approx({"precision": 1, "recall": 2 / 3, "f1": 0.8, "auc": 5 / 6, "images": 3})
 
 
 def test_with_more_than_five_classes_the_likeliest_five_count():
     probabilities = np.array([[0.3, 0.2, 0.15, 0.14, 0.11, 0.1]] * 6)
-    assert metrics.score(np.arange(6), probabilities, 0.5)["top5"] == 5 / 6
-    assert "top5" not in metrics.score(np.array([0, 0, 1, 2]), THREE, 0.5)
+    assert metrics.score(np.arange(6), probabilities, 0.5)["top5_accuracy"] == 5 / 6
+    assert "top5_accuracy" not in metrics.score(np.array([0, 0, 1, 2]), THREE, 0.5)
 
 
-def test_max_f1_and_precision_choose_thresholds_between_pictures():
+def test_max_f1_and_precision_choose_thresholds_between_images():
     # By falling probability of the second class, the labels are 1 1 0 1 0 0: F1 is highest with the first four.
     labels, second = np.array([1, 1, 0, 1, 0, 0]), np.array([0.9, 0.8, 0.6, 0.5, 0.2, 0.1])
     probabilities = np.stack([1 - second, second], axis=1)
@@ -77,16 +77,16 @@ def test_a_threshold_between_two_neighbouring_probabilities_parts_them():
     second = np.array([0.5, np.nextafter(np.float32(0.5), np.float32(1))], np.float32)
     probabilities = np.stack([1 - second, second], axis=1)
     threshold = metrics.choose_threshold(np.array([0, 1]), probabilities, "max_f1", "frozen")
-    assert metrics.predict(probabilities, threshold).tolist() == [0, 1]
+    assert metrics.predicted_labels(probabilities, threshold).tolist() == [0, 1]
 
 
 def test_reliability_and_calibration_error_by_hand():
     # Confidences 0.61, 0.65 (one bin of 15, from 0.6 to 2/3) and 1.0 (the last); right are the second and the third.
     second = np.array([0.39, 0.65, 1.0])
-    bins = metrics.reliability(np.array([1, 1, 1]), np.stack([1 - second, second], axis=1))
-    assert list(bins.columns) == ["from", "to", "confidence", "accuracy", "pictures"]
+    bins = metrics.reliability_bins(np.array([1, 1, 1]), np.stack([1 - second, second], axis=1))
+    assert list(bins.columns) == ["from", "to", "confidence", "accuracy", "images"]
     assert bins.to_numpy() == pytest.approx(np.array([[9 / 15, 10 / 15, 0.63, 0.5, 2], [14 / 15, 1, 1, 1, 1]]))
-    assert metrics.calibration_error(bins) == pytest.approx(2 / 3 * 0.13)
+    assert metrics.expected_calibration_error(bins) == pytest.approx(2 / 3 * 0.13)
 
 
 def test_the_curves_of_a_class_are_those_against_the_rest():

@@ -6,17 +6,17 @@ from scipy import stats
 from stages.evaluation import paired_test
 
 
-def test_single_pictures_are_the_exact_mcnemar_test():
+def test_single_images_are_the_exact_mcnemar_test():
     for wins, losses in ((5, 0), (3, 1), (12, 4), (4, 4)):
         differences = np.array([1] * wins + [-1] * losses + [0] * 30)
         expected = stats.binomtest(wins, wins + losses).pvalue
-        assert paired_test.sign_flip(differences) == pytest.approx(expected)
-    assert paired_test.sign_flip(np.zeros(4, int)) == 1
+        assert paired_test.permutation_test(differences) == pytest.approx(expected)
+    assert paired_test.permutation_test(np.zeros(4, int)) == 1
 
 
 def test_groups_flip_as_a_whole():
     differences = np.array([3, 2, -1])  # of the 8 signs, +-(3, 2, 1) and +-(3, 2, -1) reach a sum of 4
-    assert paired_test.sign_flip(differences) == 4 / 8
+    assert paired_test.permutation_test(differences) == 4 / 8
 
 
 def table(a, b, groups=None):
@@ -25,20 +25,20 @@ def table(a, b, groups=None):
 
 
 def test_says_in_words_whether_it_is_more_than_chance():
-    words = paired_test.verdict(table([False] * 8 + [True] * 2, [True] * 10), "old", "new")
+    words = paired_test.describe(table([False] * 8 + [True] * 2, [True] * 10), "old", "new")
     assert "new is right where old is wrong on 8, old where new is wrong on 0" in words
     assert "Accuracy 0.2000 (old) against 1.0000 (new): more than chance: new is better (p = 0.0078)" in words
-    assert "old is better" in paired_test.verdict(table([True] * 10, [False] * 8 + [True] * 2), "old", "new")
-    assert "no more than chance (p = 0.5)" in paired_test.verdict(table([False] * 2, [True] * 2), "old", "new")
+    assert "old is better" in paired_test.describe(table([True] * 10, [False] * 8 + [True] * 2), "old", "new")
+    assert "no more than chance (p = 0.5)" in paired_test.describe(table([False] * 2, [True] * 2), "old", "new")
 
 
-def test_one_picture_under_many_seeds_is_one_piece_of_evidence():
+def test_one_image_under_many_seeds_is_one_piece_of_evidence():
     once = table([False], [True], groups=[7])
-    assert "no more than chance (p = 1)" in paired_test.verdict(pd.concat([once] * 20), "old", "new")
+    assert "no more than chance (p = 1)" in paired_test.describe(pd.concat([once] * 20), "old", "new")
 
 
 def test_counts_what_changed_sides():
-    counts = paired_test.changed(table([True, True, False, False, False], [True, False, True, True, True]))
-    assert counts == {"gained": 3, "lost": 1, "p": pytest.approx(stats.binomtest(3, 4).pvalue)}
-    copies = paired_test.changed(table([False] * 6, [True] * 6, groups=[1, 1, 1, 2, 2, 2]))
-    assert copies == {"gained": 6, "lost": 0, "p": 0.5}
+    counts = paired_test.count_flips(table([True, True, False, False, False], [True, False, True, True, True]))
+    assert counts == {"gained": 3, "lost": 1, "p_value": pytest.approx(stats.binomtest(3, 4).pvalue)}
+    copies = paired_test.count_flips(table([False] * 6, [True] * 6, groups=[1, 1, 1, 2, 2, 2]))
+    assert copies == {"gained": 6, "lost": 0, "p_value": 0.5}

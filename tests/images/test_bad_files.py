@@ -1,4 +1,4 @@
-"""A folder with everything that is wrong in folders of pictures, and what `split` makes of it."""
+"""A folder with everything that is wrong in folders of images, and what `split` makes of it."""
 
 import io
 import json
@@ -17,9 +17,9 @@ import tifffile
 from PIL import Image, ImageCms, features
 
 from stages.common import dataset
-from tests.conftest import ROOT, Project, make_pictures
+from tests.conftest import ROOT, Project, make_images
 
-# Every good picture is four quadrants: upper left, upper right, lower left, lower right.
+# Every good image is four quadrants: upper left, upper right, lower left, lower right.
 COLOURS = np.array([(200, 40, 40), (40, 180, 60), (30, 60, 200), (230, 210, 50)])
 GREYS = np.array([20, 90, 160, 240])
 INKS = np.array([(200, 0, 0, 0), (0, 200, 0, 20), (10, 20, 200, 0), (0, 0, 0, 200)])  # cyan, magenta, yellow, black
@@ -89,7 +89,7 @@ def tiff(values, **options):
 
 
 def turned(orientation, kind, **options):
-    """A picture that EXIF says how to turn so that it looks like `rgb()` (EXIF 2.3, tag 0x0112)."""
+    """An image that EXIF says how to turn so that it looks like `rgb()` (EXIF 2.3, tag 0x0112)."""
     turns = Image.Transpose
     stored = [None, turns.FLIP_LEFT_RIGHT, turns.ROTATE_180, turns.FLIP_TOP_BOTTOM, turns.TRANSPOSE, turns.ROTATE_90,
               turns.TRANSVERSE, turns.ROTATE_270][orientation - 1]
@@ -210,14 +210,14 @@ def bad():
     """{path: (file content, words of the reason)}."""
     noise = Image.effect_noise((64, 64), 90).convert("RGB")
     files = {
-        "text.jpg": (b"no picture", "not a picture"),
-        "page.html": (b"<html></html>", "not a picture"),
-        "film.mov": (b"\0\0\0\x14ftypqt  " + bytes(5000), "not a picture"),
+        "text.jpg": (b"no image", "not an image"),
+        "page.html": (b"<html></html>", "not an image"),
+        "film.mov": (b"\0\0\0\x14ftypqt  " + bytes(5000), "not an image"),
         # Pillow would hand it to Ghostscript.
-        "program.eps": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n", "not a picture"),
+        "program.eps": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n", "not an image"),
         "empty.png": (b"", "an empty file"),
         "head only.png": (file(noise, "PNG")[:20], ""),
-        "deeper/broken.png": (b"GIF89a", "not a picture"),
+        "deeper/broken.png": (b"GIF89a", "not an image"),
         "bits.png": (file(noise, "PNG")[:900] + bytes(300) + file(noise, "PNG")[1200:], "data stream"),
         "bomb.png": (png(2, COLOURS, width=60000, height=60000), "decompression bomb"),
         "small bomb.png": (png(2, COLOURS, width=10000, height=9000), "10000 x 9000 pixels"),
@@ -237,7 +237,7 @@ PASSED_OVER = [".hidden.png", ".DS_Store", "Thumbs.db", "thumbs.DB", "Desktop.in
 
 def build(folder):
     """Makes the folder and returns what should come of it: {path: (colours, tolerance)} and {path: reason}."""
-    make_pictures(folder, {"other": 5})
+    make_images(folder, {"other": 5})
     shown, problems = {}, {}
     for path, (content, colours, tolerance) in good().items():
         (folder / "odd" / path).parent.mkdir(parents=True, exist_ok=True)
@@ -249,10 +249,10 @@ def build(folder):
     for path in PASSED_OVER:
         for place in (folder, folder / "odd"):
             (place / path).parent.mkdir(exist_ok=True)
-            (place / path).write_text("no picture")
+            (place / path).write_text("no image")
     (folder / "read me.txt").write_text("belongs to no class")
-    outside = make_pictures(folder.parent / "outside", {"pictures": 1}, seed=1)
-    links = {"link.png": "png rgb.png", "link to link": "link.png", "linked folder": outside / "pictures"}
+    outside = make_images(folder.parent / "outside", {"images": 1}, seed=1)
+    links = {"link.png": "png rgb.png", "link to link": "link.png", "linked folder": outside / "images"}
     broken = {"nowhere.png": ("nothing.png", "a link to nothing"), "itself": ("itself", "levels of symbolic links"),
               "loop": (".", "a link to a folder that it lies in"), "loop above": ("..", "a link to a folder"),
               "loop far above": ("../../..", "a link to a folder"),
@@ -317,7 +317,7 @@ def test_it_holds_at_least_forty_kinds(torture):
     assert len(torture.shown) >= 40 and len(torture.problems) >= 25
 
 
-def test_every_good_picture_is_packed_as_a_viewer_shows_it(torture, splits):
+def test_every_good_image_is_packed_as_a_viewer_shows_it(torture, splits):
     packed = {path: pixels for part in splits for path, pixels in zip(part.manifest["path"], part.pixels)}
     assert {path for path in packed if not path.startswith("other/")} == set(torture.shown)
     wrong = {}
@@ -340,7 +340,7 @@ def test_every_bad_one_is_listed_with_its_reason(torture):
 def test_by_default_it_stops_and_names_the_first_twenty_in_one_line(torture):
     assert torture.error.returncode == 1
     [line] = [line for line in torture.error.stderr.splitlines() if line.startswith("ERROR")]
-    assert f" {len(torture.problems)} of {len(torture.problems) + len(torture.shown) + 5} pictures" in line
+    assert f" {len(torture.problems)} of {len(torture.problems) + len(torture.shown) + 5} images" in line
     assert f"and {len(torture.problems) - 20} more" in line
     for index, path in enumerate(sorted(torture.problems)):
         assert (f"mine/{path} (" in line) == (index < 20)

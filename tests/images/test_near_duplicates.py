@@ -11,7 +11,7 @@ from tests.benchmarks.grouping import ALTERATIONS, altered
 
 
 def photographs(count, seed=0, side=128):
-    """Made-up pictures whose amplitudes fall with the frequency, as in photographs."""
+    """Made-up images whose amplitudes fall with the frequency, as in photographs."""
     rng = np.random.default_rng(seed)
     frequency = np.hypot(*np.mgrid[1 : side + 1, 1 : side + 1])[..., np.newaxis] ** 1.3
     for _ in range(count):
@@ -20,8 +20,8 @@ def photographs(count, seed=0, side=128):
         yield Image.fromarray(np.clip(110 + 45 * pixels / pixels.std(), 0, 255).astype(np.uint8))
 
 
-def group(pictures, size=64):
-    squares = (np.asarray(x.convert("RGB").resize((size, size), Image.Resampling.BILINEAR)) for x in pictures)
+def group(images, size=64):
+    squares = (np.asarray(x.convert("RGB").resize((size, size), Image.Resampling.BILINEAR)) for x in images)
     fingerprints, thumbnails = zip(*map(near_duplicates.fingerprint, squares))
     return near_duplicates.group(np.array(fingerprints), np.array(thumbnails))
 
@@ -36,17 +36,17 @@ def test_altered_copies_join_their_originals_and_nothing_else(alteration, size):
 
 
 def test_copies_of_copies_join():
-    [picture] = photographs(1)
-    chain = [picture.crop((cut, cut, 128 - cut, 128 - cut)) for cut in range(0, 16, 4)]
+    [image] = photographs(1)
+    chain = [image.crop((cut, cut, 128 - cut, 128 - cut)) for cut in range(0, 16, 4)]
     assert len(set(group([chain[0], chain[-1]]))) == 2
     assert len(set(group(chain))) == 1
 
 
-def test_more_copies_than_a_picture_has_neighbours_join():
-    [picture] = photographs(1)
-    crop = altered(picture, "3% crop")
+def test_more_copies_than_a_image_has_neighbours_join():
+    [image] = photographs(1)
+    crop = altered(image, "3% crop")
     copies = []
-    for source in (picture, crop):
+    for source in (image, crop):
         for quality in range(60, 90):
             file = io.BytesIO()
             source.save(file, "JPEG", quality=quality)
@@ -55,13 +55,13 @@ def test_more_copies_than_a_picture_has_neighbours_join():
 
 
 def test_numbers_by_first_appearance_whatever_the_order():
-    pictures = [y for x in photographs(4) for y in (x, altered(x, "half size"))]
-    assert group(pictures).tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
-    assert group([pictures[x] for x in (7, 2, 0, 6, 1, 3)]).tolist() == [0, 1, 2, 0, 2, 1]
-    assert group(pictures[:1]).tolist() == [0]
+    images = [y for x in photographs(4) for y in (x, altered(x, "half size"))]
+    assert group(images).tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert group([images[x] for x in (7, 2, 0, 6, 1, 3)]).tolist() == [0, 1, 2, 0, 2, 1]
+    assert group(images[:1]).tolist() == [0]
 
 
-def test_pictures_without_contrast_join_only_if_they_are_identical():
+def test_images_without_contrast_join_only_if_they_are_identical():
     rng = np.random.default_rng(0)
     noise = [Image.fromarray(rng.integers(0, 3, (64, 64, 3), np.uint8)) for _ in range(20)]
     black = Image.new("RGB", (64, 64))
@@ -74,26 +74,26 @@ def test_pictures_without_contrast_join_only_if_they_are_identical():
 
 def test_small_things_on_white_do_not_join():
     rng = np.random.default_rng(0)
-    pictures = []
+    images = []
     for _ in range(300):
-        picture = Image.new("RGB", (160, 160), "white")
+        image = Image.new("RGB", (160, 160), "white")
         for _ in range(rng.integers(1, 3)):
             centre, radius = 160 * rng.uniform(0.3, 0.7, 2), 160 * rng.uniform(0.05, 0.25, 2)
-            draw = ImageDraw.Draw(picture)
+            draw = ImageDraw.Draw(image)
             shape = rng.choice([draw.ellipse, draw.rectangle])
             shape([*(centre - radius), *(centre + radius)], fill=tuple(rng.integers(0, 200, 3).tolist()))
-        pictures.append(picture)
-    sizes = np.bincount(group(pictures, 160))
+        images.append(image)
+    sizes = np.bincount(group(images, 160))
     assert sizes.max() <= 3 and (sizes == 1).sum() >= 285
 
 
 def test_the_same_thing_in_another_colour_does_not_join():
-    pictures = []
+    images = []
     for colour in ((200, 30, 30), (30, 30, 200)):  # as grey, the same
-        picture = Image.new("RGB", (64, 64), "white")
-        ImageDraw.Draw(picture).ellipse((10, 20, 40, 60), fill=colour)
-        pictures.append(picture)
-    assert group(pictures).tolist() == [0, 1]
+        image = Image.new("RGB", (64, 64), "white")
+        ImageDraw.Draw(image).ellipse((10, 20, 40, 60), fill=colour)
+        images.append(image)
+    assert group(images).tolist() == [0, 1]
 
 
 def test_pages_of_text_do_not_join():
@@ -117,7 +117,7 @@ def test_the_built_in_sample_has_no_copies():
 
 
 def unlike(hashes):
-    """Fingerprints of pictures that all have other pixels."""
+    """Fingerprints of images that all have other pixels."""
     fingerprints = np.zeros(len(hashes), near_duplicates.FINGERPRINT)
     fingerprints["pixels"] = np.arange(len(hashes))
     fingerprints["hash"] = hashes / np.linalg.norm(hashes, axis=1, keepdims=True)

@@ -43,8 +43,8 @@ def test_a_group_stays_together(seed):
 
 
 def test_a_class_that_is_too_small_says_how_many_it_needs():
-    with pytest.raises(UserError, match="class 'b' has 2 pictures, 2 of them different.* at least 3 "):
+    with pytest.raises(UserError, match="class 'b' has 2 images, 2 of them different.* at least 3 "):
         partition.assign(manifest({"a": 9, "b": 2}), 0.2, 0.2, seed=1)
-    with pytest.raises(UserError, match="class 'b' has 3 pictures.* at least 4 "):
+    with pytest.raises(UserError, match="class 'b' has 3 images.* at least 4 "):
         partition.assign(manifest({"a": 9, "b": 3}), 0.6, 0.2, seed=1)
     partition.assign(manifest({"a": 9, "b": 4}), 0.6, 0.2, seed=1)

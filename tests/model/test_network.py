@@ -12,11 +12,11 @@ def test_is_keras_own_mobilenet_v2_with_its_preprocessing(weights):
     network.load_base(model, weights)
     reference = network.mobilenet_v2(32)
     reference.load_weights(weights)
-    pictures = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
-    features = reference(keras.applications.mobilenet_v2.preprocess_input(pictures.astype("float32")), training=False)
+    images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
+    features = reference(keras.applications.mobilenet_v2.preprocess_input(images.astype("float32")), training=False)
     dense = model.get_layer("logits")
     expected = dense(features.numpy().mean(axis=(1, 2)))
-    np.testing.assert_allclose(model(pictures.astype("float32")), expected, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(model(images.astype("float32")), expected, rtol=1e-3, atol=1e-4)
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def float64(monkeypatch):
 def test_has_the_outputs_and_gradients_of_keras_own_mobilenet_v2(weights, float64, fine_tune_at):
     model = network.build(32, 3)
     network.load_base(model, weights)
-    network.train_from(model, fine_tune_at)
+    network.freeze_below(model, fine_tune_at)
     base, reference = model.get_layer("base"), network.mobilenet_v2(32)
     reference.load_weights(weights)
     for layer, own in zip(reference.layers, base.layers):
@@ -56,10 +56,10 @@ def test_mixed_precision_computes_the_same_more_roughly_and_is_served_in_float32
     model = network.build(32, 3, mixed_precision)
     network.load_base(model, weights)
     assert {weight.dtype for weight in model.weights} == {"float32"}
-    served = network.portable(model)
-    assert served is not model and network.portable(served) is served
-    pictures = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype("float32")
-    rough, exact = (keras.Model(x.input, x.get_layer("logits").input)(pictures).numpy() for x in (model, served))
+    served = network.to_serving(model)
+    assert served is not model and network.to_serving(served) is served
+    images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype("float32")
+    rough, exact = (keras.Model(x.input, x.get_layer("logits").input)(images).numpy() for x in (model, served))
     assert rough.dtype == np.float32 and not np.array_equal(rough, exact)
     assert np.corrcoef(rough.ravel(), exact.ravel())[0, 1] > agreement
 
@@ -72,14 +72,14 @@ def test_one_logit_for_two_classes_and_as_many_as_classes_for_more():
 def test_refreezing_and_thawing_act_layer_by_layer():
     model = network.build(32, 2)
     for index in (154, 120, 100, 150):
-        words = network.train_from(model, index)
+        words = network.freeze_below(model, index)
         learning = [layer.trainable for layer in model.get_layer("base").layers]
         assert learning == [number >= index for number in range(154)]
-    network.train_from(model, 120)
-    assert network.train_from(model, 120).startswith(
+    network.freeze_below(model, 120)
+    assert network.freeze_below(model, 120).startswith(
         "training from layer 120, block_13_depthwise: 1,626,177 of 2,259,265 parameters"
     )
-    assert network.train_from(model, 154).endswith(": 1,281 of 2,259,265 parameters")
+    assert network.freeze_below(model, 154).endswith(": 1,281 of 2,259,265 parameters")
     assert "block_16_project" in words
 
 

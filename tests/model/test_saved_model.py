@@ -12,7 +12,7 @@ from stages.common.cli import UserError
 from stages.model.backend import tf
 from tests.conftest import ROOT
 
-PICTURES = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
+IMAGES = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
 
 SERVE = """
 import io, sys, json
@@ -20,20 +20,20 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-def png(picture):
+def png(image):
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "PNG")
+    Image.fromarray(image).save(buffer, "PNG")
     return buffer.getvalue()
 
 model = tf.saved_model.load(sys.argv[1])
-pictures = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
+images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
 answers = [
-    model.signatures["serving_default"](images=tf.constant(pictures, tf.float32)),
-    model.signatures["serving_default"](images=pictures),
-    model.signatures["serving_uint8"](images=pictures),
-    model(tf.constant(pictures)),
-    model(tf.constant(pictures, tf.float32)),
-    model.signatures["serving_bytes"](image_bytes=tf.constant([png(picture) for picture in pictures])),
+    model.signatures["serving_default"](images=tf.constant(images, tf.float32)),
+    model.signatures["serving_default"](images=images),
+    model.signatures["serving_uint8"](images=images),
+    model(tf.constant(images)),
+    model(tf.constant(images, tf.float32)),
+    model.signatures["serving_bytes"](image_bytes=tf.constant([png(image) for image in images])),
 ]
 assert "stages" not in sys.modules
 print(json.dumps({
@@ -53,7 +53,7 @@ def test_serves_raw_pixels_without_keras_or_our_code(tmp_path, classes):
                             stdout=subprocess.PIPE, text=True)
     served = json.loads(result.stdout.splitlines()[-1])
     assert served["classes"] == classes and served["image_size"] == 32 and served["temperature"] == 1.5
-    logits = model(PICTURES.astype("float32"), training=False).numpy().astype(float)
+    logits = model(IMAGES.astype("float32"), training=False).numpy().astype(float)
     if len(classes) == 2:
         second = 1 / (1 + np.exp(-logits[:, 0]))
         expected = np.stack([1 - second, second], axis=1)
@@ -71,8 +71,8 @@ def test_what_is_restored_from_it_is_the_same_to_the_bit(tmp_path):
     for restored in (built, loaded):
         assert saved_model.restore(restored.weights, tmp_path / "other") == 1.5
         assert all(np.array_equal(a, b) for a, b in zip(model.weights, restored.weights, strict=True))
-    expected = saved_model.load(tmp_path / "other").signatures["serving_uint8"](images=PICTURES)
-    np.testing.assert_array_equal(loaded.signatures["serving_uint8"](images=PICTURES)["probabilities"], expected["probabilities"])
+    expected = saved_model.load(tmp_path / "other").signatures["serving_uint8"](images=IMAGES)
+    np.testing.assert_array_equal(loaded.signatures["serving_uint8"](images=IMAGES)["probabilities"], expected["probabilities"])
 
 
 def test_a_folder_without_the_arrays_of_a_model_of_ours_is_named(tmp_path):

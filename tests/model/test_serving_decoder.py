@@ -15,37 +15,37 @@ decode = tf.function(lambda data: serving_decoder.decode(data, SIZE), input_sign
 COLOURS = Image.fromarray(np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8))
 
 
-def encode(picture, kind, **options):
+def encode(image, kind, **options):
     buffer = io.BytesIO()
-    picture.save(buffer, kind, **options)
+    image.save(buffer, kind, **options)
     return buffer.getvalue()
 
 
 def difference(data, tmp_path):
     """The largest difference to what split packs of the same file, in values from 0 to 255."""
-    (tmp_path / "picture").write_bytes(data)
-    return np.abs(decode.decode(tmp_path / "picture", SIZE)[2].astype(int) - decode(data).numpy()).max()
+    (tmp_path / "image").write_bytes(data)
+    return np.abs(decode.decode(tmp_path / "image", SIZE)[2].astype(int) - decode(data).numpy()).max()
 
 
 @pytest.mark.parametrize("size", [(5, 90), (31, 33), (64, 70), (150, 130), (300, 257)])  # libjpeg scales by 1, 2, 4, 8
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
 def test_reads_the_pixels_that_split_packs(tmp_path, kind, size):
-    picture = COLOURS.resize(size, Image.Resampling.BICUBIC)
-    assert difference(encode(picture, kind), tmp_path) <= 1
-    assert difference(encode(picture.convert("L"), kind), tmp_path) <= 1
+    image = COLOURS.resize(size, Image.Resampling.BICUBIC)
+    assert difference(encode(image, kind), tmp_path) <= 1
+    assert difference(encode(image.convert("L"), kind), tmp_path) <= 1
     if kind == "JPEG":
-        assert difference(encode(picture.convert("CMYK"), kind, progressive=True), tmp_path) <= 1
+        assert difference(encode(image.convert("CMYK"), kind, progressive=True), tmp_path) <= 1
 
 
 @pytest.mark.parametrize("orientation", range(10))  # 1 to 8 have a meaning
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
 @pytest.mark.parametrize("order", ["<", ">"])
-def test_turns_the_picture_as_exif_says(tmp_path, kind, order, orientation):
+def test_turns_the_image_as_exif_says(tmp_path, kind, order, orientation):
     exif = Image.Exif()
     exif.endian = order
     exif[0x010F], exif[0x0112], exif[0x0131] = "maker", orientation, "program"
-    picture = COLOURS.resize((40, 50), Image.Resampling.BICUBIC)
-    assert difference(encode(picture, kind, exif=exif), tmp_path) <= 1
+    image = COLOURS.resize((40, 50), Image.Resampling.BICUBIC)
+    assert difference(encode(image, kind, exif=exif), tmp_path) <= 1
 
 
 def test_transparency_palettes_and_depths(tmp_path):
@@ -54,8 +54,8 @@ def test_transparency_palettes_and_depths(tmp_path):
     rgba.putalpha(rgb.getchannel(0))
     palette = rgb.quantize(13)
     deep = Image.fromarray(np.asarray(rgb.convert("L")).astype(np.uint16) * 256 + 7)
-    for picture in (rgba, rgba.convert("LA"), palette, deep, rgb.convert("1")):
-        assert difference(encode(picture, "PNG"), tmp_path) <= 2, picture.mode
+    for image in (rgba, rgba.convert("LA"), palette, deep, rgb.convert("1")):
+        assert difference(encode(image, "PNG"), tmp_path) <= 2, image.mode
     for bits in (2, 4, 8):
         assert difference(encode(palette, "PNG", bits=bits), tmp_path) <= 1
         assert difference(encode(palette, "PNG", bits=bits, transparency=bytes(range(0, 250, 50))), tmp_path) <= 2

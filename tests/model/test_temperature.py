@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from stages.model import temperature as calibration
+from stages.model.temperature import fit_temperature, scale_probabilities
 
 
 def drawn(temperature, count=4000, classes=3):
@@ -19,22 +19,22 @@ def test_finds_the_temperature_that_the_labels_were_drawn_with(temperature, clas
     labels, logits = drawn(temperature, classes=classes)
     if classes == 2:  # the network then has the logit of the second class alone
         logits = logits[:, 1:] - logits[:, :1]
-    assert calibration.fit(labels, logits) == pytest.approx(temperature, rel=0.1)
+    assert fit_temperature(labels, logits) == pytest.approx(temperature, rel=0.1)
 
 
 @pytest.mark.parametrize("classes", [2, 4])
-def test_without_a_mistake_it_is_as_sure_as_so_many_pictures_can_vouch_for(classes):
+def test_without_a_mistake_it_is_as_sure_as_so_many_images_can_vouch_for(classes):
     labels = np.arange(38) % classes
     logits = 20 * np.eye(classes)[labels]  # all right, and far too sure of it
-    scaled = softmax(logits / calibration.fit(labels, logits[:, 1:] - logits[:, :1] if classes == 2 else logits), axis=1)
+    scaled = softmax(logits / fit_temperature(labels, logits[:, 1:] - logits[:, :1] if classes == 2 else logits), axis=1)
     np.testing.assert_allclose(scaled.max(axis=1), 39 / 40, atol=1e-4)
 
 
 def test_worse_than_guessing_is_bounded():
-    assert calibration.fit(np.array([1, 0, 0]), np.array([[-2.0], [3.0], [0.5]])) == pytest.approx(20, rel=0.01)
+    assert fit_temperature(np.array([1, 0, 0]), np.array([[-2.0], [3.0], [0.5]])) == pytest.approx(20, rel=0.01)
 
 
 def test_probabilities_alone_are_enough_to_apply_it():
     _, logits = drawn(1)
-    np.testing.assert_allclose(calibration.apply(softmax(logits, axis=1), 2.5), softmax(logits / 2.5, axis=1), atol=1e-6)
-    assert calibration.apply(np.array([[0, 1]], np.float32), 20).tolist() == [[pytest.approx(0), pytest.approx(1)]]
+    np.testing.assert_allclose(scale_probabilities(softmax(logits, axis=1), 2.5), softmax(logits / 2.5, axis=1), atol=1e-6)
+    assert scale_probabilities(np.array([[0, 1]], np.float32), 20).tolist() == [[pytest.approx(0), pytest.approx(1)]]

@@ -23,12 +23,12 @@ def predictions(paths, predicted):
     return pd.DataFrame({"path": paths, "group": range(len(paths)), "actual": "cat", "predicted": predicted})
 
 
-def test_other_pictures_are_refused_and_their_order_does_not_matter():
+def test_other_images_are_refused_and_their_order_does_not_matter():
     first = predictions(["p", "q"], ["cat", "dog"])
     aligned = compare.align(first, predictions(["q", "p"], ["cat", "dog"]), "old", "new")
     assert aligned[["path", "a", "b"]].values.tolist() == [["p", True, False], ["q", False, True]]
     for other in (["p", "r"], ["p"], ["p", "q", "r"]):
-        with pytest.raises(UserError, match="old and new were tested on different pictures"):
+        with pytest.raises(UserError, match="old and new were tested on different images"):
             compare.align(first, predictions(other, "cat"), "old", "new")
 
 
@@ -39,7 +39,7 @@ def test_the_interval_of_repeats_is_that_of_nadeau_and_bengio():
 
 
 def test_the_scores_of_an_experiment_are_those_of_its_models(monkeypatch):
-    tree = {"frozen": {"accuracy": 0.8}, "finetuned": {"accuracy": 0.9, "top5": 1.0}, "changed": {"gained": 3, "p": 0.2}}
+    tree = {"frozen": {"accuracy": 0.8}, "finetuned": {"accuracy": 0.9, "top5_accuracy": 1.0}, "changed": {"gained": 3, "p": 0.2}}
     monkeypatch.setattr(experiments, "read", lambda path, revision: json.dumps(tree))
     assert experiments.scores("any").to_dict() == {"frozen accuracy": 0.8, "finetuned accuracy": 0.9, "finetuned top5": 1.0}
 

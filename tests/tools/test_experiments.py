@@ -81,15 +81,15 @@ def test_a_sweep_is_drawn_from_the_grid(grids):
     points = pd.read_csv(grids.folder / "plots/sweep.csv")
     assert set(points["finetune.fine_tune_at"]) == {100, 120, 140}
     assert set(points["finetune.learning_rate"]) == {0.0005, 0.00001, 0.00005}
-    assert (points["from"] < points["accuracy"]).all() and points["test pictures"].eq(40).all()
+    assert (points["from"] < points["accuracy"]).all() and points["test images"].eq(40).all()
     assert (grids.folder / "plots/sweep.png").stat().st_size > 10_000
     assert grids.run("git", "status", "--porcelain", "plots") == ""
     assert "ERROR: none is no parameter" in grids.run("python", "-m", "stages.tools.sweep", "none", status=1)
 
 
-def test_two_settings_are_compared_picture_by_picture(grids):
+def test_two_settings_are_compared_image_by_image(grids):
     first, second = names(grids)[:2]
-    assert "40 predictions on 40 pictures" in grids.run("python", "-m", "stages.tools.compare", first, second)
+    assert "40 predictions on 40 images" in grids.run("python", "-m", "stages.tools.compare", first, second)
     assert "ERROR: plots/predictions.csv of nothing:" in grids.run("python", "-m", "stages.tools.compare", "nothing", first, status=1)
 
 
@@ -123,7 +123,7 @@ def test_what_is_pushed_and_pulled_need_not_be_run(base, tmp_path, where, reques
     shutil.copytree(base.folder, first.folder, symlinks=True)
     add, *others = readme_block("dvc push")
     if where == "s3":
-        first.run("bash", "-c", add.replace("/mnt/shared/pictures", "s3://bucket/pictures"))
+        first.run("bash", "-c", add.replace("/mnt/shared/images", "s3://bucket/images"))
         first.run("dvc", "remote", "modify", "shared", "endpointurl", request.getfixturevalue("s3"))
     else:
         first.run("bash", "-c", add.replace("/mnt/shared", str(tmp_path)))

@@ -19,7 +19,7 @@ from stages.model import network, saved_model, temperature as calibration
 from stages.tools import inference
 from stages.common.cli import UserError
 from tests.benchmarks import fuzz
-from tests.conftest import ROOT, make_pictures
+from tests.conftest import ROOT, make_images
 
 CLASSES = ["cat", "nöt cat"]
 load = functools.cache(saved_model.load)
@@ -36,11 +36,11 @@ def model(weights, tmp_path_factory):
 
 
 @pytest.fixture
-def pictures(tmp_path):
-    """A folder of 40 pictures, more than a batch, two of which cannot be read."""
-    folder = make_pictures(tmp_path / "pictures", {"x/deeper": 20, "y": 20})
+def images(tmp_path):
+    """A folder of 40 images, more than a batch, two of which cannot be read."""
+    folder = make_images(tmp_path / "images", {"x/deeper": 20, "y": 20})
     (folder / "x/deeper/003.png").write_bytes((folder / "x/deeper/003.png").read_bytes()[:60])
-    (folder / "y/007.png").write_text("no picture")
+    (folder / "y/007.png").write_text("no image")
     (folder / "y/.hidden.png").write_text("passed over")
     return folder
 
@@ -68,10 +68,10 @@ def process(monkeypatch):
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO()))
 
 
-def test_predicts_what_the_model_says_of_the_pixels_that_split_packs(model, pictures):
-    found = list(predict.predict([pictures, str(pictures / "y/000.png")], model))
+def test_predicts_what_the_model_says_of_the_pixels_that_split_packs(model, images):
+    found = list(predict.predict([images, str(images / "y/000.png")], model))
     names = [*(f"x/deeper/{i:03}.png" for i in range(20)), *(f"y/{i:03}.png" for i in (*range(20), 0))]
-    assert [os.path.relpath(x.path, pictures) for x in found] == names
+    assert [os.path.relpath(x.path, images) for x in found] == names
     assert [names[i] for i, x in enumerate(found) if x.problem] == ["x/deeper/003.png", "y/007.png"]
     good = [x for x in found if not x.problem]
     pixels = np.stack([decode.decode(x.path, 32)[2] for x in good])
@@ -83,34 +83,34 @@ def test_predicts_what_the_model_says_of_the_pixels_that_split_packs(model, pict
     assert all(x.probability == max(x.probabilities.values()) and list(x.probabilities) == CLASSES for x in good)
 
 
-def test_the_threshold_decides_for_the_second_class_and_the_temperature_scales(model, pictures):
-    path = [pictures / "y/000.png"]
+def test_the_threshold_decides_for_the_second_class_and_the_temperature_scales(model, images):
+    path = [images / "y/000.png"]
     [plain], [calibrated] = predict.predict(path, model), predict.predict(path, model, calibrated=True)
     second = plain.probabilities["nöt cat"]
     for threshold, name in ((second - 1e-3, "nöt cat"), (second + 1e-3, "cat")):
         [prediction] = predict.predict(path, model, threshold=threshold)
         assert (prediction.predicted, prediction.probability) == (name, plain.probabilities[name])
-    expected = calibration.apply(np.array([list(plain.probabilities.values())]), 2)
+    expected = scale_probabilities(np.array([list(plain.probabilities.values())]), 2)
     np.testing.assert_allclose([list(calibrated.probabilities.values())], expected, atol=1e-6)
     assert abs(calibrated.probability - 0.5) < abs(plain.probability - 0.5)
 
 
-def test_the_formats_and_the_exit_status(model, pictures, capsys):
-    table, errors = run(capsys, pictures, "--model", model, status=1)
-    assert errors.splitlines() == [f"{pictures}/x/deeper/003.png: image file is truncated",
-                                   f"{pictures}/y/007.png: not a picture in a known format, or cut off"]
+def test_the_formats_and_the_exit_status(model, images, capsys):
+    table, errors = run(capsys, images, "--model", model, status=1)
+    assert errors.splitlines() == [f"{images}/x/deeper/003.png: image file is truncated",
+                                   f"{images}/y/007.png: not an image in a known format, or cut off"]
     head, *lines = table.splitlines()
     assert head.split() == ["predicted", "probability", "path"] and len(lines) == 38
     assert all(line.index("/") == head.index("path") for line in lines)
-    lines, _ = run(capsys, pictures / "y", "--model", model, "--format", "jsonl", status=1)
-    text, _ = run(capsys, pictures / "y", "--model", model, "--format", "csv", status=1)
+    lines, _ = run(capsys, images / "y", "--model", model, "--format", "jsonl", status=1)
+    text, _ = run(capsys, images / "y", "--model", model, "--format", "csv", status=1)
     for row, line in zip(csv.DictReader(io.StringIO(text)), lines.splitlines(), strict=True):
         other = json.loads(line)
         assert list(other) == ["path", "predicted", "probability", "probabilities"]
         assert list(row) == ["path", "predicted", "probability", "probability_cat", "probability_nöt cat"]
         assert (row["path"], row["predicted"]) == (other["path"], other["predicted"])
         assert float(row["probability_nöt cat"]) == pytest.approx(other["probabilities"]["nöt cat"], abs=1e-6)
-    run(capsys, pictures / "y/000.png", "--model", model, status=0)
+    run(capsys, images / "y/000.png", "--model", model, status=0)
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\0"])
@@ -126,15 +126,15 @@ def test_takes_a_list_with_names_of_any_bytes(model, tmp_path, capsys, monkeypat
 
 @pytest.mark.parametrize(("arguments", "words"), [
     (["nowhere.jpg"], "nowhere.jpg does not exist"),
-    (["empty"], "there is no picture in empty"),
-    (["-"], "there is no picture in -"),
-    (["picture.png", "--model", "empty"], "empty holds no SavedModel"),
-    (["picture.png", "--model", "model", "--threshold", "nan"], "must be from 0 to 1"),
+    (["empty"], "there is no image in empty"),
+    (["-"], "there is no image in -"),
+    (["image.png", "--model", "empty"], "empty holds no SavedModel"),
+    (["image.png", "--model", "model", "--threshold", "nan"], "must be from 0 to 1"),
 ])
 def test_what_a_user_can_get_wrong_is_one_line(model, tmp_path, monkeypatch, capsys, arguments, words):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
-    Image.new("RGB", (9, 9)).save("picture.png")
+    Image.new("RGB", (9, 9)).save("image.png")
     (tmp_path / "model").symlink_to(model)
     output, errors = run(capsys, *arguments, status=1)
     assert output == "" and errors.count("\n") == 1 and words in errors
@@ -147,7 +147,7 @@ def test_more_than_two_classes_have_no_threshold():
 
 
 def test_folders_are_read_as_split_reads_them(tmp_path):
-    folder = make_pictures(tmp_path / "pictures", {"a": 1})
+    folder = make_images(tmp_path / "images", {"a": 1})
     (folder / "Thumbs.db").touch()
     (folder / "link.png").symlink_to("nothing")
     (folder / "a/up").symlink_to("..")
@@ -157,19 +157,19 @@ def test_folders_are_read_as_split_reads_them(tmp_path):
                      "pipe.png": "a named pipe"}
 
 
-def test_decodes_only_a_few_batches_ahead(model, pictures, monkeypatch):
+def test_decodes_only_a_few_batches_ahead(model, images, monkeypatch):
     seen = []
     monkeypatch.setattr(images, "decode", lambda path, size: (seen.append(path), 0, np.zeros((size, size, 3), np.uint8)))
-    predictions = predict.predict([pictures / "y/000.png"] * 320, model)
+    predictions = predict.predict([images / "y/000.png"] * 320, model)
     next(predictions)
     assert len(seen) <= 3 * inference.BATCH
     assert 1 + len(list(predictions)) == 320
 
 
-def test_needs_only_its_own_modules_and_the_model_and_ends_quietly_when_its_reader_does(model, pictures, tmp_path):
+def test_needs_only_its_own_modules_and_the_model_and_ends_quietly_when_its_reader_does(model, images, tmp_path):
     shutil.copytree(ROOT / "stages", tmp_path / "copy/stages")
     shutil.copytree(model, tmp_path / "elsewhere/model")
-    shell = (f"{sys.executable} -m stages.tools.predict ../pictures ../pictures --model model; echo $? >status")
+    shell = (f"{sys.executable} -m stages.tools.predict ../images ../images --model model; echo $? >status")
     result = subprocess.run(f"({shell}) | head -n 2", shell=True, cwd=tmp_path / "elsewhere", text=True, capture_output=True,
                             env={**os.environ, "PYTHONPATH": str(tmp_path / "copy")})
     assert result.stdout.count("\n") == 2 and "Traceback" not in result.stderr and "Broken" not in result.stderr
@@ -178,7 +178,7 @@ def test_needs_only_its_own_modules_and_the_model_and_ends_quietly_when_its_read
 
 @pytest.mark.filterwarnings("ignore")  # what Pillow says of odd metadata
 def test_broken_and_odd_files_end_in_an_error_each(model, tmp_path):
-    sources = fuzz.pictures()
+    sources = fuzz.images()
     for number in range(99):
         _, data = fuzz.case(2, number, sources)
         for function in (fuzz.predict, fuzz.serve):

@@ -4,7 +4,7 @@ import pytest
 from stages.training import augmentation
 from stages.model.backend import keras
 
-PICTURES = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), np.uint8)
+IMAGES = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), np.uint8)
 
 
 def draw(flip, rotation, count=40, seed=0):
@@ -13,21 +13,21 @@ def draw(flip, rotation, count=40, seed=0):
 
 @pytest.mark.parametrize("flip", ["none", "horizontal", "vertical", "horizontal_and_vertical"])
 def test_is_what_keras_layers_do_one_after_the_other(flip):
-    altered = augmentation.alter(PICTURES, draw(flip, 0.2)).numpy()
+    altered = augmentation.alter(IMAGES, draw(flip, 0.2)).numpy()
     rotation = keras.layers.RandomRotation(0.2)
     flips = {(0, 0): slice(None), (1, 0): np.s_[:, ::-1], (0, 1): np.s_[::-1], (1, 1): np.s_[::-1, ::-1]}
     rng = np.random.default_rng(0)  # the same draws
     flipped = rng.random((40, 2)) < np.where([flip.startswith("horizontal"), flip.endswith("vertical")], 0.5, 0)
     degrees = rng.uniform(-1, 1, 40) * 0.2 * 360
-    for picture, seen, turns, angle in zip(PICTURES, altered, flipped, degrees):
-        given = np.float32(picture)[flips[tuple(turns.astype(int))]]
+    for image, seen, turns, angle in zip(IMAGES, altered, flipped, degrees):
+        given = np.float32(image)[flips[tuple(turns.astype(int))]]
         rotation.factor = (angle / 360, angle / 360)
         np.testing.assert_allclose(seen, rotation(given[np.newaxis], training=True)[0], atol=0.05)
     assert len({tuple(turns) for turns in flipped}) == {"none": 1, "horizontal_and_vertical": 4}.get(flip, 2)
 
 
-def test_without_flip_and_rotation_pictures_stay_as_they_are():
-    assert np.array_equal(augmentation.alter(PICTURES, draw("none", 0)), PICTURES)
+def test_without_flip_and_rotation_images_stay_as_they_are():
+    assert np.array_equal(augmentation.alter(IMAGES, draw("none", 0)), IMAGES)
 
 
 def test_rotates_evenly_by_up_to_the_fraction_of_a_turn():

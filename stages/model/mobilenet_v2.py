@@ -1,0 +1,99 @@
+"""MobileNetV2 (M. Sandler et al., CVPR 2018) without its head, batch normalization folded into the convolutions.
+
+The layers, their names, weights and outputs are those of keras.applications.MobileNetV2 at width 1.0.
+"""
+
+import keras
+import tensorflow as tf
+
+# Expansion, output channels, repeats and the stride of the first, of each kind of block (Sandler et al., table 2).
+BLOCKS = [(1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)]
+
+
+class FoldedConv:
+    """A convolution that applies the batch normalization behind it, by its moving mean and variance, which never change.
+
+    The normalization is folded into the kernel (B. Jacob et al., CVPR 2018, section 3.2), which spares two passes over the
+    feature maps, most of the time of a MobileNet. Kernel, gamma and beta get the same gradients as if it was not.
+    """
+
+    def fold(self, normalization: keras.layers.Layer) -> None:
+        """Takes over what `normalization` does. Both are built, and neither has been called."""
+        # The raw variables: what `call` reads from a layer's attributes is cast to float16 in mixed precision.
+        self.folded_weights = [variable.value for variable in (*self.weights, *normalization.weights)]
+        self.epsilon = normalization.epsilon
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        kernel, gamma, beta, mean, variance = self.folded_weights
+        scale = gamma / tf.sqrt(variance + self.epsilon)  # both exact: rsqrt's last bits depend on who computes it
+        kernel = kernel * tf.reshape(scale, [-1, 1] if self.convolve is tf.nn.depthwise_conv2d else [-1])
+        outputs = self.convolve(inputs, tf.cast(kernel, inputs.dtype), [1, *self.strides, 1], self.padding.upper())
+        return tf.nn.bias_add(outputs, tf.cast(beta - mean * scale, inputs.dtype))
+
+
+# Keras finds the weights of a layer in a file by the name of its class: these names are Keras's own.
+class Conv2D(FoldedConv, keras.layers.Conv2D):
+    convolve = staticmethod(tf.nn.conv2d)
+
+
+class DepthwiseConv2D(FoldedConv, keras.layers.DepthwiseConv2D):
+    convolve = staticmethod(tf.nn.depthwise_conv2d)
+
+
+class BatchNormalization(keras.layers.BatchNormalization):
+    """Holds the variables of a batch normalization that the FoldedConv in front applies.
+
+    Keras 3's own, called with training=False inside a model, would be overridden by `fit` (keras issue 20285).
+    """
+
+    def call(self, inputs: tf.Tensor, training: bool | None = None, mask: tf.Tensor | None = None) -> tf.Tensor:
+        return inputs
+
+
+def mobilenet_v2(image_size: int) -> keras.Model:
+    """Builds the base with random weights.
+
+    Args:
+        image_size: side of the images in pixels, at least 32.
+
+    Returns:
+        keras.Model with 154 layers, from [N, image_size, image_size, 3] in [-1, 1] to [N, size, size, 1280], where size is
+        image_size / 32, rounded up. Its name is "base".
+    """
+    inputs = keras.Input((image_size, image_size, 3))
+    x = _normalized(inputs, Conv2D(32, 3, strides=2, padding="same", use_bias=False, name="Conv1"), "bn_Conv1")
+    x = keras.layers.ReLU(6.0, name="Conv1_relu")(x)
+    x = _block(x, *BLOCKS[0][:2], stride=1, prefix="expanded_conv")
+    number = 1
+    for expansion, channels, repeats, stride in BLOCKS[1:]:
+        for repeat in range(repeats):
+            x = _block(x, expansion, channels, stride if repeat == 0 else 1, prefix=f"block_{number}")
+            number += 1
+    x = _normalized(x, Conv2D(1280, 1, use_bias=False, name="Conv_1"), "Conv_1_bn")
+    return keras.Model(inputs, keras.layers.ReLU(6.0, name="out_relu")(x), name="base")
+
+
+def _block(inputs: keras.KerasTensor, expansion: int, channels: int, stride: int, prefix: str) -> keras.KerasTensor:
+    """An inverted residual block; the first one of all, of expansion 1, does not expand."""
+    x = inputs
+    if expansion > 1:
+        expand = Conv2D(expansion * x.shape[-1], 1, padding="same", use_bias=False, name=f"{prefix}_expand")
+        x = keras.layers.ReLU(6.0, name=f"{prefix}_expand_relu")(_normalized(x, expand, f"{prefix}_expand_BN"))
+    if stride == 2:
+        before = x.shape[1] % 2  # one pixel in front only where the side is odd: as the network was trained
+        x = keras.layers.ZeroPadding2D(((before, 1), (before, 1)), name=f"{prefix}_pad")(x)
+    padding = "same" if stride == 1 else "valid"
+    depthwise = DepthwiseConv2D(3, strides=stride, use_bias=False, padding=padding, name=f"{prefix}_depthwise")
+    x = keras.layers.ReLU(6.0, name=f"{prefix}_depthwise_relu")(_normalized(x, depthwise, f"{prefix}_depthwise_BN"))
+    project = Conv2D(channels, 1, padding="same", use_bias=False, name=f"{prefix}_project")
+    x = _normalized(x, project, f"{prefix}_project_BN")
+    return keras.layers.Add(name=f"{prefix}_add")([inputs, x]) if x.shape == inputs.shape else x
+
+
+def _normalized(x: keras.KerasTensor, convolution: FoldedConv, name: str) -> keras.KerasTensor:
+    """Applies a convolution with a batch normalization of this name folded into it."""
+    normalization = BatchNormalization(epsilon=1e-3, momentum=0.999, name=name)
+    convolution.build(x.shape)
+    normalization.build(convolution.compute_output_shape(x.shape))
+    convolution.fold(normalization)
+    return normalization(convolution(x))
