@@ -47,9 +47,13 @@ def main():
         files.write_csv(table, out.labels, errors="backslashreplace")
         base.save(draw(table[:SHOWN], splits), out.sheet)
         accuracy = float((table["given"] == table["suggested"]).mean())
-        files.write_json({"label_error_rate": label_error_rate, "cross_val_accuracy": accuracy, "folds": folds}, out.metrics)
-    print(f"{label_error_rate:.1%} of {len(table)} labels are estimated to be wrong, by classifiers that agree with "
-          f"{accuracy:.1%} of them in {folds}-fold cross-validation. The most doubtful:\n{table[:10].to_string()}")
+        files.write_json(
+            {"label_error_rate": label_error_rate, "cross_val_accuracy": accuracy, "folds": folds}, out.metrics
+        )
+    print(
+        f"{label_error_rate:.1%} of {len(table)} labels are estimated to be wrong, by classifiers that agree with "
+        f"{accuracy:.1%} of them in {folds}-fold cross-validation. The most doubtful:\n{table[:10].to_string()}"
+    )
 
 
 def extract(splits, weights, batch_size):
@@ -114,15 +118,17 @@ def rank_labels(images, probabilities, classes):
         few classes.
     """
     labels = images["label"].to_numpy()
-    table = pd.DataFrame({
-        "path": images["path"].to_numpy(),
-        "split": images["split"].to_numpy(),
-        "given": images["class"].to_numpy(),
-        "suggested": np.array(classes)[probabilities.argmax(axis=1)],
-        "quality": get_label_quality_scores(labels, probabilities, method="normalized_margin"),
-        "given_probability": probabilities[np.arange(len(labels)), labels],
-        "suggested_probability": probabilities.max(axis=1),
-    })
+    table = pd.DataFrame(
+        {
+            "path": images["path"].to_numpy(),
+            "split": images["split"].to_numpy(),
+            "given": images["class"].to_numpy(),
+            "suggested": np.array(classes)[probabilities.argmax(axis=1)],
+            "quality": get_label_quality_scores(labels, probabilities, method="normalized_margin"),
+            "given_probability": probabilities[np.arange(len(labels)), labels],
+            "suggested_probability": probabilities.max(axis=1),
+        }
+    )
     errors = num_label_issues(labels, probabilities, estimation_method="off_diagonal_calibrated")
     return table.sort_values("quality", kind="stable", ignore_index=True), float(errors / len(labels))
 
@@ -131,8 +137,10 @@ def draw(table, splits):
     """Draws the images of `table`, as `rank_labels` returns it, side by side; red where the suggested label is another."""
     rows = {(name, path): row for name, split in splits.items() for row, path in enumerate(split.manifest["path"])}
     pixels = np.stack([splits[x.split].pixels[rows[x.split, x.path]] for x in table.itertuples()])
-    titles = [f"given {x.given_probability:.0%}: {x.given}\nsuggested {x.suggested_probability:.0%}: {x.suggested}"
-              for x in table.itertuples()]
+    titles = [
+        f"given {x.given_probability:.0%}: {x.given}\nsuggested {x.suggested_probability:.0%}: {x.suggested}"
+        for x in table.itertuples()
+    ]
     colours = [base.RIGHT if x.given == x.suggested else base.WRONG for x in table.itertuples()]
     return base.grid(pixels, titles, "Labels worth a second look, the most doubtful first", colours)
 

@@ -63,10 +63,14 @@ def main() -> None:
         probabilities = predict_probabilities(model, split.pixels, p.batch_size, f"evaluating {name}")
         evaluations[name] = evaluate(split, probabilities, threshold, temperature)
     frozen, finetuned = evaluations.values()
-    correct = pd.DataFrame({
-        "path": split.manifest["path"], "group": split.manifest["group"],
-        "a": frozen.predicted == split.labels, "b": finetuned.predicted == split.labels,
-    })
+    correct = pd.DataFrame(
+        {
+            "path": split.manifest["path"],
+            "group": split.manifest["group"],
+            "a": frozen.predicted == split.labels,
+            "b": finetuned.predicted == split.labels,
+        }
+    )
     write(evaluations, correct, split, model)
     print(summary(evaluations), paired_test.describe(correct, "frozen", "fine-tuned"), sep="\n")
     missed = [
@@ -171,15 +175,17 @@ def prediction_table(split: dataset.Split, finetuned: Evaluation, frozen: np.nda
     """
     names = np.array(split.classes)
     second, first = np.partition(finetuned.probabilities, -2, axis=1)[:, -2:].T
-    return pd.DataFrame({
-        "path": split.manifest["path"],
-        "group": split.manifest["group"],
-        "actual": split.manifest["class"],
-        "predicted": names[finetuned.predicted],
-        "probability": finetuned.probabilities[np.arange(len(split.labels)), finetuned.predicted],
-        "margin": first - second,
-        "frozen": names[frozen],
-    })
+    return pd.DataFrame(
+        {
+            "path": split.manifest["path"],
+            "group": split.manifest["group"],
+            "actual": split.manifest["class"],
+            "predicted": names[finetuned.predicted],
+            "probability": finetuned.probabilities[np.arange(len(split.labels)), finetuned.predicted],
+            "margin": first - second,
+            "frozen": names[frozen],
+        }
+    )
 
 
 def summary(evaluations: dict[str, Evaluation]) -> str:

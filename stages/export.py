@@ -31,8 +31,8 @@ from stages.formats import litert, litert_metadata, onnx_model
 from stages.model import backend, saved_model
 
 SAVED_MODEL = "data/models/finetuned"
-CALIBRATION = 50   # training images that show int8 the ranges of values; 25 to 200 bring it as near, and take time
-CHECKED = 1000     # test images that all four are compared on, at most, evenly spaced
+CALIBRATION = 50  # training images that show int8 the ranges of values; 25 to 200 bring it as near, and take time
+CHECKED = 1000  # test images that all four are compared on, at most, evenly spaced
 
 
 def main():
@@ -55,9 +55,15 @@ def main():
         probabilities, milliseconds = {}, {}
         for name, predict in models.items():
             probabilities[name], milliseconds[name] = run(predict, test_split.pixels, rows, name)
-        figures = {name: compare(test_split.labels[rows], probabilities[name], probabilities["savedmodel"]) for name in models}
-        for name, path in {"savedmodel": Path(SAVED_MODEL), "float16": folder / "float16.tflite",
-                           "int8": folder / "int8.tflite", "onnx": folder / "model.onnx"}.items():
+        figures = {
+            name: compare(test_split.labels[rows], probabilities[name], probabilities["savedmodel"]) for name in models
+        }
+        for name, path in {
+            "savedmodel": Path(SAVED_MODEL),
+            "float16": folder / "float16.tflite",
+            "int8": folder / "int8.tflite",
+            "onnx": folder / "model.onnx",
+        }.items():
             figures[name]["megabytes"] = sum(x.stat().st_size for x in [path, *path.rglob("*")] if x.is_file()) / 1e6
         files.write_json(figures, out.metrics)
         files.write_json(milliseconds, out.speed)
@@ -119,7 +125,9 @@ def converting(name):
             yield
         except Exception as error:
             reason = textwrap.shorten(str(error), 300)
-            raise UserError(f"{SAVED_MODEL} cannot be converted to {name}: {reason}. Mend that and run again.") from None
+            raise UserError(
+                f"{SAVED_MODEL} cannot be converted to {name}: {reason}. Mend that and run again."
+            ) from None
 
 
 def sample(labels, count):

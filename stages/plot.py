@@ -16,8 +16,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from stages.charts import base, dataset as dataset_charts, history as history_charts
-from stages.charts import metrics as metric_charts, predictions as prediction_charts
+from stages.charts import (
+    base,
+    dataset as dataset_charts,
+    history as history_charts,
+    metrics as metric_charts,
+    predictions as prediction_charts,
+)
 from stages.common import cli, files
 from stages.common.cli import UserError
 from stages.common.dataset import CLASSES, SPLITS
@@ -33,7 +38,9 @@ def main() -> None:
         samples = read_arrays("data/evaluation/samples.npz")
         predictions = files.read_csv("plots/predictions.csv")
         reliability = files.read_csv("data/evaluation/reliability.csv")
-        roc, precision_recall = (files.read_csv(f"data/evaluation/curves/{name}.csv") for name in ("roc", "precision_recall"))
+        roc, precision_recall = (
+            files.read_csv(f"data/evaluation/curves/{name}.csv") for name in ("roc", "precision_recall")
+        )
     except FileNotFoundError as error:
         raise UserError(f"{error.filename} is missing: run `dvc repro` first.") from None
     figures = {
@@ -64,7 +71,8 @@ def read_arrays(path: str) -> dict[str, np.ndarray]:
 def draw_overview(overview: dict[str, np.ndarray], classes: list[str]) -> dict[str, Figure]:
     """Returns a figure for each split, and one of the sizes of the images, by their names."""
     sheets = {
-        name: dataset_charts.contact_sheet(overview[name], classes, f"Some images of the {name} split") for name in SPLITS
+        name: dataset_charts.contact_sheet(overview[name], classes, f"Some images of the {name} split")
+        for name in SPLITS
     }
     return {**sheets, "sizes": dataset_charts.sizes(overview["sizes"], overview["labels"], classes)}
 

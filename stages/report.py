@@ -14,12 +14,10 @@ if __name__ == "__main__":
 import base64
 import importlib.metadata
 import io
-import json
 import platform
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
@@ -27,8 +25,22 @@ from stages.common import cli, files, params
 from stages.common.cli import UserError
 from stages.reporting import facts, formatting, model_card
 
-CHARTS = ["overview/train", "overview/validation", "overview/test", "overview/sizes", "history", "augmentations",
-            "confusion", "curves", "reliability", "predictions", "mistakes", "uncertain", "gradcam", "label_audit"]
+CHARTS = [
+    "overview/train",
+    "overview/validation",
+    "overview/test",
+    "overview/sizes",
+    "history",
+    "augmentations",
+    "confusion",
+    "curves",
+    "reliability",
+    "predictions",
+    "mistakes",
+    "uncertain",
+    "gradcam",
+    "label_audit",
+]
 
 
 def main():
@@ -49,14 +61,27 @@ def main():
 
 def read():
     """Returns the tables, as DataFrames, and numbers that other stages left, by their names in the templates."""
-    measured = {"classes": "data/splits/classes.json", "split": "metrics/split.json", "scores": "metrics/evaluate.json",
-             "class_scores": "metrics/classes.json", "intervals": "data/evaluation/intervals.json",
-             "audit": "metrics/audit.json", "export": "metrics/export.json"}
+    measured = {
+        "classes": "data/splits/classes.json",
+        "split": "metrics/split.json",
+        "scores": "metrics/evaluate.json",
+        "class_scores": "metrics/classes.json",
+        "intervals": "data/evaluation/intervals.json",
+        "audit": "metrics/audit.json",
+        "export": "metrics/export.json",
+    }
     run = {key: files.read_json(path) for key, path in measured.items()}
-    run["phases"] = {phase: files.read_json(f"metrics/{stage}.json")
-                     for phase, stage in (("frozen", "train_frozen"), ("finetuned", "finetune"))}
-    tables = {"epochs": "plots/history.csv", "predictions": "plots/predictions.csv", "unreadable": "data/splits/unreadable.csv",
-              "reliability": "data/evaluation/reliability.csv", "labels": "data/audit/labels.csv"}
+    run["phases"] = {
+        phase: files.read_json(f"metrics/{stage}.json")
+        for phase, stage in (("frozen", "train_frozen"), ("finetuned", "finetune"))
+    }
+    tables = {
+        "epochs": "plots/history.csv",
+        "predictions": "plots/predictions.csv",
+        "unreadable": "data/splits/unreadable.csv",
+        "reliability": "data/evaluation/reliability.csv",
+        "labels": "data/audit/labels.csv",
+    }
     for key, path in tables.items():
         run[key] = files.read_csv(path, errors="backslashreplace")
     packages = Path("requirements.txt").read_text(encoding="utf-8").split("\n\n")[0].splitlines()
@@ -75,12 +100,13 @@ def embed(path):
     image.thumbnail((16_383, 16_383))
     image.save(webp, "WEBP", quality=85)
     source = f"data:image/webp;base64,{base64.b64encode(webp.getvalue()).decode()}"
-    return {"file": path, "source": source, "width": image.width, "height": image.height,
-            "inches": inches}
+    return {"file": path, "source": source, "width": image.width, "height": image.height, "inches": inches}
 
 
 def template():
-    environment = Environment(loader=FileSystemLoader(Path(__file__).parent / "reporting"), autoescape=True, undefined=StrictUndefined)
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "reporting"), autoescape=True, undefined=StrictUndefined
+    )
     environment.filters |= formatting.FILTERS
     return environment.get_template("report.html.jinja")
 

@@ -29,7 +29,10 @@ def prepare(model: keras.Model, validation: loop.Validation, p: params.Params) -
     network.load_base(model, p.model.weights)
     print(network.freeze_below(model, params.BASE_LAYERS))
     if strategy.is_chief():
-        with files.replacing(augmentations="data/training/augmentations.npy") as out, out.augmentations.open("wb") as file:
+        with (
+            files.replacing(augmentations="data/training/augmentations.npy") as out,
+            out.augmentations.open("wb") as file,
+        ):
             np.save(file, augmentation.preview(dataset.load("train").pixels[0], p.seed, p.augmentation))
     return phase.Start(initial_epoch=1, metrics={})
 

@@ -12,7 +12,10 @@ import pytest
 import yaml
 from PIL import Image
 
+from stages.model import backend
+
 ROOT = Path(__file__).parent.parent
+backend.configure()  # as the scripts do, before anything imports TensorFlow
 
 
 def pytest_collection_modifyitems(items):
@@ -37,11 +40,10 @@ def make_images(folder, counts, size=24, seed=0):
 @pytest.fixture(scope="session")
 def weights(tmp_path_factory):
     """A .weights.h5 file of Keras's MobileNetV2 with random weights, through which signals and gradients pass."""
-    from stages.model import network
-    from stages.model.backend import keras
+    import keras
 
     keras.utils.set_random_seed(0)
-    base = network.mobilenet_v2(32)
+    base = keras.applications.MobileNetV2((32, 32, 3), include_top=False, weights=None)
     for layer in base.layers:
         layer.momentum = 0  # batch normalisation: take over the statistics of the next batch
     base(np.random.default_rng(0).uniform(-1, 1, (64, 32, 32, 3)), training=True)
@@ -89,8 +91,11 @@ class Project:
 
 def clone_project(folder):
     names = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, check=True,
-        capture_output=True, text=True,
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
     ).stdout.split("\0")
     for name in filter(None, names):
         if (ROOT / name).is_file():

@@ -114,7 +114,12 @@ def test_the_sheet_shows_the_image_that_the_row_names(workplace, monkeypatch):
     seen = {}
     monkeypatch.setattr(audit.charts, "grid", lambda pixels, *rest: seen.update(pixels=pixels, titles=rest[0]))
     rows = [(splits[name].manifest["path"][0], name, "a", "b", 0.2, 0.2, 0.8) for name in ("test", "train")]
-    audit.draw(pd.DataFrame(rows, columns=["path", "split", "given", "suggested", "quality", "given_probability",
-                                           "suggested_probability"]), splits)
+    audit.draw(
+        pd.DataFrame(
+            rows,
+            columns=["path", "split", "given", "suggested", "quality", "given_probability", "suggested_probability"],
+        ),
+        splits,
+    )
     assert (seen["pixels"] == np.stack([splits["test"].pixels[0], splits["train"].pixels[0]])).all()
     assert seen["titles"] == ["given 20%: a\nsuggested 80%: b"] * 2

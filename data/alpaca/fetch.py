@@ -23,7 +23,7 @@ import requests
 from PIL import Image
 from tqdm import tqdm
 
-from stages.common import files, cli, params
+from stages.common import cli, files, params
 from stages.common.cli import UserError
 
 LIST = "data/alpaca/images.csv"

@@ -14,7 +14,7 @@ import numpy as np
 import skimage.data
 from PIL import Image
 
-from stages.common import files, cli
+from stages.common import cli, files
 
 
 def main():

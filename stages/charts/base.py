@@ -9,8 +9,17 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
 
 # Tried in turn for letters that matplotlib's own font does not have: Chinese, Japanese, Korean, and more.
-FONTS = ["Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans Devanagari", "Noto Sans Thai", "WenQuanYi Zen Hei",
-         "Arial Unicode MS", "PingFang SC", "Hiragino Sans", "Apple SD Gothic Neo"]
+FONTS = [
+    "Noto Sans CJK SC",
+    "Noto Sans CJK JP",
+    "Noto Sans Devanagari",
+    "Noto Sans Thai",
+    "WenQuanYi Zen Hei",
+    "Arial Unicode MS",
+    "PingFang SC",
+    "Hiragino Sans",
+    "Apple SD Gothic Neo",
+]
 
 matplotlib.rcdefaults()  # a matplotlibrc of the user's would give other bytes
 installed = fontManager.get_font_names()
@@ -25,8 +34,10 @@ def save(figure, path):
         # The least compression: the files are a tenth larger, and the plot stage a fifth faster.
         figure.savefig(path, format="png", dpi=120, pil_kwargs={"compress_level": 1})
     if any("missing from font" in str(warning.message) for warning in caught):
-        print("Some letters are drawn as boxes: no font of this machine has them. Install one, such as Noto Sans CJK.",
-              file=sys.stderr)
+        print(
+            "Some letters are drawn as boxes: no font of this machine has them. Install one, such as Noto Sans CJK.",
+            file=sys.stderr,
+        )
 
 
 def grid(pixels, titles, heading, colours=None):

@@ -41,8 +41,15 @@ def sizes(sizes, labels, classes):
     axes = figure.subplots()
     for label, name in enumerate(classes):
         width, height = sizes[labels == label].T
-        axes.scatter(width, height, s=16, alpha=0.5, linewidths=0, color=f"C{label % 10}",
-                     label=f"{plain(name, 26)} ({len(width)})" if label < 10 else None)
+        axes.scatter(
+            width,
+            height,
+            s=16,
+            alpha=0.5,
+            linewidths=0,
+            color=f"C{label % 10}",
+            label=f"{plain(name, 26)} ({len(width)})" if label < 10 else None,
+        )
     axes.set_title(f"Original sizes of {len(sizes)} images")
     axes.set_xlabel("Width in pixels")
     axes.set_ylabel("Height in pixels")

@@ -19,7 +19,9 @@ def history(history):
     for axes, column, label in ((upper, "accuracy", "Accuracy"), (lower, "loss", "Loss (cross-entropy)")):
         axes.plot(history["epoch"], history[column], "o-", color=TRAINING, label="training")
         axes.plot(history["epoch"], history[f"val_{column}"], "s-", color=VALIDATION, label="validation")
-        axes.plot(kept["epoch"], kept[f"val_{column}"], "o", markersize=13, fillstyle="none", color="black", label="kept")
+        axes.plot(
+            kept["epoch"], kept[f"val_{column}"], "o", markersize=13, fillstyle="none", color="black", label="kept"
+        )
         axes.axvline(start, color="grey", linestyle="--", label="fine-tuning starts")
         axes.set_ylabel(label)
         axes.grid(alpha=0.3)

@@ -42,8 +42,15 @@ def confusion(actual, predicted, classes):
         axes.set_yticks(range(len(classes)), names, fontsize=size)
         if len(classes) <= NUMBERED:
             for (row, column), value in np.ndenumerate(values):
-                axes.text(column, row, form.format(value), ha="center", va="center", fontsize=9,
-                          color="white" if value > most / 2 else "black")
+                axes.text(
+                    column,
+                    row,
+                    form.format(value),
+                    ha="center",
+                    va="center",
+                    fontsize=9,
+                    color="white" if value > most / 2 else "black",
+                )
     return figure
 
 
@@ -82,13 +89,23 @@ def _draw(axes, table, x, y, measure, area, drawstyle):
     for rank, name in enumerate(sorted(curves, key=areas.get)):
         style = {"color": "silver", "linewidth": 0.8, "label": "the other classes" if rank == NAMED else None}
         if rank < NAMED:
-            style = {"color": matplotlib.color_sequences["petroff10"][rank], "linestyle": ("-", "--", "-.", ":")[rank % 4],
-                     "linewidth": 1.8, "zorder": 3, "label": f"{measure} {areas[name]:.3f}: {plain(name, 26)}"}
+            style = {
+                "color": matplotlib.color_sequences["petroff10"][rank],
+                "linestyle": ("-", "--", "-.", ":")[rank % 4],
+                "linewidth": 1.8,
+                "zorder": 3,
+                "label": f"{measure} {areas[name]:.3f}: {plain(name, 26)}",
+            }
         axes.plot(*curves[name], drawstyle=drawstyle, **style)
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
     axes.grid(alpha=0.3)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2, fontsize=9,
-                title=f"the {NAMED} lowest of {len(curves)} classes" if len(curves) > NAMED else None)
+    axes.legend(
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.12),
+        ncols=2,
+        fontsize=9,
+        title=f"the {NAMED} lowest of {len(curves)} classes" if len(curves) > NAMED else None,
+    )
 
 
 def reliability(table):
@@ -106,8 +123,13 @@ def reliability(table):
         for calibrated, style, colour in ((False, "o-", VALIDATION), (True, "s--", TRAINING)):
             bins = part[part["calibrated"] == calibrated]
             error = np.average((bins["accuracy"] - bins["confidence"]).abs(), weights=bins["support"])
-            axes.plot(bins["confidence"], bins["accuracy"], style, color=colour,
-                      label=f"{'after' if calibrated else 'before'} temperature scaling: ECE {error:.3f}")
+            axes.plot(
+                bins["confidence"],
+                bins["accuracy"],
+                style,
+                color=colour,
+                label=f"{'after' if calibrated else 'before'} temperature scaling: ECE {error:.3f}",
+            )
             half = (bins["to"] - bins["from"]) * 0.45
             left = (bins["from"] + bins["to"]) / 2 - (0 if calibrated else half)
             bars.bar(left, bins["support"], half, align="edge", color=colour)

@@ -41,15 +41,25 @@ def by_class(pixels, rows, table, heading):
     figure.suptitle(f"{heading}, {len(groups)} of {count} classes" if len(groups) < count else heading, fontsize=14)
     for (name, part), strip in zip(groups, figure.subfigures(len(groups), squeeze=False)[:, 0]):
         whole = table[table["actual"] == name]
-        strip.suptitle(f"{(whole['predicted'] != name).sum()} of {len(whole)} wrong: {plain(name, 50)}",
-                       x=0.01, ha="left", weight="bold", fontsize=11)
+        strip.suptitle(
+            f"{(whole['predicted'] != name).sum()} of {len(whole)} wrong: {plain(name, 50)}",
+            x=0.01,
+            ha="left",
+            weight="bold",
+            fontsize=11,
+        )
         axes = strip.subplots(1, columns, squeeze=False)[0]
         for place in axes:
             place.axis("off")
         for place, row, colour in zip(axes, part.itertuples(), _colours(part)):
             place.imshow(pixels[row.Index])
-            place.set_title(f"{plain(row.path, 34)}\nlabel: {plain(row.actual, 26)}\n"
-                            f"predicted {row.probability:.0%}: {plain(row.predicted, 18)}", fontsize=8, color=colour, y=1)
+            place.set_title(
+                f"{plain(row.path, 34)}\nlabel: {plain(row.actual, 26)}\n"
+                f"predicted {row.probability:.0%}: {plain(row.predicted, 18)}",
+                fontsize=8,
+                color=colour,
+                y=1,
+            )
     return figure
 
 
@@ -65,10 +75,17 @@ def gradcam(pixels, maps, table):
     grey = pixels.mean(axis=3, keepdims=True) / 255
     heat = matplotlib.colormaps["inferno"](maps)[..., :3]  # the brighter, the more: told apart without colours, too
     pairs = np.concatenate([pixels, ((grey + heat) / 2 * 255).astype(np.uint8)], axis=2)
-    titles = [f"{row.probability:.0%} {row.predicted}{'' if one.any() else ' (nowhere in particular)'}\n{_verdict(row)}\n"
-              f"{shortened(row.path, 52)}" for row, one in zip(table.itertuples(), maps)]
-    figure = grid(pairs, titles, "Grad-CAM: what speaks for the predicted class (bright; outlined: at least half of the most)",
-                  _colours(table))
+    titles = [
+        f"{row.probability:.0%} {row.predicted}{'' if one.any() else ' (nowhere in particular)'}\n{_verdict(row)}\n"
+        f"{shortened(row.path, 52)}"
+        for row, one in zip(table.itertuples(), maps)
+    ]
+    figure = grid(
+        pairs,
+        titles,
+        "Grad-CAM: what speaks for the predicted class (bright; outlined: at least half of the most)",
+        _colours(table),
+    )
     for axes, one in zip(figure.axes, maps):
         if one.any():
             axes.contour(np.arange(size) + size, np.arange(size), one, levels=[0.5], colors="white", linewidths=1)

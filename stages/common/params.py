@@ -55,7 +55,9 @@ class Data(Group):
     split: Literal["auto", "random"] = Field(
         description="auto: folders named train, validation (or val) and test, each with class folders, are the splits; random: never"
     )
-    on_unreadable: Literal["error", "skip"] = Field(description="what to do about images that cannot be read: error or skip")
+    on_unreadable: Literal["error", "skip"] = Field(
+        description="what to do about images that cannot be read: error or skip"
+    )
     on_label_conflict: Literal["error", "drop"] = Field(
         description="what to do about identical images under two classes: error or drop"
     )
@@ -116,7 +118,9 @@ class EarlyStopping(Group):
 class TrainFrozen(Group):
     epochs: int = Field(ge=1, le=10_000, description="how many to train, at most")
     learning_rate: float = Field(gt=0, lt=10, description="of Adam, which starts afresh in each phase")
-    schedule: Literal["constant", "cosine"] = Field(description="constant or cosine, which falls from that rate towards 0")
+    schedule: Literal["constant", "cosine"] = Field(
+        description="constant or cosine, which falls from that rate towards 0"
+    )
     early_stopping: EarlyStopping
 
 
@@ -153,7 +157,9 @@ class Evaluate(Group):
 class Params(Group):
     """All of params.yaml."""
 
-    seed: int = Field(ge=0, le=2**32 - 1, description="of the split, the head's initial weights, the order of images and augmentation")
+    seed: int = Field(
+        ge=0, le=2**32 - 1, description="of the split, the head's initial weights, the order of images and augmentation"
+    )
     image_size: int = Field(ge=32, le=1024, description="pixels: images are resized to a square of this side")
     batch_size: int = Field(ge=1, le=4096, description="images per training step")
     data: Data
@@ -200,7 +206,9 @@ def flatten(tree: dict, prefix: str = "") -> dict[str, Any]:
     flat = {}
     for key, value in tree.items():
         name = f"{prefix}{key}"
-        flat |= flatten(value, f"{name}.") if isinstance(value, dict) and name != "evaluate.min_metrics" else {name: value}
+        flat |= (
+            flatten(value, f"{name}.") if isinstance(value, dict) and name != "evaluate.min_metrics" else {name: value}
+        )
     return flat
 
 
@@ -215,7 +223,9 @@ def fields(model: type[BaseModel] = Params, prefix: str = "") -> Iterator[tuple[
 def _problems(error: ValidationError, tree: dict) -> list[str]:
     """Says in words what is wrong, one text for each key."""
     known, problems = dict(fields()), {}
-    old_names = {".".join(map(str, problem["loc"])) for problem in error.errors() if problem["type"] == "extra_forbidden"}
+    old_names = {
+        ".".join(map(str, problem["loc"])) for problem in error.errors() if problem["type"] == "extra_forbidden"
+    }
     for problem in error.errors():
         path = [str(part) for part in problem["loc"]]
         key = next((".".join(path[:n]) for n in range(len(path), 0, -1) if ".".join(path[:n]) in known), ".".join(path))
@@ -231,7 +241,9 @@ def _problems(error: ValidationError, tree: dict) -> list[str]:
             if not any(RENAMED.get(name) == key for name in old_names):
                 problems[key] = f"{key} is missing; it must be {_allowed(known[key])}"
         elif not path or known[key].annotation is Data:  # the sum of data.validation and data.test
-            problems[key] = str(problem["ctx"]["error"]) if "error" in problem.get("ctx", {}) else f"{key} must be a group"
+            problems[key] = (
+                str(problem["ctx"]["error"]) if "error" in problem.get("ctx", {}) else f"{key} must be a group"
+            )
         else:
             value = tree
             for part in key.split("."):

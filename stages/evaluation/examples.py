@@ -5,11 +5,11 @@ import numpy as np
 from stages.common import dataset
 from stages.evaluation import gradcam
 
-SAMPLES = 16    # images of the whole test split
+SAMPLES = 16  # images of the whole test split
 EXPLAINED = 16  # images with a heat map,
-WRONG = 8       # up to so many of them wrongly predicted
-CLASSES = 10    # classes on the sheets of mistakes and of uncertain images,
-PER_CLASS = 6   # with up to so many images each
+WRONG = 8  # up to so many of them wrongly predicted
+CLASSES = 10  # classes on the sheets of mistakes and of uncertain images,
+PER_CLASS = 6  # with up to so many images each
 
 
 def save(path, model, split, predictions):
@@ -26,12 +26,18 @@ def save(path, model, split, predictions):
         predictions: N rows in the order of `split`, with the class names actual and predicted, probability, and margin
             (the largest minus the second largest probability).
     """
-    sheets = {"samples": samples(predictions), "mistakes": mistakes(predictions), "uncertain": uncertain(predictions),
-              "gradcam": for_gradcam(predictions)}
+    sheets = {
+        "samples": samples(predictions),
+        "mistakes": mistakes(predictions),
+        "uncertain": uncertain(predictions),
+        "gradcam": for_gradcam(predictions),
+    }
     arrays = {}
     for name, rows in sheets.items():
         arrays[f"{name}_rows"], arrays[f"{name}_pixels"] = rows, split.pixels[rows]
-    labels = np.array([split.classes.index(name) for name in predictions["predicted"].iloc[sheets["gradcam"]]], np.int64)
+    labels = np.array(
+        [split.classes.index(name) for name in predictions["predicted"].iloc[sheets["gradcam"]]], np.int64
+    )
     arrays["gradcam_maps"] = gradcam.maps(model.feature_maps, model.weights[-2], arrays["gradcam_pixels"], labels)
     with open(path, "wb") as file:
         np.savez(file, **arrays)
@@ -78,7 +84,9 @@ def _even(predictions, rows, count):
     """Picks `count` of `rows`, spread over the classes and over the images of each, in the order of the table."""
     actual = predictions["actual"].iloc[rows].reset_index(drop=True)
     actual = actual[actual.isin(dataset.evenly_spaced(actual.unique(), count))]
-    turns = actual.groupby(actual).cumcount().sort_values(kind="stable").index[:count]  # one of each class, then a second
+    turns = (
+        actual.groupby(actual).cumcount().sort_values(kind="stable").index[:count]
+    )  # one of each class, then a second
     shares = actual[turns].value_counts()
     places = [dataset.evenly_spaced(part.index.to_numpy(), shares[name]) for name, part in actual.groupby(actual)]
     return rows[np.sort(np.concatenate([np.arange(0), *places]))]

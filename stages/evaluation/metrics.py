@@ -86,7 +86,9 @@ def score(labels, probabilities, threshold):
         "f1": float(f1),
     }
     if class_count > TOP:
-        scores["top5_accuracy"] = float(metrics.top_k_accuracy_score(labels, probabilities, k=TOP, labels=range(class_count)))
+        scores["top5_accuracy"] = float(
+            metrics.top_k_accuracy_score(labels, probabilities, k=TOP, labels=range(class_count))
+        )
     return scores
 
 

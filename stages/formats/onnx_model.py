@@ -28,14 +28,17 @@ def convert(model, classes):
     proto.graph.ClearField("doc_string")  # a running number of this process
     for value in (*proto.graph.input, *proto.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "N"
-    onnx.helper.set_model_props(proto, {
-        "class_names": json.dumps(classes, ensure_ascii=False),
-        "image_size": str(size),
-        "input_layout": "NHWC",
-        "preprocessing": "none: RGB, upright, squeezed to the size, pixels from 0 to 255; the model scales them",
-        "temperature": f"{float(model.temperature):.9g}",
-        "calibration": "p ** (1 / temperature), divided by the sum over the classes",
-    })
+    onnx.helper.set_model_props(
+        proto,
+        {
+            "class_names": json.dumps(classes, ensure_ascii=False),
+            "image_size": str(size),
+            "input_layout": "NHWC",
+            "preprocessing": "none: RGB, upright, squeezed to the size, pixels from 0 to 255; the model scales them",
+            "temperature": f"{float(model.temperature):.9g}",
+            "calibration": "p ** (1 / temperature), divided by the sum over the classes",
+        },
+    )
     onnx.checker.check_model(proto)
     return proto.SerializeToString(deterministic=True)
 

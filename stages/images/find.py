@@ -45,14 +45,15 @@ def find(folder):
     if not Path(folder).is_dir():
         raise UserError(f"{folder} is no folder. Set data.images to a folder of images with one sub-folder per class.")
     # A file beside the class folders belongs to no class. What cannot be looked at might be a class folder.
-    images = [ImageFile(path, path.split("/")[0], problem) for path, problem in walk(folder)
-                if "/" in path or problem not in {"", *NO_FILES.values()}]
+    images = [
+        ImageFile(path, path.split("/")[0], problem)
+        for path, problem in walk(folder)
+        if "/" in path or problem not in {"", *NO_FILES.values()}
+    ]
     classes = sorted({image.class_name for image in images})
     if len(classes) < 2:
         found = f"only {classes[0]!r}" if classes else "none"
-        raise UserError(
-            f"{folder} needs at least two sub-folders with images in them, one per class, but has {found}."
-        )
+        raise UserError(f"{folder} needs at least two sub-folders with images in them, one per class, but has {found}.")
     for name in classes:
         if name.encode(errors="replace").decode() != name:
             raise UserError(f"{folder} has a sub-folder {name!r}: the name of a class must be UTF-8. Rename it.")

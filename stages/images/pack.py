@@ -47,12 +47,14 @@ def pack(folder, images, pixels, thumbnails):
             for _ in pool.map(work, rows[start : start + QUEUED]):
                 progress.update()
         progress.close()
-    table = pd.DataFrame({
-        "path": [x.path for x in images],
-        "class": [x.class_name for x in images],
-        "sha256": sha256,
-        "width": sizes[:, 0],
-        "height": sizes[:, 1],
-        "problem": problems,
-    })
+    table = pd.DataFrame(
+        {
+            "path": [x.path for x in images],
+            "class": [x.class_name for x in images],
+            "sha256": sha256,
+            "width": sizes[:, 0],
+            "height": sizes[:, 1],
+            "problem": problems,
+        }
+    )
     return table, fingerprints

@@ -117,7 +117,9 @@ def drop_label_conflicts(manifest, label_conflict):
     """
     conflict = manifest.groupby("pixels")["class"].transform("nunique") > 1
     if label_conflict == "error" and conflict.any():
-        same = [" = ".join(map(printable, paths)) for _, paths in manifest[conflict].groupby("pixels", sort=False)["path"]]
+        same = [
+            " = ".join(map(printable, paths)) for _, paths in manifest[conflict].groupby("pixels", sort=False)["path"]
+        ]
         raise UserError(
             f"{len(same)} images are in more than one class; keep each in one, or set data.label_conflict to drop: "
             f"{enumeration(same)}"

@@ -80,7 +80,9 @@ def restore(weights: Sequence[Any], folder: str | Path) -> float:
         raise UserError(f"{folder} holds no complete SavedModel of ours: run `dvc repro` first ({error}).") from None
 
 
-def _serving_module(network: keras.Model, classes: Sequence[str], temperature: float) -> tuple[tf.Module, dict[str, Any]]:
+def _serving_module(
+    network: keras.Model, classes: Sequence[str], temperature: float
+) -> tuple[tf.Module, dict[str, Any]]:
     """Returns the object that `save` writes, and its signatures."""
     size = network.input_shape[1]
     base_end = [layer.name for layer in network.layers].index("base") + 1
@@ -105,7 +107,9 @@ def _serving_module(network: keras.Model, classes: Sequence[str], temperature: f
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
     def classify_bytes(image_bytes):
         pixels = tf.TensorSpec([size, size, 3], tf.uint8)
-        return classify(tf.map_fn(lambda data: serving_decoder.decode(data, size), image_bytes, fn_output_signature=pixels))
+        return classify(
+            tf.map_fn(lambda data: serving_decoder.decode(data, size), image_bytes, fn_output_signature=pixels)
+        )
 
     module = tf.Module()
     module.weights = [weight.value for weight in network.weights]

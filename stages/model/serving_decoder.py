@@ -56,7 +56,9 @@ def _decode_jpeg(data: tf.Tensor, shape: tf.Tensor, size: int) -> tf.Tensor:
     """Returns float32 [size, size, 3]. libjpeg scales while it decodes, by as much as Image.draft lets it."""
     scales = [1, 2, 4, 8]
     scale = tf.reduce_sum(tf.cast(tf.reduce_min(shape) // size >= scales[1:], tf.int32))
-    decoders = [lambda ratio=ratio: tf.io.decode_jpeg(data, 3, ratio, dct_method="INTEGER_ACCURATE") for ratio in scales]
+    decoders = [
+        lambda ratio=ratio: tf.io.decode_jpeg(data, 3, ratio, dct_method="INTEGER_ACCURATE") for ratio in scales
+    ]
     return _resize(tf.switch_case(scale, decoders), size)
 
 

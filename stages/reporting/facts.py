@@ -2,11 +2,15 @@
 
 import math
 
+from stages.common.dataset import SPLITS
 from stages.evaluation import paired_test
 from stages.reporting import formatting, model_card
-from stages.common.dataset import SPLITS
 
-LISTED, DOUBTFUL, LONGEST = 12, 20, 200  # rows of uncertain predictions, of doubtful labels, of any other list of images
+LISTED, DOUBTFUL, LONGEST = (
+    12,
+    20,
+    200,
+)  # rows of uncertain predictions, of doubtful labels, of any other list of images
 
 
 def summarise(run):
@@ -33,8 +37,10 @@ def summarise(run):
         "smallest_first": sorted(run["classes"], key=lambda name: sum(part[name] for part in counts.values())),
         "worst_first": sorted(run["classes"], key=lambda name: class_scores[name]["f1"]),
         "metrics": numbers,
-        "axes": {"metrics": axis(bounds[model][key][0] for model in bounds for key in numbers if key != "loss"),
-                 "classes": axis(row["f1"][0] for row in bounds["finetuned"]["classes"].values())},
+        "axes": {
+            "metrics": axis(bounds[model][key][0] for model in bounds for key in numbers if key != "loss"),
+            "classes": axis(row["f1"][0] for row in bounds["finetuned"]["classes"].values()),
+        },
         "right": int(right.sum()),
         "changed": changed,
         "chance": changed["p_value"] >= paired_test.SIGNIFICANCE,
@@ -51,7 +57,7 @@ def summarise(run):
         "EXPORTS": model_card.EXPORTS,
         "usage": model_card.USAGE,
         "predict": "python -m stages.tools.predict my.jpg folder/of/images"
-                   + (f" --threshold {formatting.setting(threshold)}" if threshold else ""),
+        + (f" --threshold {formatting.setting(threshold)}" if threshold else ""),
     }
 
 

@@ -36,5 +36,11 @@ def setting(value):
     return np.format_float_positional(value, trim="-") if isinstance(value, float) else str(value)
 
 
-FILTERS = {"count": "{:,}".format, "number": number, "interval": interval, "percent": percent, "setting": setting,
-           "printable": cli.printable}  # of both templates
+FILTERS = {
+    "count": "{:,}".format,
+    "number": number,
+    "interval": interval,
+    "percent": percent,
+    "setting": setting,
+    "printable": cli.printable,
+}  # of both templates

@@ -77,22 +77,39 @@ def render(run):
     """
     p = run["params"]
     folder = Path(p["data.images"]).name
-    title, data, data_licence = DATA.get(p["data.images"], (
-        folder,
-        f"A collection of the maker's own: {escaped(folder)}. **To be filled in: what it shows, where it comes from, and who "
-        "is in it.**",
-        "**To be filled in: the licence of these images, and the consent of people whom they show.**",
-    ))
-    weights, weights_licence = WEIGHTS.get(p["model.weights"], (
-        f"MobileNetV2, width 1.0, with weights of the maker's own: {escaped(p['model.weights'])}.",
-        "**To be filled in: the licence of these weights.**",
-    ))
-    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, trim_blocks=True,
-                              lstrip_blocks=True, keep_trailing_newline=True)
+    title, data, data_licence = DATA.get(
+        p["data.images"],
+        (
+            folder,
+            f"A collection of the maker's own: {escaped(folder)}. **To be filled in: what it shows, where it comes from, and who "
+            "is in it.**",
+            "**To be filled in: the licence of these images, and the consent of people whom they show.**",
+        ),
+    )
+    weights, weights_licence = WEIGHTS.get(
+        p["model.weights"],
+        (
+            f"MobileNetV2, width 1.0, with weights of the maker's own: {escaped(p['model.weights'])}.",
+            "**To be filled in: the licence of these weights.**",
+        ),
+    )
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
     environment.filters |= formatting.FILTERS | {"name": escaped}
     return environment.get_template("model_card.md.jinja").render(
-        run, front_matter=front_matter(run, title), title=title, data=data, data_licence=data_licence, weights=weights,
-        weights_licence=weights_licence, sample=p["data.images"] == "data/faces/images",
+        run,
+        front_matter=front_matter(run, title),
+        title=title,
+        data=data,
+        data_licence=data_licence,
+        weights=weights,
+        weights_licence=weights_licence,
+        sample=p["data.images"] == "data/faces/images",
         alpacas=p["data.images"] == "data/alpaca/images",
     )
 
@@ -110,26 +127,46 @@ def front_matter(run, title):
     dataset = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") or "own-images"
     scores, intervals = run["scores"]["finetuned"], run["intervals"]["finetuned"]
     results = [
-        {"type": hub, "value": round(scores[key], 4),
-         "name": f"{METRICS[key][0]} (95% interval {formatting.interval(intervals[key])})"}
+        {
+            "type": hub,
+            "value": round(scores[key], 4),
+            "name": f"{METRICS[key][0]} (95% interval {formatting.interval(intervals[key])})",
+        }
         for key, hub in HUB_METRICS.items()
     ]
-    return yaml.safe_dump({
-        "license": "unknown",
-        "library_name": "tensorflow",
-        "pipeline_tag": "image-classification",
-        "tags": ["image-classification", "mobilenet_v2", "transfer-learning", "tensorflow", "saved-model", "tflite", "onnx"],
-        "datasets": [dataset],
-        "metrics": list(HUB_METRICS.values()),
-        "model-index": [{
-            "name": f"mobilenet-v2-{dataset}",
-            "results": [{
-                "task": {"type": "image-classification", "name": "Image classification"},
-                "dataset": {"type": dataset, "name": title, "split": "test"},
-                "metrics": results,
-            }],
-        }],
-    }, sort_keys=False, allow_unicode=True, width=120)
+    return yaml.safe_dump(
+        {
+            "license": "unknown",
+            "library_name": "tensorflow",
+            "pipeline_tag": "image-classification",
+            "tags": [
+                "image-classification",
+                "mobilenet_v2",
+                "transfer-learning",
+                "tensorflow",
+                "saved-model",
+                "tflite",
+                "onnx",
+            ],
+            "datasets": [dataset],
+            "metrics": list(HUB_METRICS.values()),
+            "model-index": [
+                {
+                    "name": f"mobilenet-v2-{dataset}",
+                    "results": [
+                        {
+                            "task": {"type": "image-classification", "name": "Image classification"},
+                            "dataset": {"type": dataset, "name": title, "split": "test"},
+                            "metrics": results,
+                        }
+                    ],
+                }
+            ],
+        },
+        sort_keys=False,
+        allow_unicode=True,
+        width=120,
+    )
 
 
 def escaped(text):

@@ -11,9 +11,9 @@ import re
 import pandas as pd
 
 from stages.common import cli
+from stages.common.cli import UserError
 from stages.evaluation import paired_test
 from stages.tools import experiments
-from stages.common.cli import UserError
 
 
 def main():
@@ -28,8 +28,10 @@ def main():
 
 def pair(a, b, names):
     """Returns the pairs of revisions to compare: seed by seed where both are repeats, or (a, b) itself."""
-    seeds = [{name.removeprefix(f"{x}-seed-") for name in names if re.fullmatch(re.escape(x) + r"-seed-\d+", name)}
-             for x in (a, b)]
+    seeds = [
+        {name.removeprefix(f"{x}-seed-") for name in names if re.fullmatch(re.escape(x) + r"-seed-\d+", name)}
+        for x in (a, b)
+    ]
     if bool(seeds[0]) != bool(seeds[1]):
         raise UserError(f"of {a} and {b}, one is a name of repeats and the other is not: compare like with like.")
     common = sorted(seeds[0] & seeds[1], key=int)
@@ -50,8 +52,14 @@ def align(first, second, a, b):
     both = first.merge(second, on=["path", "actual"], suffixes=("_a", "_b"))
     if not len(both) == len(first) == len(second):
         raise UserError(f"{a} and {b} were tested on different images: give them the same seed and data.")
-    return pd.DataFrame({"path": both["path"], "group": both["group_a"], "a": both["predicted_a"] == both["actual"],
-                         "b": both["predicted_b"] == both["actual"]})
+    return pd.DataFrame(
+        {
+            "path": both["path"],
+            "group": both["group_a"],
+            "a": both["predicted_a"] == both["actual"],
+            "b": both["predicted_b"] == both["actual"],
+        }
+    )
 
 
 if __name__ == "__main__":

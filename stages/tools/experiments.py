@@ -41,7 +41,9 @@ def parameters(revision):
 def scores(revision):
     """Returns the scores of both models in metrics/evaluate.json as a Series, "finetuned accuracy" and so on."""
     tree = json.loads(read("metrics/evaluate.json", revision))
-    return pd.Series({f"{model} {metric}": value for model in ("frozen", "finetuned") for metric, value in tree[model].items()})
+    return pd.Series(
+        {f"{model} {metric}": value for model in ("frozen", "finetuned") for metric, value in tree[model].items()}
+    )
 
 
 def counts(revision):
@@ -52,8 +54,11 @@ def counts(revision):
 
 def predictions(revision):
     """Returns plots/predictions.csv, a row per image of the test split."""
-    return pd.read_csv(io.StringIO(read("plots/predictions.csv", revision)), keep_default_na=False,
-                       dtype=dict.fromkeys(["path", "actual", "predicted", "frozen"], str))
+    return pd.read_csv(
+        io.StringIO(read("plots/predictions.csv", revision)),
+        keep_default_na=False,
+        dtype=dict.fromkeys(["path", "actual", "predicted", "frozen"], str),
+    )
 
 
 def _git(*command):

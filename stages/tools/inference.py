@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from stages.common.cli import UserError
 from stages.evaluation import metrics
 from stages.images.decode import decode
 from stages.images.find import walk
 from stages.model.temperature import scale_probabilities
-from stages.common.cli import UserError
 
 BATCH = 32  # images; the batches that are decoded ahead take 5 MB each at 224 pixels
 

@@ -27,9 +27,9 @@ import warnings
 from tqdm import tqdm
 
 from stages.common import cli
+from stages.common.cli import UserError
 from stages.model import saved_model
 from stages.tools import inference
-from stages.common.cli import UserError
 
 MODEL = "data/models/finetuned"
 
@@ -38,8 +38,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("paths", nargs="+", metavar="PATH")
     parser.add_argument("--model", default=MODEL, metavar="FOLDER", help="the SavedModel (%(default)s)")
-    parser.add_argument("--threshold", type=float, metavar="T",
-                        help="two classes: the probability of the second from which on it is predicted (0.5)")
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        metavar="T",
+        help="two classes: the probability of the second from which on it is predicted (0.5)",
+    )
     parser.add_argument("--calibrated", action="store_true", help="scale the probabilities by the model's temperature")
     parser.add_argument("--format", choices=WRITERS, default="table")
     arguments = parser.parse_args()
@@ -91,7 +95,9 @@ def expand_paths(arguments):
         elif os.path.lexists(argument):
             yield argument
         else:
-            raise UserError(f"{cli.printable(argument)} does not exist. Name images, folders of images, or - for a list.")
+            raise UserError(
+                f"{cli.printable(argument)} does not exist. Name images, folders of images, or - for a list."
+            )
 
 
 def readable(predictions, unreadable):

@@ -15,8 +15,8 @@ import pandas as pd
 from scipy import stats
 
 from stages.common import cli
-from stages.tools import experiments
 from stages.common.cli import UserError
+from stages.tools import experiments
 
 
 def main():
@@ -45,7 +45,9 @@ def run(name, changes):
         found = experiments.parameters(name)
         for key, value in (change.split("=", 1) for change in changes):
             if found.get(key) != experiments.YAML.load(value):
-                raise UserError(f"experiment {name} has {key}={found.get(key)}: take another NAME, or `dvc exp remove {name}`.")
+                raise UserError(
+                    f"experiment {name} has {key}={found.get(key)}: take another NAME, or `dvc exp remove {name}`."
+                )
         return
     settings = [part for change in changes for part in ("-S", change)]
     if subprocess.run(["dvc", "exp", "run", "--temp", "--name", name, *settings, "plot"]).returncode:

@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from stages.charts import base as charts
-from stages.common import files, cli
-from stages.tools import experiments
+from stages.common import cli, files
 from stages.common.cli import UserError
+from stages.tools import experiments
 
 
 def main():
@@ -42,8 +42,14 @@ def row(name, keys):
             raise UserError(f"{key} is no parameter of experiment {name}.")
     accuracy, (_, test_count) = experiments.scores(name)["finetuned accuracy"], experiments.counts(name)
     interval = stats.binomtest(round(accuracy * test_count), test_count).proportion_ci(method="wilson")
-    return {**{key: given[key] for key in keys}, "accuracy": accuracy, "from": interval.low, "to": interval.high,
-            "test images": test_count, "experiment": name}
+    return {
+        **{key: given[key] for key in keys},
+        "accuracy": accuracy,
+        "from": interval.low,
+        "to": interval.high,
+        "test images": test_count,
+        "experiment": name,
+    }
 
 
 def draw(table, key, second=None):

@@ -7,12 +7,15 @@ import tensorflow as tf
 
 from stages.common import params
 
-FLIPS = {"none": (False, False), "horizontal": (True, False), "vertical": (False, True), "horizontal_and_vertical": (True, True)}
+FLIPS = {
+    "none": (False, False),
+    "horizontal": (True, False),
+    "vertical": (False, True),
+    "horizontal_and_vertical": (True, True),
+}
 
 
-def random_transforms(
-    rng: np.random.Generator, count: int, size: int, augmentation: params.Augmentation
-) -> np.ndarray:
+def random_transforms(rng: np.random.Generator, count: int, size: int, augmentation: params.Augmentation) -> np.ndarray:
     """Draws transforms of `count` images.
 
     Half of the images are flipped, each way by itself; all are rotated by an angle that is uniform in the range.

@@ -69,8 +69,11 @@ class Checkpoint:
             best: arrays of the epoch that is kept so far: its validation logits, and its weights unless it is the last.
         """
         partial = self.path.with_suffix(f".{os.getpid()}.tmp")
-        arrays = {f"{kind}{number}": array
-                  for kind, values in {"variable": variables, "best": best}.items() for number, array in enumerate(values)}
+        arrays = {
+            f"{kind}{number}": array
+            for kind, values in {"variable": variables, "best": best}.items()
+            for number, array in enumerate(values)
+        }
         try:
             with partial.open("wb") as file:
                 np.savez(file, rows=np.array(json.dumps(rows)), **arrays)

@@ -95,7 +95,9 @@ def fit(
         trained = _train_epoch(train_step, train, settings, epoch, features)
         validated, logits = validation()
         if not math.isfinite(trained["loss"] + validated["loss"]):
-            raise UserError(f"the loss is no longer a number in epoch {epoch}, {settings.stage}: lower the learning rate.")
+            raise UserError(
+                f"the loss is no longer a number in epoch {epoch}, {settings.stage}: lower the learning rate."
+            )
         row: dict[str, Any] = {"epoch": epoch, "phase": settings.stage, **trained}
         row |= {f"val_{name}": value for name, value in validated.items()}
         rows.append(row | {"learning_rate": learning_rate_at(len(rows), phase), "kept": False})
@@ -143,7 +145,9 @@ class Validation:
             logits[rows] = self._head(features)
         logits = strategy.sum_over_workers(logits).astype(np.float32)
         losses, correct = _losses(logits, labels), _correct(logits, labels)
-        means = np.mean([correct, losses], axis=1, dtype=np.float64)  # in float32, 5/9 would come out as 0.5555555820465088
+        means = np.mean(
+            [correct, losses], axis=1, dtype=np.float64
+        )  # in float32, 5/9 would come out as 0.5555555820465088
         return dict(zip(["accuracy", "loss"], means.tolist(), strict=True)), logits
 
 
@@ -176,7 +180,9 @@ def _stopped_early(rows: list[dict], early_stopping: params.EarlyStopping) -> bo
 
 def _optimizer(network: keras.Model, learning_rate: float) -> keras.optimizers.Optimizer:
     optimizer = keras.optimizers.Adam(learning_rate)
-    if any(layer.compute_dtype == "float16" for layer in network.layers):  # its smallest number is far above some gradients
+    if any(
+        layer.compute_dtype == "float16" for layer in network.layers
+    ):  # its smallest number is far above some gradients
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     optimizer.build(network.trainable_variables)
     return optimizer

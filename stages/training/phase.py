@@ -40,7 +40,9 @@ def run(stage: str, p: Params, prepare: Callable[[keras.Model, loop.Validation, 
         model = network.build(train.image_size, len(train.classes), p.train.mixed_precision)
         validation = loop.Validation(model, validation_split, p.batch_size)
         start = prepare(model, validation, p)
-        checkpoint = Checkpoint(p.model_dump() | {"start": start.initial_epoch}, model.variables, [train, validation_split])
+        checkpoint = Checkpoint(
+            p.model_dump() | {"start": start.initial_epoch}, model.variables, [train, validation_split]
+        )
         settings = loop.Settings(
             stage, start.initial_epoch, getattr(p, stage), p.augmentation, p.train, p.batch_size, p.seed
         )

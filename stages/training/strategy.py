@@ -54,8 +54,10 @@ def scope(name: str) -> Iterator[None]:
         except tf.errors.OpError as error:
             if name != "multi_worker":
                 raise
-            raise UserError(f"another worker has gone, or cannot be reached ({error.message.splitlines()[0]}). Start all of "
-                            "them again: training goes on after its last finished epoch.") from None
+            raise UserError(
+                f"another worker has gone, or cannot be reached ({error.message.splitlines()[0]}). Start all of "
+                "them again: training goes on after its last finished epoch."
+            ) from None
 
 
 def _join_workers() -> tf.distribute.Strategy:
@@ -71,7 +73,9 @@ def _join_workers() -> tf.distribute.Strategy:
             "train.strategy to none."
         ) from None
     print(f"worker {task['index']} of {len(workers)}, waiting for the others", flush=True)
-    tf.get_logger().setLevel("ERROR")  # it warns of the sum in `sum_over_workers`, once an epoch, which takes next to no time
+    tf.get_logger().setLevel(
+        "ERROR"
+    )  # it warns of the sum in `sum_over_workers`, once an epoch, which takes next to no time
     return tf.distribute.MultiWorkerMirroredStrategy()
 
 
@@ -102,7 +106,9 @@ def per_device(on_device: Callable, signature: Sequence[tf.TensorSpec], join: Ca
     strategy = tf.distribute.get_strategy()
     first = _worker() * _devices()
 
-    @tf.function(autograph=False, input_signature=[tf.TensorSpec([], tf.int32), tf.TensorSpec([None], tf.int32), *signature])
+    @tf.function(
+        autograph=False, input_signature=[tf.TensorSpec([], tf.int32), tf.TensorSpec([None], tf.int32), *signature]
+    )
     def step(count, cuts, *arguments):
         def own_part():
             device = tf.distribute.get_replica_context().replica_id_in_sync_group - first

@@ -48,8 +48,13 @@ def notebook(p, cached):
     size = (p["image_size"], p["image_size"])
     train, validation = (
         tf.keras.utils.image_dataset_from_directory(
-            p["data"]["images"], shuffle=True, batch_size=p["batch_size"], image_size=size, validation_split=0.2,
-            subset=subset, seed=p["seed"],
+            p["data"]["images"],
+            shuffle=True,
+            batch_size=p["batch_size"],
+            image_size=size,
+            validation_split=0.2,
+            subset=subset,
+            seed=p["seed"],
         )
         for subset in ("training", "validation")
     )
@@ -80,8 +85,14 @@ def notebook(p, cached):
         say(f"phase {phase}")
         optimizer = tf.keras.optimizers.Adam(float(p[phase]["learning_rate"]))
         model.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"])
-        return model.fit(train, validation_data=validation, initial_epoch=first, epochs=first + p[phase]["epochs"],
-                         callbacks=[tell], verbose=0).history
+        return model.fit(
+            train,
+            validation_data=validation,
+            initial_epoch=first,
+            epochs=first + p[phase]["epochs"],
+            callbacks=[tell],
+            verbose=0,
+        ).history
 
     frozen = fit("train_frozen", 0)
     base.trainable = True

@@ -54,8 +54,10 @@ def altered(image, size, rng):
     corner = rng.uniform(0, whole - kept)
     scale = size / kept.max() if size else 1
     cut = image.resize(
-        tuple(int(side) for side in np.maximum(np.round(scale * kept), 1)), Image.Resampling.BILINEAR,
-        box=(*corner, *(corner + kept)), reducing_gap=2,
+        tuple(int(side) for side in np.maximum(np.round(scale * kept), 1)),
+        Image.Resampling.BILINEAR,
+        box=(*corner, *(corner + kept)),
+        reducing_gap=2,
     )
     contrast, brightness = rng.uniform(0.8, 1.2, 2)
     levels = ((np.arange(256) - 127.5) * contrast + 127.5) * brightness

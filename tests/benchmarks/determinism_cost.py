@@ -40,7 +40,11 @@ def main():
             rows.append({**row, "speed": row["without"] / row["with"]})
     table = pd.DataFrame(rows)
     print(table.to_string(index=False, float_format="{:.3f}".format))
-    print(table.groupby("phase", sort=False)["speed"].agg(["median", "min", "max"]).to_string(float_format="{:.3f}".format))
+    print(
+        table.groupby("phase", sort=False)["speed"]
+        .agg(["median", "min", "max"])
+        .to_string(float_format="{:.3f}".format)
+    )
 
 
 def child(kind, images):
@@ -81,9 +85,24 @@ def measure(protected, images):
             checkpoint = Checkpoint({}, model.variables, [split]) if protected else NoCheckpoint()
             ends = []
             loop.train(
-                model, split, loop.validation(model, few, 32), checkpoint, phase=phase, first_epoch=1, epochs=4,
-                learning_rate=1e-5, schedule="constant", monitor="none", patience=1, batch_size=32, seed=1, flip="horizontal",
-                rotation=0.05, dropout=0.2, class_weights=np.ones(2), watch=lambda epochs: ends.append(time.monotonic()),
+                model,
+                split,
+                loop.validation(model, few, 32),
+                checkpoint,
+                phase=phase,
+                first_epoch=1,
+                epochs=4,
+                learning_rate=1e-5,
+                schedule="constant",
+                monitor="none",
+                patience=1,
+                batch_size=32,
+                seed=1,
+                flip="horizontal",
+                rotation=0.05,
+                dropout=0.2,
+                class_weights=np.ones(2),
+                watch=lambda epochs: ends.append(time.monotonic()),
             )
             seconds[phase] = statistics.median(np.diff(ends))
     return seconds

@@ -26,8 +26,8 @@ from PIL import ExifTags, Image, ImageCms
 from tqdm import tqdm
 
 from stages.model import network, saved_model
-from stages.tools import inference
 from stages.model.backend import tf
+from stages.tools import inference
 
 SIZE = 32  # of the model, which plays no part in reading
 HUGE = 1000  # every so many cases, an image of just below Pillow's limit of 89 million pixels
@@ -47,20 +47,38 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         saved_model.save(network.build(SIZE, 2), ["a", "b"], 1, Path(folder) / "model")
         while len(rows) < arguments.cases:
-            command = [sys.executable, "-m", "tests.benchmarks.fuzz", "--cases", str(arguments.cases),
-                       "--seed", str(arguments.seed), "--child", folder, str(len(rows))]
+            command = [
+                sys.executable,
+                "-m",
+                "tests.benchmarks.fuzz",
+                "--cases",
+                str(arguments.cases),
+                "--seed",
+                str(arguments.seed),
+                "--child",
+                folder,
+                str(len(rows)),
+            ]
             # What libjpeg says of broken files on standard error is kept for the case that the process itself fails.
-            with (Path(folder, "stderr").open("w") as chatter,
-                  subprocess.Popen(command, stdout=subprocess.PIPE, stderr=chatter, text=True) as child):
+            with (
+                Path(folder, "stderr").open("w") as chatter,
+                subprocess.Popen(command, stdout=subprocess.PIPE, stderr=chatter, text=True) as child,
+            ):
                 for line in tqdm(child.stdout, "cases", arguments.cases, initial=len(rows), disable=None):
                     rows.append(json.loads(line))
             if child.returncode > 0:
                 sys.exit(Path(folder, "stderr").read_text(errors="replace"))
             if child.returncode < 0:
-                rows.append({"case": len(rows), "kind": f"signal {-child.returncode}", "predict": "crash", "bytes": "crash"})
+                rows.append(
+                    {"case": len(rows), "kind": f"signal {-child.returncode}", "predict": "crash", "bytes": "crash"}
+                )
     table = pd.DataFrame(rows)
-    print(pd.concat({x: pd.crosstab(table["kind"], table[x]) for x in ("predict", "bytes")}, axis=1).fillna(0).astype(int)
-          .to_string())
+    print(
+        pd.concat({x: pd.crosstab(table["kind"], table[x]) for x in ("predict", "bytes")}, axis=1)
+        .fillna(0)
+        .astype(int)
+        .to_string()
+    )
     print(f"\nPeak memory {table['peak'].max():.0f} MB. The slowest, in seconds:")
     print(table.nlargest(5, "predict_seconds").to_string(index=False))
     print(table.nlargest(5, "bytes_seconds").to_string(index=False))
@@ -124,14 +142,32 @@ def images():
     profile = {"icc_profile": srgb[:24] + bytes(12) + srgb[36:]}  # without the time at which it was made
     frames = {"save_all": True, "append_images": [rgb.rotate(90), rgb.rotate(180)]}
     wanted = [
-        (rgb, "JPEG", {}), (rgb, "JPEG", {"progressive": True}), (rgb, "JPEG", {"exif": exif, **profile}),
-        (rgb.convert("L"), "JPEG", {}), (rgb.convert("CMYK"), "JPEG", {}), (rgb, "JPEG", {"restart_marker_rows": 1}),
-        (rgb, "PNG", {}), (rgba, "PNG", {"exif": exif, **profile}), (rgb.convert("L"), "PNG", {"transparency": 9}),
-        (rgb.convert("P"), "PNG", {}), (rgb.convert("P"), "PNG", {"transparency": b"\0\x80\xff"}), (deep, "PNG", {}),
-        (rgb.convert("1"), "PNG", {}), (rgba.convert("LA"), "PNG", {}), (rgb, "PNG", frames), (rgb, "GIF", frames),
-        (rgb, "WEBP", frames), (rgba, "WEBP", {"lossless": True, "exif": exif}), (rgb, "BMP", {}), (rgb, "PPM", {}),
-        (rgb, "TIFF", {}), (rgba, "TIFF", {"compression": "tiff_lzw"}), (rgb, "TIFF", {"compression": "jpeg"}),
-        (rgb, "TIFF", frames), (rgb, "JPEG2000", {}), (rgb, "AVIF", {}),
+        (rgb, "JPEG", {}),
+        (rgb, "JPEG", {"progressive": True}),
+        (rgb, "JPEG", {"exif": exif, **profile}),
+        (rgb.convert("L"), "JPEG", {}),
+        (rgb.convert("CMYK"), "JPEG", {}),
+        (rgb, "JPEG", {"restart_marker_rows": 1}),
+        (rgb, "PNG", {}),
+        (rgba, "PNG", {"exif": exif, **profile}),
+        (rgb.convert("L"), "PNG", {"transparency": 9}),
+        (rgb.convert("P"), "PNG", {}),
+        (rgb.convert("P"), "PNG", {"transparency": b"\0\x80\xff"}),
+        (deep, "PNG", {}),
+        (rgb.convert("1"), "PNG", {}),
+        (rgba.convert("LA"), "PNG", {}),
+        (rgb, "PNG", frames),
+        (rgb, "GIF", frames),
+        (rgb, "WEBP", frames),
+        (rgba, "WEBP", {"lossless": True, "exif": exif}),
+        (rgb, "BMP", {}),
+        (rgb, "PPM", {}),
+        (rgb, "TIFF", {}),
+        (rgba, "TIFF", {"compression": "tiff_lzw"}),
+        (rgb, "TIFF", {"compression": "jpeg"}),
+        (rgb, "TIFF", frames),
+        (rgb, "JPEG2000", {}),
+        (rgb, "AVIF", {}),
     ]
     return [(kind, encode(image, kind, **options)) for image, kind, options in wanted]
 
@@ -207,8 +243,13 @@ def odd_exif(rng, data):
     order = rng.choice(["<", ">"])
     count = int(rng.choice([0, 1, 3, 65_535]))
     entries = b"".join(
-        struct.pack(f"{order}HHII", rng.choice([0x0112, 0x010F, 0x8769]), rng.integers(0, 14), rng.choice([0, 1, 2**32 - 1]),
-                    rng.choice([0, 6, 6 << 16, 2**32 - 1]))
+        struct.pack(
+            f"{order}HHII",
+            rng.choice([0x0112, 0x010F, 0x8769]),
+            rng.integers(0, 14),
+            rng.choice([0, 1, 2**32 - 1]),
+            rng.choice([0, 6, 6 << 16, 2**32 - 1]),
+        )
         for _ in range(rng.integers(4))
     )
     start = int(rng.choice([8, 8, 8, 0, 7, 2**31, 2**32 - 1]))
@@ -223,14 +264,35 @@ def odd_exif(rng, data):
 
 
 def magic(rng, data):
-    starts = [PNG, b"\xff\xd8\xff", b"\xff\xd8\xff\xe0\0\x10JFIF\0", b"GIF89a", b"RIFF\xff\0\0\0WEBPVP8 ", b"BM", b"II*\0",
-              b"MM\0*", b"P6 ", b"\0\0\0\x0cjP  \r\n\x87\n", b"\0\0\0\x1cftypavif", PNG + b"\0\0\0\rIHDR"]
+    starts = [
+        PNG,
+        b"\xff\xd8\xff",
+        b"\xff\xd8\xff\xe0\0\x10JFIF\0",
+        b"GIF89a",
+        b"RIFF\xff\0\0\0WEBPVP8 ",
+        b"BM",
+        b"II*\0",
+        b"MM\0*",
+        b"P6 ",
+        b"\0\0\0\x0cjP  \r\n\x87\n",
+        b"\0\0\0\x1cftypavif",
+        PNG + b"\0\0\0\rIHDR",
+    ]
     return starts[rng.integers(len(starts))] + rng.bytes(rng.integers(0, 3000))
 
 
 def no_image(rng, data):
-    others = [b"", b"\0" * 5000, b"%PDF-1.7\n", b"PK\3\4" + rng.bytes(100), b"<svg width='10' height='10'/>", b"just a text\n",
-              zlib.compress(data), data.hex().encode(), "ünïcode".encode("utf-16")]
+    others = [
+        b"",
+        b"\0" * 5000,
+        b"%PDF-1.7\n",
+        b"PK\3\4" + rng.bytes(100),
+        b"<svg width='10' height='10'/>",
+        b"just a text\n",
+        zlib.compress(data),
+        data.hex().encode(),
+        "ünïcode".encode("utf-16"),
+    ]
     return others[rng.integers(len(others))]
 
 
@@ -243,7 +305,9 @@ def huge(rng):
     height = int(rng.integers(1_500, 30_000))
     mode = str(rng.choice(["1", "L", "LA", "RGB", "RGBA", "P"]))
     image = Image.new(mode, (Image.MAX_IMAGE_PIXELS // height, height))
-    return encode(image, "JPEG", progressive=True) if mode in ("L", "RGB") and rng.random() < 0.5 else encode(image, "PNG")
+    return (
+        encode(image, "JPEG", progressive=True) if mode in ("L", "RGB") and rng.random() < 0.5 else encode(image, "PNG")
+    )
 
 
 def chunk(kind, data=b""):
@@ -252,9 +316,19 @@ def chunk(kind, data=b""):
 
 
 PNG = b"\x89PNG\r\n\x1a\n"
-KINDS = {"cut off": cut, "bits flipped": flip, "bits flipped at the start": flip_head, "overwritten": overwrite,
-         "repeated or left out": repeat, "wrong size declared": declare, "odd PNG chunks": odd_chunks, "odd EXIF": odd_exif,
-         "magic number": magic, "no image": no_image, "whole": whole}
+KINDS = {
+    "cut off": cut,
+    "bits flipped": flip,
+    "bits flipped at the start": flip_head,
+    "overwritten": overwrite,
+    "repeated or left out": repeat,
+    "wrong size declared": declare,
+    "odd PNG chunks": odd_chunks,
+    "odd EXIF": odd_exif,
+    "magic number": magic,
+    "no image": no_image,
+    "whole": whole,
+}
 
 
 if __name__ == "__main__":

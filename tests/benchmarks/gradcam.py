@@ -20,9 +20,9 @@ from stages.charts import base as charts
 from stages.common import dataset, params
 from stages.evaluation import gradcam
 from stages.model import network
+from stages.model.backend import keras
 from stages.training import loop
 from stages.training.checkpoint import Checkpoint
-from stages.model.backend import keras
 
 COLOURS = {"red": (200, 40, 40), "green": (40, 160, 40), "blue": (40, 60, 200)}
 COUNTS = {"train": 120, "validation": 30, "test": 120}
@@ -37,8 +37,15 @@ def main():
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--sheet", type=Path)
     arguments = parser.parse_args()
-    p = params.read("seed", "batch_size", "model.weights", "model.dropout", "augmentation.flip", "augmentation.rotation",
-                    "train_frozen.learning_rate")
+    p = params.read(
+        "seed",
+        "batch_size",
+        "model.weights",
+        "model.dropout",
+        "augmentation.flip",
+        "augmentation.rotation",
+        "train_frozen.learning_rate",
+    )
     rows, images, titles = [], [], []
     for class_count in (2, 3):
         splits, patches = make(list(COLOURS)[:class_count], arguments.size, p["seed"])
@@ -47,12 +54,22 @@ def main():
         _, logits = loop.validation(model, test, p["batch_size"])()
         predicted = (logits[:, 0] > 0).astype(int) if class_count == 2 else logits.argmax(axis=1)
         base = model.get_layer("base")
-        maps = gradcam.maps(lambda pixels: base(pixels / np.float32(127.5) - 1), model.weights[-2].value, test.pixels, predicted)
+        maps = gradcam.maps(
+            lambda pixels: base(pixels / np.float32(127.5) - 1), model.weights[-2].value, test.pixels, predicted
+        )
         peaks = np.array([np.unravel_index(heat.argmax(), heat.shape) for heat in maps])
         inside = ((peaks >= patches) & (peaks < patches + SIDE)).all(axis=1)
         right = predicted == test.labels
-        rows.append({"classes": class_count, "images": len(right), "right": right.sum(), "inside": inside[right].sum(),
-                     "share": inside[right].mean(), "at random": (SIDE / arguments.size) ** 2})
+        rows.append(
+            {
+                "classes": class_count,
+                "images": len(right),
+                "right": right.sum(),
+                "inside": inside[right].sum(),
+                "share": inside[right].mean(),
+                "at random": (SIDE / arguments.size) ** 2,
+            }
+        )
         images.append(overlay(test.pixels, maps)[:8])
         titles += [f"{test.classes[k]}, {'inside' if x else 'outside'}" for k, x in zip(predicted[:8], inside)]
     print(pd.DataFrame(rows).to_string(index=False, float_format="{:.3f}".format))
@@ -85,8 +102,13 @@ def texture(rng, size):
     image = np.full((size, size, 3), 128.0)
     for side, grey, colour in ((4, 20, 5), (16, 25, 5), (56, 25, 5), (size, 15, 10)):
         layer = rng.normal(0, colour, (side, side, 3)) + rng.normal(0, grey, (side, side, 1))
-        image += np.stack([Image.fromarray(channel.astype(np.float32)).resize((size, size), Image.Resampling.BICUBIC)
-                             for channel in np.moveaxis(layer, 2, 0)], axis=2)
+        image += np.stack(
+            [
+                Image.fromarray(channel.astype(np.float32)).resize((size, size), Image.Resampling.BICUBIC)
+                for channel in np.moveaxis(layer, 2, 0)
+            ],
+            axis=2,
+        )
     return np.clip(image, 0, 255).astype(np.uint8)
 
 
@@ -97,16 +119,31 @@ def train(splits, p):
     model = network.build(size, len(classes))
     network.load_base(model, p["model.weights"])
     with tempfile.TemporaryDirectory() as place, contextlib.chdir(place):  # for the state of the training
-        for phase, layer, rate in (("frozen", params.FINE_TUNE_LAYERS, p["train_frozen.learning_rate"]),
-                                   ("finetune", FINE_TUNE_AT, FINE_TUNE_RATE)):
+        for phase, layer, rate in (
+            ("frozen", params.FINE_TUNE_LAYERS, p["train_frozen.learning_rate"]),
+            ("finetune", FINE_TUNE_AT, FINE_TUNE_RATE),
+        ):
             network.freeze_below(model, layer)
             validate = loop.validation(model, splits["validation"], p["batch_size"])
             loop.train(
-                model, splits["train"], validate, Checkpoint({}, model.variables, splits.values()), phase=phase,
-                first_epoch=1, epochs=EPOCHS, learning_rate=rate, schedule="constant",
-                monitor="none", patience=1, batch_size=p["batch_size"], seed=p["seed"],
-                flip=p["augmentation.flip"], rotation=p["augmentation.rotation"], dropout=p["model.dropout"],
-                class_weights=np.ones(len(classes)), watch=lambda epochs: None,
+                model,
+                splits["train"],
+                validate,
+                Checkpoint({}, model.variables, splits.values()),
+                phase=phase,
+                first_epoch=1,
+                epochs=EPOCHS,
+                learning_rate=rate,
+                schedule="constant",
+                monitor="none",
+                patience=1,
+                batch_size=p["batch_size"],
+                seed=p["seed"],
+                flip=p["augmentation.flip"],
+                rotation=p["augmentation.rotation"],
+                dropout=p["model.dropout"],
+                class_weights=np.ones(len(classes)),
+                watch=lambda epochs: None,
             )
     return model
 

@@ -41,22 +41,43 @@ def main():
             os.environ["DVC_SITE_CACHE_DIR"] = str(place / "site cache")
             make(place / "images", size)
             project = clone_project(place / "project")
-            project.set({"data.images": str(place / "images"), "image_size": arguments.image_size,
-                         "train_frozen.epochs": 1, "finetune.epochs": 1})
+            project.set(
+                {
+                    "data.images": str(place / "images"),
+                    "image_size": arguments.image_size,
+                    "train_frozen.epochs": 1,
+                    "finetune.epochs": 1,
+                }
+            )
             project.run("python", "-m", "dvc", "repro", *map(str, sorted(project.folder.glob("data/*/dvc.yaml"))))
             project.commit()
             taken = measure(write_meter(place), project.folder, "-m", "dvc", "repro")
             disk = {name: used(project.folder / name) / size for name in ("data/splits", "data/models", ".dvc/cache")}
-        rows += [{"images": size, "stage": stage, "seconds": seconds, "ms per image": 1000 * seconds / size,
-                  "CPU ms per image": 1000 * taken["part_cpu"][stage] / size, "peak MB": taken["part_peak"].get(stage)}
-                 for stage, seconds in taken["parts"].items()]
+        rows += [
+            {
+                "images": size,
+                "stage": stage,
+                "seconds": seconds,
+                "ms per image": 1000 * seconds / size,
+                "CPU ms per image": 1000 * taken["part_cpu"][stage] / size,
+                "peak MB": taken["part_peak"].get(stage),
+            }
+            for stage, seconds in taken["parts"].items()
+        ]
         table = pd.DataFrame(rows)
         (out / "growth.json").write_text(json.dumps({"rows": rows, "disk": disk}, indent=2) + "\n")
-        print(f"{size} images, {taken['wall']:.0f} s; kB on disk per image: "
-              + ", ".join(f"{name} {kilobytes:.1f}" for name, kilobytes in disk.items()))
+        print(
+            f"{size} images, {taken['wall']:.0f} s; kB on disk per image: "
+            + ", ".join(f"{name} {kilobytes:.1f}" for name, kilobytes in disk.items())
+        )
         for what in ("ms per image", "CPU ms per image", "peak MB"):
-            print(f"\n{what}\n" + table.pivot(index="stage", columns="images", values=what).loc[list(taken["parts"])]
-                  .to_string(float_format="{:.1f}".format, na_rep=""), flush=True)
+            print(
+                f"\n{what}\n"
+                + table.pivot(index="stage", columns="images", values=what)
+                .loc[list(taken["parts"])]
+                .to_string(float_format="{:.1f}".format, na_rep=""),
+                flush=True,
+            )
     draw(table).savefig(out / "growth.png", dpi=120)
     print(out / "growth.png")
 
@@ -73,8 +94,10 @@ def make(folder, count):
 def make_one(folder, number):
     """Writes one image: coarse and fine noise, with more of its class's colour."""
     rng = np.random.default_rng(number)
-    pixels = sum(np.asarray(Image.fromarray(rng.integers(0, 120, (side, side, 3), np.uint8)).resize((SIDE, SIDE)), int)
-                 for side in (5, 40))
+    pixels = sum(
+        np.asarray(Image.fromarray(rng.integers(0, 120, (side, side, 3), np.uint8)).resize((SIDE, SIDE)), int)
+        for side in (5, 40)
+    )
     pixels[..., 2 - 2 * (number % 2)] += 15
     path = folder / ("blue", "red")[number % 2] / f"{number:06}.jpg"
     Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path, quality=85)
@@ -89,8 +112,10 @@ def draw(table):
     """Draws milliseconds per image and memory of each stage over the number of images."""
     figure = Figure(figsize=(10, 4.5), layout="constrained")
     left, right = figure.subplots(1, 2)
-    for axes, what, label in ((left, "ms per image", "milliseconds per image"),
-                              (right, "peak MB", "memory of the process, MB")):
+    for axes, what, label in (
+        (left, "ms per image", "milliseconds per image"),
+        (right, "peak MB", "memory of the process, MB"),
+    ):
         for stage, part in table.groupby("stage", sort=False):
             if part[what].notna().all():
                 axes.plot(part["images"], part[what], marker="o", label=stage, color=COLOURS[stage])

@@ -54,7 +54,9 @@ def run(rng, count, classes, apart, copies, expected):
     }
     return [
         {"kind": kind, "metric": metric, "holds": low <= expected[metric] <= high, "width": high - low}
-        for kind, of_metric in found.items() for metric in METRICS for low, high in [of_metric[metric]]
+        for kind, of_metric in found.items()
+        for metric in METRICS
+        for low, high in [of_metric[metric]]
     ]
 
 
@@ -74,6 +76,7 @@ def simulate(rng, count, classes, apart, copies):
 
 def distance(accuracy, classes):
     """Returns how far the own logit must be above the others for an accuracy."""
+
     def reached(apart):
         return integrate.quad(lambda x: stats.norm.pdf(x - apart) * stats.norm.cdf(x) ** (classes - 1), -10, 20)[0]
 
@@ -90,11 +93,15 @@ def percentiles(rng, labels, probabilities):
     """Returns the plain bootstrap's intervals: the middle 95% of the scores of images drawn with replacement."""
     count, classes = probabilities.shape
     picked = rng.integers(0, count, (RESAMPLES, count)) + np.arange(RESAMPLES)[:, np.newaxis] * count
-    times = np.bincount(picked.ravel(), minlength=RESAMPLES * count).reshape(RESAMPLES, count).astype(float)  # of each image
+    times = (
+        np.bincount(picked.ravel(), minlength=RESAMPLES * count).reshape(RESAMPLES, count).astype(float)
+    )  # of each image
     predicted = metrics.predicted_labels(probabilities, 0.5)
     by_class = {metric: [] for metric in ("auc", "precision", "recall", "f1")}
     for k in range(1, 2) if classes == 2 else range(classes):
-        both, truths, guesses = (times @ mask for mask in ((labels == k) & (predicted == k), labels == k, predicted == k))
+        both, truths, guesses = (
+            times @ mask for mask in ((labels == k) & (predicted == k), labels == k, predicted == k)
+        )
         by_class["precision"].append(both / np.maximum(guesses, 1))
         by_class["recall"].append(both / np.maximum(truths, 1))
         by_class["f1"].append(2 * both / np.maximum(truths + guesses, 1))

@@ -27,11 +27,17 @@ def main():
     if arguments.shots:
         Path(arguments.shots).mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as packages:
-        subprocess.run(["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", packages, *PACKAGES], check=True)
+        subprocess.run(
+            ["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", packages, *PACKAGES], check=True
+        )
         script = Path(__file__).with_suffix(".mjs")
         pages = [str(Path(page).resolve()) for page in arguments.pages]
-        result = subprocess.run(["node", script, packages, arguments.chromium, arguments.shots, *pages], check=True,
-                                stdout=subprocess.PIPE, text=True)
+        result = subprocess.run(
+            ["node", script, packages, arguments.chromium, arguments.shots, *pages],
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
     bad = 0
     for one in json.loads(result.stdout):
         problems = [f"request to {address}" for address in one["requests"]]
@@ -39,12 +45,17 @@ def main():
         problems += [f"{one['broken']} broken images"] if one["broken"] else []
         problems += [f"{one['overflow']} pixels too wide"] if one["overflow"] > 0 else []
         problems += [] if one["skipLinkFirst"] else ["the Tab key does not reach the skip link first"]
-        problems += [f"axe {x['impact']}: {x['id']}, {x['count']} times, such as {x['first']}" for x in one["violations"]
-                     if x["impact"] in ("serious", "critical")]
+        problems += [
+            f"axe {x['impact']}: {x['id']}, {x['count']} times, such as {x['first']}"
+            for x in one["violations"]
+            if x["impact"] in ("serious", "critical")
+        ]
         minor = [f"{x['id']} ({x['impact']})" for x in one["violations"] if x["impact"] not in ("serious", "critical")]
         bad += len(problems)
-        print(f"{one['page']}, {one['width']} pixels, {one['colorScheme']}: {'; '.join(problems) or 'nothing wrong'}"
-              + (f"; of less weight: {', '.join(minor)}" if minor else ""))
+        print(
+            f"{one['page']}, {one['width']} pixels, {one['colorScheme']}: {'; '.join(problems) or 'nothing wrong'}"
+            + (f"; of less weight: {', '.join(minor)}" if minor else "")
+        )
     sys.exit(bad > 0)
 
 

@@ -57,8 +57,8 @@ def child(kind, folder, model):
 
 def predict(folder, model):
     """What the command does."""
-    from stages.tools import predict
     from stages.model import saved_model
+    from stages.tools import predict
 
     load = saved_model.load
     saved_model.load = lambda folder: (load(folder), print(time.time(), file=sys.stderr))[0]
@@ -78,8 +78,10 @@ def bare(folder, model):
     size, serve = int(loaded.image_size), loaded.signatures["serving_uint8"]
     paths = sorted(folder.iterdir())
     for start in range(0, len(paths), 32):
-        batch = [Image.open(path).convert("RGB").resize((size, size), Image.Resampling.BILINEAR)
-                 for path in paths[start : start + 32]]
+        batch = [
+            Image.open(path).convert("RGB").resize((size, size), Image.Resampling.BILINEAR)
+            for path in paths[start : start + 32]
+        ]
         print(serve(images=np.stack(batch))["probabilities"].numpy())
 
 

@@ -44,9 +44,18 @@ PHASES = ("train_frozen", "finetune")
 OURS = {"ours": ["repro"], "experiment": ["exp", "run", "-S", EXPERIMENT]}  # what DVC is told
 RIVALS = ("notebook", "tutorial", "floor")
 COLOURS = {
-    "import": "#bbbbbb", "build": "#888888", "split": "#56b4e9", "train_frozen": "#0072b2", "finetune": "#d55e00",
-    "evaluate": "#009e73", "plot": "#e69f00", "export": "#cc79a7", "audit": "#999933", "report": "#aa4499",
-    "DVC": "#333333", "exit": "#666666",
+    "import": "#bbbbbb",
+    "build": "#888888",
+    "split": "#56b4e9",
+    "train_frozen": "#0072b2",
+    "finetune": "#d55e00",
+    "evaluate": "#009e73",
+    "plot": "#e69f00",
+    "export": "#cc79a7",
+    "audit": "#999933",
+    "report": "#aa4499",
+    "DVC": "#333333",
+    "exit": "#666666",
 }
 MARK = re.compile(r"(?:Running stage '|phase )(\w+)")  # DVC's, and those of rivals.py
 # Stands for `python`, in dvc.yaml too. Small, since the peak of a process starts at what the one that began it held.
@@ -93,10 +102,16 @@ def main():
             turns.append(take_turn(turn, arguments.without, meter, rivals, fresh))
             shutil.rmtree(fresh)
     numbers = {
-        "images": turns[0]["ours"]["images"], "params": p,
-        "machine": {"cores": os.cpu_count(), "platform": platform.platform(),
-                    **{name: metadata.version(name) for name in ("tensorflow", "keras", "dvc")}},
-        "medians": medians(turns), "ratios": ratios(turns), "turns": turns,
+        "images": turns[0]["ours"]["images"],
+        "params": p,
+        "machine": {
+            "cores": os.cpu_count(),
+            "platform": platform.platform(),
+            **{name: metadata.version(name) for name in ("tensorflow", "keras", "dvc")},
+        },
+        "medians": medians(turns),
+        "ratios": ratios(turns),
+        "turns": turns,
     }
     (out / "speed.json").write_text(json.dumps(numbers, indent=2) + "\n")
     show(numbers)
@@ -131,11 +146,20 @@ def take_turn(turn, without, meter, rivals, fresh):
 def measure(meter, folder, *command):
     """Runs `python` with a command in `folder`; returns a dict of what it took, see the head of this file."""
     log = folder / ".meter.tmp"
-    environment = {**os.environ, "PATH": f"{meter.parent}:{os.environ['PATH']}", "METER_LOG": str(log),
-                   "PYTHONUNBUFFERED": "1"}  # lines are to come when they are printed
+    environment = {
+        **os.environ,
+        "PATH": f"{meter.parent}:{os.environ['PATH']}",
+        "METER_LOG": str(log),
+        "PYTHONUNBUFFERED": "1",
+    }  # lines are to come when they are printed
     lines = []
     with subprocess.Popen(
-        [meter, *command], cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        [meter, *command],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
         errors="replace",
     ) as process:
         for line in process.stdout:
@@ -217,8 +241,13 @@ def show(numbers):
 
 def chart(numbers):
     """Draws what each kind took, part by part."""
-    labels = {"ours": "ours, dvc repro", "experiment": f"ours, dvc exp run\n{EXPERIMENT}", "notebook": "notebook",
-              "tutorial": "tutorial\n(cached)", "floor": "floor\n(arithmetic)"}
+    labels = {
+        "ours": "ours, dvc repro",
+        "experiment": f"ours, dvc exp run\n{EXPERIMENT}",
+        "notebook": "notebook",
+        "tutorial": "tutorial\n(cached)",
+        "floor": "floor\n(arithmetic)",
+    }
     bars = {kind: numbers["medians"][kind]["parts"] for kind in labels if kind in numbers["medians"]}
     if "floor" in bars:
         bars["floor"] = {phase: bars["floor"][phase] for phase in PHASES}
@@ -240,8 +269,10 @@ def chart(numbers):
     axes.invert_yaxis()
     axes.set_xlim(0, 1.12 * longest)
     axes.set_xlabel("seconds")
-    axes.set_title(f"{numbers['images']} training and validation images of {numbers['params']['image_size']} pixels, "
-                   f"{numbers['machine']['cores']} cores, " + (f"medians of {turns} turns" if turns > 1 else "one turn"))
+    axes.set_title(
+        f"{numbers['images']} training and validation images of {numbers['params']['image_size']} pixels, "
+        f"{numbers['machine']['cores']} cores, " + (f"medians of {turns} turns" if turns > 1 else "one turn")
+    )
     axes.spines[["top", "right"]].set_visible(False)
     return figure
 

@@ -16,9 +16,17 @@ def drawn(figure, tmp_path):
 
 def test_the_history_marks_where_fine_tuning_starts_and_which_epochs_were_kept(tmp_path):
     epochs = np.arange(1, 6)
-    history = pd.DataFrame({"epoch": epochs, "phase": ["frozen"] * 2 + ["finetune"] * 3, "accuracy": epochs / 6,
-                            "val_accuracy": epochs / 7, "loss": 1 / epochs, "val_loss": 2 / epochs,
-                            "kept": [False, True, False, True, False]})
+    history = pd.DataFrame(
+        {
+            "epoch": epochs,
+            "phase": ["frozen"] * 2 + ["finetune"] * 3,
+            "accuracy": epochs / 6,
+            "val_accuracy": epochs / 7,
+            "loss": 1 / epochs,
+            "val_loss": 2 / epochs,
+            "kept": [False, True, False, True, False],
+        }
+    )
     figure = charts.history(history)
     for axes, column in zip(figure.axes, ("accuracy", "loss")):
         training, validation, kept, start = axes.lines
@@ -29,13 +37,16 @@ def test_the_history_marks_where_fine_tuning_starts_and_which_epochs_were_kept(t
     drawn(figure, tmp_path)
 
 
-@pytest.mark.parametrize(("text", "short"), [
-    ("short  name", "short name"),
-    ("a_name_without_any_spaces_at_all", "a_nam…paces_at_all"),
-    ("folder/deeper/still/0123.jpg", "folder/de…/0123.jpg"),
-    ("folder/a_file_name_that_is_long.jpg", "f…_that_is_long.jpg"),
-    ("5 $ or 10 $", r"5 \$ or 10 \$"),
-])
+@pytest.mark.parametrize(
+    ("text", "short"),
+    [
+        ("short  name", "short name"),
+        ("a_name_without_any_spaces_at_all", "a_nam…paces_at_all"),
+        ("folder/deeper/still/0123.jpg", "folder/de…/0123.jpg"),
+        ("folder/a_file_name_that_is_long.jpg", "f…_that_is_long.jpg"),
+        ("5 $ or 10 $", r"5 \$ or 10 \$"),
+    ],
+)
 def test_what_is_too_long_loses_its_middle_and_the_end_of_a_path_stays(text, short):
     assert charts.plain(text, 18 if "/" not in text else 19) == short
 

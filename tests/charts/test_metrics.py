@@ -47,25 +47,35 @@ def test_the_curves_are_named_with_their_areas_worst_first(tmp_path, count):
     for axes, name, score in zip(figure.axes, ("AUC", "AP"), (metrics.roc_auc_score, metrics.average_precision_score)):
         scores = {f"class {k:02}": score(labels == k, probabilities[:, k]) for k in range(count)}
         expected = [f"{name} {scores[x]:.3f}: {x}" for x in sorted(scores, key=scores.get)[:10]]
-        assert [text.get_text() for text in axes.get_legend().get_texts()] == expected + ["the other classes"] * (count > 10)
+        assert [text.get_text() for text in axes.get_legend().get_texts()] == expected + ["the other classes"] * (
+            count > 10
+        )
     assert len(figure.axes[1].lines) == count
     drawn(figure, tmp_path)
 
 
 def test_reliability_shows_bins_before_and_after_and_how_many_images_they_have(tmp_path):
-    rows = [("frozen", False, 0.5, 0.6, 0.55, 1.0, 1), ("frozen", False, 0.9, 1.0, 0.95, 0.75, 4),
-            ("frozen", True, 0.7, 0.8, 0.75, 0.8, 4), ("finetuned", False, 0.9, 1.0, 0.9, 1.0, 4),
-            ("finetuned", True, 0.9, 1.0, 1.0, 1.0, 4)]
+    rows = [
+        ("frozen", False, 0.5, 0.6, 0.55, 1.0, 1),
+        ("frozen", False, 0.9, 1.0, 0.95, 0.75, 4),
+        ("frozen", True, 0.7, 0.8, 0.75, 0.8, 4),
+        ("finetuned", False, 0.9, 1.0, 0.9, 1.0, 4),
+        ("finetuned", True, 0.9, 1.0, 1.0, 1.0, 4),
+    ]
     table = pd.DataFrame(rows, columns=["model", "calibrated", "from", "to", "confidence", "accuracy", "images"])
     figure = metric_charts.reliability(table)
     upper, lower = figure.axes[:2], figure.axes[2:]
     assert [axes.get_title() for axes in upper] == ["Frozen base", "Fine-tuned"]
     assert [text.get_text() for text in upper[0].get_legend().get_texts()] == [
-        "before temperature scaling: ECE 0.250", "after temperature scaling: ECE 0.050"]
+        "before temperature scaling: ECE 0.250",
+        "after temperature scaling: ECE 0.050",
+    ]
     assert list(upper[0].lines[1].get_xdata()) == [0.55, 0.95] and list(upper[0].lines[1].get_ydata()) == [1, 0.75]
     assert [bar.get_height() for bar in lower[0].patches] == [1, 4, 4]
-    assert all(low - 1e-9 <= bar.get_x() and bar.get_x() + bar.get_width() <= high + 1e-9
-               for bar, low, high in zip(lower[0].patches, (0.5, 0.9, 0.7), (0.6, 1.0, 0.8)))
+    assert all(
+        low - 1e-9 <= bar.get_x() and bar.get_x() + bar.get_width() <= high + 1e-9
+        for bar, low, high in zip(lower[0].patches, (0.5, 0.9, 0.7), (0.6, 1.0, 0.8))
+    )
     before, after = lower[1].patches  # of the same bin, side by side
     assert before.get_x() + before.get_width() <= after.get_x() + 1e-9
     drawn(figure, tmp_path)

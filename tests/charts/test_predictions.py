@@ -6,11 +6,14 @@ from stages.charts import base as charts, predictions as prediction_charts
 from tests.test_charts import drawn
 
 PIXELS = np.zeros((4, 8, 8, 3), np.uint8)
-TABLE = pd.DataFrame({
-    "path": ["cat/1.png", "$dog$ _x/a/very/deep/folder/below/2.png", "$dog$ _x/3.png", "emu/4.png"],
-    "actual": ["cat", "$dog$ _x", "$dog$ _x", "emu"], "predicted": ["cat", "cat", "$dog$ _x", "cat"],
-    "probability": [0.91, 0.6, 0.7, 0.8],
-})
+TABLE = pd.DataFrame(
+    {
+        "path": ["cat/1.png", "$dog$ _x/a/very/deep/folder/below/2.png", "$dog$ _x/3.png", "emu/4.png"],
+        "actual": ["cat", "$dog$ _x", "$dog$ _x", "emu"],
+        "predicted": ["cat", "cat", "$dog$ _x", "cat"],
+        "probability": [0.91, 0.6, 0.7, 0.8],
+    }
+)
 
 
 def titles(figure):
@@ -65,4 +68,6 @@ def test_what_is_wrong_is_red():
     figure = prediction_charts.by_class(PIXELS, np.arange(4), TABLE, "All")
     titles = [axes.title for axes in figure.axes if axes.get_title()]
     assert {title.get_text().split("\n")[0] for title in titles if title.get_color() == charts.WRONG} == {
-        "\\$dog\\$ _x/a/very/deep/folder…/2.png", "emu/4.png"}
+        "\\$dog\\$ _x/a/very/deep/folder…/2.png",
+        "emu/4.png",
+    }

@@ -7,7 +7,7 @@ import time
 import psutil
 import pytest
 
-from stages.common import files, cli
+from stages.common import cli, files
 from stages.common.cli import UserError
 from tests.conftest import ROOT
 
@@ -96,10 +96,14 @@ def test_what_is_said_in_a_quiet_block_shows_only_if_it_fails(capfd):
 def test_a_stage_ends_with_the_dvc_that_runs_it(shell, killed):
     if not (path := shutil.which(shell)):
         pytest.skip(f"no {shell} here")
-    stage = f"{sys.executable} -c 'import time; from stages.common import command; print(1, flush=True); time.sleep(60)'"
+    stage = (
+        f"{sys.executable} -c 'import time; from stages.common import command; print(1, flush=True); time.sleep(60)'"
+    )
     dvc = subprocess.Popen(
         [sys.executable, "-c", f"import subprocess; subprocess.run({stage!r}, shell=True, executable={path!r})"],
-        cwd=ROOT, env={**os.environ, "SHELL": path, "DVC_STAGE": "split"}, stdout=subprocess.PIPE,
+        cwd=ROOT,
+        env={**os.environ, "SHELL": path, "DVC_STAGE": "split"},
+        stdout=subprocess.PIPE,
     )
     dvc.stdout.readline()
     below = psutil.Process(dvc.pid).children(recursive=True)

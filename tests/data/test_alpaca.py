@@ -115,8 +115,11 @@ def test_every_image_is_found_in_its_subset(alpaca, bucket, absent):
     assert bytes_of(alpaca / "images") == expected(bucket)
     assert (alpaca / "missing.csv").read_text() == "id,class\n"
     assert {path.name for path in alpaca.iterdir()} == {"images.csv", "images", "missing.csv", ".download"}
-    assert sorted(bucket.asked) == sorted(  # each subset up to the right one, each once
-        f"/{subset}/{name}.jpg" for number, name in enumerate(NAMES) for subset in SUBSETS[: number % 3 + 1]
+    assert (
+        sorted(bucket.asked)
+        == sorted(  # each subset up to the right one, each once
+            f"/{subset}/{name}.jpg" for number, name in enumerate(NAMES) for subset in SUBSETS[: number % 3 + 1]
+        )
     )
 
 
@@ -148,8 +151,12 @@ def test_what_fails_twice_is_tried_a_third_time(alpaca, bucket, monkeypatch, fau
 
 @pytest.mark.parametrize(
     ("fault", "words"),
-    [("500", "500 Server Error"), ("slow", "timed out"), ("half a body", "IncompleteRead"),
-     ("half an image", "no whole image")],
+    [
+        ("500", "500 Server Error"),
+        ("slow", "timed out"),
+        ("half a body", "IncompleteRead"),
+        ("half an image", "no whole image"),
+    ],
 )
 def test_the_next_run_goes_on_where_one_stopped(alpaca, bucket, monkeypatch, fault, words):
     if fault == "slow":

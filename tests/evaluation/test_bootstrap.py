@@ -19,7 +19,11 @@ def measured(labels, probabilities, groups=None):
     scores = metrics.score(labels, probabilities, 0.5)
     class_scores = metrics.score_classes(labels, probabilities, 0.5, [str(k) for k in range(probabilities.shape[1])])
     groups = np.arange(len(labels)) if groups is None else groups
-    return scores, class_scores, bootstrap.confidence_intervals(labels, probabilities, 0.5, groups, scores, class_scores)
+    return (
+        scores,
+        class_scores,
+        bootstrap.confidence_intervals(labels, probabilities, 0.5, groups, scores, class_scores),
+    )
 
 
 def jeffreys(right, count):
@@ -51,8 +55,11 @@ def test_every_score_has_an_interval_and_lies_in_it(classes):
         assert found["loss"][0] <= scores.pop("loss") <= found["loss"][1]  # may be 0 for all images
         pairs = [(scores[name], found[name]) for name in scores]
         pairs += [(value, found["macro"][name]) for name, value in class_scores["macro"].items()]
-        pairs += [(values[metric], found["classes"][name][metric])
-                  for name, values in class_scores["classes"].items() for metric in ("precision", "recall", "f1", "auc")]
+        pairs += [
+            (values[metric], found["classes"][name][metric])
+            for name, values in class_scores["classes"].items()
+            for metric in ("precision", "recall", "f1", "auc")
+        ]
         assert len(pairs) == 5 + (classes > 5) + 3 + 4 * classes
         for score, (low, high) in pairs:
             assert low <= score <= high and low < high

@@ -15,7 +15,13 @@ def table(rows):
 
 
 def test_mistakes_are_the_most_confident_of_each_class_first():
-    rows = [("a", "b", 0.6, 0.2), ("a", "a", 0.9, 0.8), ("a", "b", 0.8, 0.6), ("b", "b", 0.7, 0.4), ("b", "a", 0.9, 0.8)]
+    rows = [
+        ("a", "b", 0.6, 0.2),
+        ("a", "a", 0.9, 0.8),
+        ("a", "b", 0.8, 0.6),
+        ("b", "b", 0.7, 0.4),
+        ("b", "a", 0.9, 0.8),
+    ]
     assert examples.mistakes(table(rows)).tolist() == [2, 0, 4]
     assert examples.mistakes(table(rows[:2] * 10)).tolist() == [0, 2, 4, 6, 8, 10]
     assert examples.mistakes(table([rows[1], rows[3]])).tolist() == []

@@ -20,7 +20,9 @@ def classifier(request, weights):
 
 def explain(classifier, images, labels):
     base = classifier.get_layer("base")
-    return gradcam.maps(lambda pixels: base(pixels / np.float32(127.5) - 1), classifier.weights[-2].value, images, labels)
+    return gradcam.maps(
+        lambda pixels: base(pixels / np.float32(127.5) - 1), classifier.weights[-2].value, images, labels
+    )
 
 
 def test_it_weighs_the_feature_maps_by_the_mean_gradients_of_the_logit(classifier, tmp_path):

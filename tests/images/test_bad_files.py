@@ -73,6 +73,7 @@ def palette(**options):
 
 def png(color_type, values, width=64, height=64):
     """A PNG file of 16 bits a channel, which Pillow does not write. https://www.w3.org/TR/png-3/"""
+
     def chunk(name, data):
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
@@ -91,8 +92,16 @@ def tiff(values, **options):
 def turned(orientation, kind, **options):
     """An image that EXIF says how to turn so that it looks like `rgb()` (EXIF 2.3, tag 0x0112)."""
     turns = Image.Transpose
-    stored = [None, turns.FLIP_LEFT_RIGHT, turns.ROTATE_180, turns.FLIP_TOP_BOTTOM, turns.TRANSPOSE, turns.ROTATE_90,
-              turns.TRANSVERSE, turns.ROTATE_270][orientation - 1]
+    stored = [
+        None,
+        turns.FLIP_LEFT_RIGHT,
+        turns.ROTATE_180,
+        turns.FLIP_TOP_BOTTOM,
+        turns.TRANSPOSE,
+        turns.ROTATE_90,
+        turns.TRANSVERSE,
+        turns.ROTATE_270,
+    ][orientation - 1]
     image = rgb(width=640, height=480)
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -113,8 +122,18 @@ def ink_profile():
     table = b"mft1" + bytes(4) + bytes([4, 3, 2, 0]) + matrix + identity * 4 + cube + identity * 3
     tags = struct.pack(">I4sII", 1, b"A2B0", 144, len(table))
     white = struct.pack(">3i", 63190, 65536, 54061)  # D50
-    head = struct.pack(">I4sI4s4s4s12s4s4s", 144 + len(table), bytes(4), 0x02100000, b"prtr", b"CMYK", b"Lab ",
-                       bytes(12), b"acsp", bytes(4))
+    head = struct.pack(
+        ">I4sI4s4s4s12s4s4s",
+        144 + len(table),
+        bytes(4),
+        0x02100000,
+        b"prtr",
+        b"CMYK",
+        b"Lab ",
+        bytes(12),
+        b"acsp",
+        bytes(4),
+    )
     return head + bytes(68 - len(head)) + white + bytes(48) + tags + table
 
 
@@ -135,11 +154,14 @@ def good():
         "jpeg cmyk large.jpg": (jpeg(cmyk(width=1024, height=768)), SHOWN_INKS, 5),
         "jpeg profile.jpg": (jpeg(rgb(), icc_profile=swapped_profile()), COLOURS[:, [1, 0, 2]], 6),
         "jpeg profile large.jpg": (
-            jpeg(rgb(width=1024, height=768), icc_profile=swapped_profile()), COLOURS[:, [1, 0, 2]], 6
+            jpeg(rgb(width=1024, height=768), icc_profile=swapped_profile()),
+            COLOURS[:, [1, 0, 2]],
+            6,
         ),
         "jpeg cmyk profile.jpg": (
             jpeg(cmyk(width=1024, height=768), icc_profile=ink_profile()),
-            [(52,) * 3, (255,) * 3, (244,) * 3, (255,) * 3], 4,  # 200 and 10 of cyan: L* is 21.6 and 96.1
+            [(52,) * 3, (255,) * 3, (244,) * 3, (255,) * 3],
+            4,  # 200 and 10 of cyan: L* is 21.6 and 96.1
         ),
         "jpeg broken profile.jpg": (jpeg(rgb(), icc_profile=b"no profile"), COLOURS, 4),
         "jpeg odd exif.jpg": (jpeg(rgb(), exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x09"), COLOURS, 4),
@@ -147,7 +169,8 @@ def good():
         "png grey.png": (file(grey(), "PNG"), SHOWN_GREYS, 0),
         "png black and white.png": (
             file(Image.fromarray(quadrants([0, 1, 1, 0]).astype(bool)), "PNG"),
-            [(0,) * 3, (255,) * 3, (255,) * 3, (0,) * 3], 0,
+            [(0,) * 3, (255,) * 3, (255,) * 3, (0,) * 3],
+            0,
         ),
         "png palette.png": (palette(), COLOURS, 0),
         "png palette transparent.png": (palette(transparency=rgb().quantize(4).getpixel((0, 0))), CLEAR_FIRST, 0),
@@ -155,7 +178,8 @@ def good():
         "png rgba.png": (file(rgba(), "PNG"), ON_WHITE, 1),
         "png la.png": (
             file(Image.merge("LA", [grey(), rgba().getchannel("A")]), "PNG"),
-            [(255,) * 3, (GREYS[1] * ALPHA + 255 * (1 - ALPHA),) * 3, *SHOWN_GREYS[2:]], 1,
+            [(255,) * 3, (GREYS[1] * ALPHA + 255 * (1 - ALPHA),) * 3, *SHOWN_GREYS[2:]],
+            1,
         ),
         "png grey 16.png": (png(0, GREYS * 257), SHOWN_GREYS, 0),
         "png rgb 16.png": (png(2, COLOURS * 257), COLOURS, 0),
@@ -164,7 +188,9 @@ def good():
         "gif.gif": (file(rgb().quantize(4), "GIF"), COLOURS, 0),
         "gif animated.gif": (frames("GIF"), COLOURS, 2),
         "gif transparent.gif": (
-            file(rgb().quantize(4), "GIF", transparency=rgb().quantize(4).getpixel((0, 0))), CLEAR_FIRST, 0
+            file(rgb().quantize(4), "GIF", transparency=rgb().quantize(4).getpixel((0, 0))),
+            CLEAR_FIRST,
+            0,
         ),
         "bmp.bmp": (file(rgb(), "BMP"), COLOURS, 0),
         "bmp palette.bmp": (file(rgb().quantize(4), "BMP"), COLOURS, 0),
@@ -186,18 +212,14 @@ def good():
         "lies.jpg": (ordinary, COLOURS, 0),
         "lies.txt": (jpeg(rgb()), COLOURS, 4),
         "deeper/and deeper/nested.png": (ordinary, COLOURS, 0),
-        **{
-            name: (ordinary, COLOURS, 0)
-            for name in (" spaces  in it .png", "quote'\".png", "new\nline.png", "return\r.png", "comma,.png",
-                         "-dash.png", "\U0001f999.png", "a\\b.png", "NA")
-        },
+        **dict.fromkeys((" spaces  in it .png", "quote'\".png", "new\nline.png", "return\r.png", "comma,.png", "-dash.png", "🦙.png", "a\\b.png", "NA"), (ordinary, COLOURS, 0)),
         **{f"exif {k}.jpg": (turned(k, "JPEG", quality=95, subsampling=0), COLOURS, 4) for k in range(1, 9)},
         "exif 6.webp": (turned(6, "WEBP", lossless=True), COLOURS, 0),
         "exif 6.tif": (turned(6, "TIFF"), COLOURS, 0),
     }
     app14 = files["jpeg cmyk adobe.jpg"][0].index(b"\xff\xee")
     adobe = files["jpeg cmyk adobe.jpg"][0]
-    files["jpeg cmyk without adobe.jpg"] = (adobe[:app14] + adobe[app14 + 16:], SHOWN_INKS, 5)
+    files["jpeg cmyk without adobe.jpg"] = (adobe[:app14] + adobe[app14 + 16 :], SHOWN_INKS, 5)
     if features.check("avif"):
         files["avif.avif"] = (file(rgb(), "AVIF", quality=95, subsampling="4:4:4"), COLOURS, 8)
         files["exif 6.avif"] = (turned(6, "AVIF", quality=95, subsampling="4:4:4"), COLOURS, 8)
@@ -253,10 +275,14 @@ def build(folder):
     (folder / "read me.txt").write_text("belongs to no class")
     outside = make_images(folder.parent / "outside", {"images": 1}, seed=1)
     links = {"link.png": "png rgb.png", "link to link": "link.png", "linked folder": outside / "images"}
-    broken = {"nowhere.png": ("nothing.png", "a link to nothing"), "itself": ("itself", "levels of symbolic links"),
-              "loop": (".", "a link to a folder that it lies in"), "loop above": ("..", "a link to a folder"),
-              "loop far above": ("../../..", "a link to a folder"),
-              "endless": ("/dev/zero", "a device")}
+    broken = {
+        "nowhere.png": ("nothing.png", "a link to nothing"),
+        "itself": ("itself", "levels of symbolic links"),
+        "loop": (".", "a link to a folder that it lies in"),
+        "loop above": ("..", "a link to a folder"),
+        "loop far above": ("../../..", "a link to a folder"),
+        "endless": ("/dev/zero", "a device"),
+    }
     for path, target in links.items():
         (folder / "odd" / path).symlink_to(target)
     for path, (target, reason) in broken.items():
@@ -300,8 +326,13 @@ def torture(tmp_path_factory):
     for unreadable in ("error", "skip"):
         workplace.set({"data.images": "mine", "image_size": 64, "data.unreadable": unreadable})
         runs[unreadable] = subprocess.run(
-            [sys.executable, "-m", "stages.split"], cwd=workplace.folder, env={**os.environ, "PYTHONPATH": str(ROOT)},
-            timeout=100, capture_output=True, text=True, errors="replace",
+            [sys.executable, "-m", "stages.split"],
+            cwd=workplace.folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            timeout=100,
+            capture_output=True,
+            text=True,
+            errors="replace",
         )
     after = state(workplace.folder / "mine")
     return SimpleNamespace(folder=workplace.folder, shown=shown, problems=problems, before=before, after=after, **runs)

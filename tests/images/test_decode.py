@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stages.images import decode
 from stages.common.cli import UserError
+from stages.images import decode
 from tests.conftest import make_images
 
 
@@ -99,8 +99,16 @@ def test_turns_the_image_as_exif_says(tmp_path, orientation):
     upright.paste((0, 255, 0), (32, 0, 64, 32))  # green, upper right
     # How a camera stores what shows upright under each orientation (EXIF 2.3, tag 0x0112).
     turns = Image.Transpose
-    stored = {1: [], 2: [turns.FLIP_LEFT_RIGHT], 3: [turns.ROTATE_180], 4: [turns.FLIP_TOP_BOTTOM],
-              5: [turns.TRANSPOSE], 6: [turns.ROTATE_90], 7: [turns.TRANSVERSE], 8: [turns.ROTATE_270]}
+    stored = {
+        1: [],
+        2: [turns.FLIP_LEFT_RIGHT],
+        3: [turns.ROTATE_180],
+        4: [turns.FLIP_TOP_BOTTOM],
+        5: [turns.TRANSPOSE],
+        6: [turns.ROTATE_90],
+        7: [turns.TRANSVERSE],
+        8: [turns.ROTATE_270],
+    }
     image = upright
     for turn in stored[orientation]:
         image = image.transpose(turn)

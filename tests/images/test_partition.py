@@ -1,8 +1,8 @@
 import pandas as pd
 import pytest
 
-from stages.images import partition
 from stages.common.cli import UserError
+from stages.images import partition
 
 
 def manifest(counts):

@@ -2,8 +2,8 @@ import h5py
 import numpy as np
 import pytest
 
-from stages.model import network
 from stages.common.cli import UserError
+from stages.model import network
 from stages.model.backend import keras, tf
 
 
@@ -95,8 +95,13 @@ def test_weights_that_are_missing_or_do_not_fit_are_refused_by_name(weights, tmp
     half.write_bytes(weights.read_bytes()[:100_000])
     text = tmp_path / "text.weights.h5"
     text.write_text("no weights")
-    reasons = {narrow: "layer Conv1 ", gap: "layer expanded_conv_depthwise ", half: "no whole HDF5", text: "no whole HDF5",
-               tmp_path / "none.weights.h5": "is missing"}
+    reasons = {
+        narrow: "layer Conv1 ",
+        gap: "layer expanded_conv_depthwise ",
+        half: "no whole HDF5",
+        text: "no whole HDF5",
+        tmp_path / "none.weights.h5": "is missing",
+    }
     for path, reason in reasons.items():
         with pytest.raises(UserError, match=f"{path.name} .*{reason}"):
             network.load_base(model, path)

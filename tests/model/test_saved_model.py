@@ -7,8 +7,8 @@ import sys
 import numpy as np
 import pytest
 
-from stages.model import network, saved_model
 from stages.common.cli import UserError
+from stages.model import network, saved_model
 from stages.model.backend import tf
 from tests.conftest import ROOT
 
@@ -49,8 +49,9 @@ print(json.dumps({
 def test_serves_raw_pixels_without_keras_or_our_code(tmp_path, classes):
     model = network.build(32, len(classes))
     saved_model.save(model, classes, 1.5, tmp_path / "model")
-    result = subprocess.run([sys.executable, "-c", SERVE, tmp_path / "model"], cwd=tmp_path, check=True,
-                            stdout=subprocess.PIPE, text=True)
+    result = subprocess.run(
+        [sys.executable, "-c", SERVE, tmp_path / "model"], cwd=tmp_path, check=True, stdout=subprocess.PIPE, text=True
+    )
     served = json.loads(result.stdout.splitlines()[-1])
     assert served["classes"] == classes and served["image_size"] == 32 and served["temperature"] == 1.5
     logits = model(IMAGES.astype("float32"), training=False).numpy().astype(float)
@@ -72,7 +73,9 @@ def test_what_is_restored_from_it_is_the_same_to_the_bit(tmp_path):
         assert saved_model.restore(restored.weights, tmp_path / "other") == 1.5
         assert all(np.array_equal(a, b) for a, b in zip(model.weights, restored.weights, strict=True))
     expected = saved_model.load(tmp_path / "other").signatures["serving_uint8"](images=IMAGES)
-    np.testing.assert_array_equal(loaded.signatures["serving_uint8"](images=IMAGES)["probabilities"], expected["probabilities"])
+    np.testing.assert_array_equal(
+        loaded.signatures["serving_uint8"](images=IMAGES)["probabilities"], expected["probabilities"]
+    )
 
 
 def test_a_folder_without_the_arrays_of_a_model_of_ours_is_named(tmp_path):
@@ -92,8 +95,9 @@ def test_has_the_same_bytes_whatever_the_process_and_its_hash_seed(tmp_path):
     digests = []
     for number in ("1", "2"):
         folder = tmp_path / number
-        subprocess.run([sys.executable, "-c", code, folder], cwd=ROOT, check=True, env={
-            **os.environ, "PYTHONHASHSEED": number})
+        subprocess.run(
+            [sys.executable, "-c", code, folder], cwd=ROOT, check=True, env={**os.environ, "PYTHONHASHSEED": number}
+        )
         files = sorted(x for x in folder.rglob("*") if x.is_file())
         digests.append([(x.relative_to(folder), hashlib.md5(x.read_bytes()).hexdigest()) for x in files])
     assert digests[0] == digests[1] and len(digests[0]) == 3

@@ -61,15 +61,21 @@ def test_transparency_palettes_and_depths(tmp_path):
         assert difference(encode(palette, "PNG", bits=bits, transparency=bytes(range(0, 250, 50))), tmp_path) <= 2
 
 
-@pytest.mark.parametrize(("data", "words"), [
-    (b"", "neither JPEG nor PNG"),
-    (encode(COLOURS, "GIF"), "neither JPEG nor PNG"),
-    (encode(COLOURS, "JPEG")[:-30], "Invalid JPEG"),
-    (encode(COLOURS, "PNG")[:-30], "Invalid PNG"),
-    (PNG, "too many pixels, or none"),
-    (PNG + chunk(b"IHDR", struct.pack(">IIBBBBB", 10_000, 10_000, 8, 2, 0, 0, 0)), "too many pixels"),
-    (encode(COLOURS, "JPEG").replace(b"\x08\0\x06\0\x08", b"\x08\x75\x30\x75\x30"), "too many pixels"),  # 30,000 twice
-])
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", "neither JPEG nor PNG"),
+        (encode(COLOURS, "GIF"), "neither JPEG nor PNG"),
+        (encode(COLOURS, "JPEG")[:-30], "Invalid JPEG"),
+        (encode(COLOURS, "PNG")[:-30], "Invalid PNG"),
+        (PNG, "too many pixels, or none"),
+        (PNG + chunk(b"IHDR", struct.pack(">IIBBBBB", 10_000, 10_000, 8, 2, 0, 0, 0)), "too many pixels"),
+        (
+            encode(COLOURS, "JPEG").replace(b"\x08\0\x06\0\x08", b"\x08\x75\x30\x75\x30"),
+            "too many pixels",
+        ),  # 30,000 twice
+    ],
+)
 def test_what_cannot_be_read_is_an_error_of_its_own(data, words):
     with pytest.raises(tf.errors.InvalidArgumentError, match=words):
         decode(data)

@@ -26,7 +26,9 @@ def test_finds_the_temperature_that_the_labels_were_drawn_with(temperature, clas
 def test_without_a_mistake_it_is_as_sure_as_so_many_images_can_vouch_for(classes):
     labels = np.arange(38) % classes
     logits = 20 * np.eye(classes)[labels]  # all right, and far too sure of it
-    scaled = softmax(logits / fit_temperature(labels, logits[:, 1:] - logits[:, :1] if classes == 2 else logits), axis=1)
+    scaled = softmax(
+        logits / fit_temperature(labels, logits[:, 1:] - logits[:, :1] if classes == 2 else logits), axis=1
+    )
     np.testing.assert_allclose(scaled.max(axis=1), 39 / 40, atol=1e-4)
 
 
@@ -36,5 +38,7 @@ def test_worse_than_guessing_is_bounded():
 
 def test_probabilities_alone_are_enough_to_apply_it():
     _, logits = drawn(1)
-    np.testing.assert_allclose(scale_probabilities(softmax(logits, axis=1), 2.5), softmax(logits / 2.5, axis=1), atol=1e-6)
+    np.testing.assert_allclose(
+        scale_probabilities(softmax(logits, axis=1), 2.5), softmax(logits / 2.5, axis=1), atol=1e-6
+    )
     assert scale_probabilities(np.array([[0, 1]], np.float32), 20).tolist() == [[pytest.approx(0), pytest.approx(1)]]

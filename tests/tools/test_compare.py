@@ -4,9 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages.tools import compare, repeat_seeds, sweep
-from stages.tools import experiments
 from stages.common.cli import UserError
+from stages.tools import compare, experiments, repeat_seeds, sweep
 
 
 def test_repeats_are_paired_by_seed_and_single_experiments_as_they_are():
@@ -33,15 +32,25 @@ def test_other_images_are_refused_and_their_order_does_not_matter():
 
 
 def test_the_interval_of_repeats_is_that_of_nadeau_and_bengio():
-    [row] = repeat_seeds.summary(pd.DataFrame({"accuracy": [0.8, 0.9, 1.0]}), train_count=300, test_count=100).itertuples()
+    [row] = repeat_seeds.summary(
+        pd.DataFrame({"accuracy": [0.8, 0.9, 1.0]}), train_count=300, test_count=100
+    ).itertuples()
     half = 4.302652729911275 * 0.1 * (1 / 3 + 1 / 3) ** 0.5  # Student's t, 2 degrees of freedom
     assert row[1:] == pytest.approx((0.9, 0.1, 0.9 - half, 0.9 + half))
 
 
 def test_the_scores_of_an_experiment_are_those_of_its_models(monkeypatch):
-    tree = {"frozen": {"accuracy": 0.8}, "finetuned": {"accuracy": 0.9, "top5_accuracy": 1.0}, "changed": {"gained": 3, "p": 0.2}}
+    tree = {
+        "frozen": {"accuracy": 0.8},
+        "finetuned": {"accuracy": 0.9, "top5_accuracy": 1.0},
+        "changed": {"gained": 3, "p": 0.2},
+    }
     monkeypatch.setattr(experiments, "read", lambda path, revision: json.dumps(tree))
-    assert experiments.scores("any").to_dict() == {"frozen accuracy": 0.8, "finetuned accuracy": 0.9, "finetuned top5": 1.0}
+    assert experiments.scores("any").to_dict() == {
+        "frozen accuracy": 0.8,
+        "finetuned accuracy": 0.9,
+        "finetuned top5": 1.0,
+    }
 
 
 def test_a_sweep_draws_every_point_with_its_interval():

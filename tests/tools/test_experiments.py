@@ -59,8 +59,16 @@ def test_all_of_two_grids_succeed_and_what_they_share_does_not_run_again(grids):
 def test_the_table_of_experiments_starts_with_what_matters(grids):
     command = "\n".join(readme_block("dvc exp show --csv"))
     table = pd.read_csv(io.StringIO(grids.run("bash", "-c", command)))
-    assert list(table.columns) == ["Experiment", "rev", "typ", "finetuned.accuracy", "finetuned.loss", "finetuned.auc",
-                                   "finetune.fine_tune_at", "finetune.learning_rate"]
+    assert list(table.columns) == [
+        "Experiment",
+        "rev",
+        "typ",
+        "finetuned.accuracy",
+        "finetuned.loss",
+        "finetuned.auc",
+        "finetune.fine_tune_at",
+        "finetune.learning_rate",
+    ]
     assert len(table.dropna(subset="Experiment")) == 7 and table["finetuned.accuracy"].between(0, 1).all()
     assert "| finetuned.accuracy" in grids.run("bash", "-c", command.replace("--csv", "--md"))
 
@@ -90,7 +98,9 @@ def test_a_sweep_is_drawn_from_the_grid(grids):
 def test_two_settings_are_compared_image_by_image(grids):
     first, second = names(grids)[:2]
     assert "40 predictions on 40 images" in grids.run("python", "-m", "stages.tools.compare", first, second)
-    assert "ERROR: plots/predictions.csv of nothing:" in grids.run("python", "-m", "stages.tools.compare", "nothing", first, status=1)
+    assert "ERROR: plots/predictions.csv of nothing:" in grids.run(
+        "python", "-m", "stages.tools.compare", "nothing", first, status=1
+    )
 
 
 def test_repeats_run_once_and_say_how_far_the_numbers_spread(base):
@@ -107,7 +117,11 @@ def test_repeats_run_once_and_say_how_far_the_numbers_spread(base):
 @pytest.fixture
 def s3(monkeypatch):
     """The address of a local S3 server with the bucket "bucket"."""
-    for name, value in {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}.items():
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
         monkeypatch.setenv(name, value)
     server = ThreadedMotoServer("127.0.0.1", 0)
     server.start()
@@ -147,9 +161,14 @@ def test_another_project_gets_a_registered_model_by_its_name(base, tmp_path):
     shutil.rmtree(first.folder)
     elsewhere.folder.mkdir()
     elsewhere.run("dvc", "artifacts", "get", str(tmp_path / "hosted.git"), "phone")
-    elsewhere.run("dvc", "artifacts", "get", str(tmp_path / "hosted.git"), "classifier", "--rev", "v0.0.1", "-o", "model")
+    elsewhere.run(
+        "dvc", "artifacts", "get", str(tmp_path / "hosted.git"), "classifier", "--rev", "v0.0.1", "-o", "model"
+    )
     assert {path.name for path in (elsewhere.folder / "exported").iterdir()} == {
-        "float16.tflite", "int8.tflite", "labels.txt", "model.onnx"
+        "float16.tflite",
+        "int8.tflite",
+        "labels.txt",
+        "model.onnx",
     }
     for name, copy in (("exported", "exported"), ("finetuned", "model")):
         for path in (base.folder / "data/models" / name).rglob("*.*"):

@@ -12,12 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stages.tools import predict
 from stages.common import cli
-from stages.images import decode
-from stages.model import network, saved_model, temperature as calibration
-from stages.tools import inference
 from stages.common.cli import UserError
+from stages.images import decode
+from stages.model import network, saved_model
+from stages.tools import inference, predict
 from tests.benchmarks import fuzz
 from tests.conftest import ROOT, make_images
 
@@ -97,8 +96,10 @@ def test_the_threshold_decides_for_the_second_class_and_the_temperature_scales(m
 
 def test_the_formats_and_the_exit_status(model, images, capsys):
     table, errors = run(capsys, images, "--model", model, status=1)
-    assert errors.splitlines() == [f"{images}/x/deeper/003.png: image file is truncated",
-                                   f"{images}/y/007.png: not an image in a known format, or cut off"]
+    assert errors.splitlines() == [
+        f"{images}/x/deeper/003.png: image file is truncated",
+        f"{images}/y/007.png: not an image in a known format, or cut off",
+    ]
     head, *lines = table.splitlines()
     assert head.split() == ["predicted", "probability", "path"] and len(lines) == 38
     assert all(line.index("/") == head.index("path") for line in lines)
@@ -124,13 +125,16 @@ def test_takes_a_list_with_names_of_any_bytes(model, tmp_path, capsys, monkeypat
     assert errors == f"{tmp_path}/gone.png: No such file or directory\n"
 
 
-@pytest.mark.parametrize(("arguments", "words"), [
-    (["nowhere.jpg"], "nowhere.jpg does not exist"),
-    (["empty"], "there is no image in empty"),
-    (["-"], "there is no image in -"),
-    (["image.png", "--model", "empty"], "empty holds no SavedModel"),
-    (["image.png", "--model", "model", "--threshold", "nan"], "must be from 0 to 1"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nowhere.jpg"], "nowhere.jpg does not exist"),
+        (["empty"], "there is no image in empty"),
+        (["-"], "there is no image in -"),
+        (["image.png", "--model", "empty"], "empty holds no SavedModel"),
+        (["image.png", "--model", "model", "--threshold", "nan"], "must be from 0 to 1"),
+    ],
+)
 def test_what_a_user_can_get_wrong_is_one_line(model, tmp_path, monkeypatch, capsys, arguments, words):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
@@ -153,13 +157,19 @@ def test_folders_are_read_as_split_reads_them(tmp_path):
     (folder / "a/up").symlink_to("..")
     os.mkfifo(folder / "pipe.png")
     found = {os.path.relpath(path, folder): problem for path, problem in inference.find([folder])}
-    assert found == {"a/000.png": "", "a/up": "a link to a folder that it lies in", "link.png": "a link to nothing",
-                     "pipe.png": "a named pipe"}
+    assert found == {
+        "a/000.png": "",
+        "a/up": "a link to a folder that it lies in",
+        "link.png": "a link to nothing",
+        "pipe.png": "a named pipe",
+    }
 
 
 def test_decodes_only_a_few_batches_ahead(model, images, monkeypatch):
     seen = []
-    monkeypatch.setattr(images, "decode", lambda path, size: (seen.append(path), 0, np.zeros((size, size, 3), np.uint8)))
+    monkeypatch.setattr(
+        images, "decode", lambda path, size: (seen.append(path), 0, np.zeros((size, size, 3), np.uint8))
+    )
     predictions = predict.predict([images / "y/000.png"] * 320, model)
     next(predictions)
     assert len(seen) <= 3 * inference.BATCH
@@ -169,9 +179,15 @@ def test_decodes_only_a_few_batches_ahead(model, images, monkeypatch):
 def test_needs_only_its_own_modules_and_the_model_and_ends_quietly_when_its_reader_does(model, images, tmp_path):
     shutil.copytree(ROOT / "stages", tmp_path / "copy/stages")
     shutil.copytree(model, tmp_path / "elsewhere/model")
-    shell = (f"{sys.executable} -m stages.tools.predict ../images ../images --model model; echo $? >status")
-    result = subprocess.run(f"({shell}) | head -n 2", shell=True, cwd=tmp_path / "elsewhere", text=True, capture_output=True,
-                            env={**os.environ, "PYTHONPATH": str(tmp_path / "copy")})
+    shell = f"{sys.executable} -m stages.tools.predict ../images ../images --model model; echo $? >status"
+    result = subprocess.run(
+        f"({shell}) | head -n 2",
+        shell=True,
+        cwd=tmp_path / "elsewhere",
+        text=True,
+        capture_output=True,
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "copy")},
+    )
     assert result.stdout.count("\n") == 2 and "Traceback" not in result.stderr and "Broken" not in result.stderr
     assert int((tmp_path / "elsewhere/status").read_text()) in (1, 141)  # all was written before head ended, or not
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from stages.model.backend import tf
 from stages.training import checkpoint
 from stages.training.checkpoint import Checkpoint
-from stages.model.backend import tf
 from tests.test_training import some_split
 
 ROWS = [{"epoch": 1, "phase": "frozen", "loss": 0.1 + 0.2, "kept": False}]
@@ -33,8 +33,12 @@ def test_the_same_training_finds_its_state_and_no_other_does(monkeypatch):
     pixels = split.pixels.copy()
     pixels[3, 31, 31, 2] ^= 1
     labels = split.manifest.assign(label=[0, 1, 1, 1])
-    for other in (state({"seed": 2}), state(variable=1.1), state(split=replace(split, pixels=pixels)),
-                  state(split=replace(split, manifest=labels))):
+    for other in (
+        state({"seed": 2}),
+        state(variable=1.1),
+        state(split=replace(split, pixels=pixels)),
+        state(split=replace(split, manifest=labels)),
+    ):
         assert other.load() is None
     monkeypatch.setattr(checkpoint.metadata, "version", lambda package: "0")
     assert state().load() is None

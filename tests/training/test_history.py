@@ -3,14 +3,23 @@ import json
 import pandas as pd
 import pytest
 
-from stages.training import history
 from stages.common.cli import UserError
+from stages.training import history
 
 
 def some_epochs(kept=None):
-    return pd.DataFrame({"epoch": [3, 4], "phase": "finetune", "accuracy": [0.5, 0.6], "val_accuracy": [0.7, 0.8],
-                         "loss": [1 / 3, 0.3], "val_loss": [0.2, 0.25], "learning_rate": 0.1,
-                         "kept": [number == kept for number in (3, 4)]})
+    return pd.DataFrame(
+        {
+            "epoch": [3, 4],
+            "phase": "finetune",
+            "accuracy": [0.5, 0.6],
+            "val_accuracy": [0.7, 0.8],
+            "loss": [1 / 3, 0.3],
+            "val_loss": [0.2, 0.25],
+            "learning_rate": 0.1,
+            "kept": [number == kept for number in (3, 4)],
+        }
+    )
 
 
 def test_the_best_epoch_is_the_first_of_equals():

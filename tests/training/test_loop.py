@@ -6,14 +6,26 @@ import pandas as pd
 import pytest
 
 from stages.common import dataset
+from stages.common.cli import UserError
 from stages.model import network
+from stages.model.backend import keras, tf
 from stages.training import augmentation, history, loop
 from stages.training.checkpoint import Checkpoint
-from stages.common.cli import UserError
-from stages.model.backend import keras, tf
 
-CONSTANT = {"phase": "finetune", "first_epoch": 1, "epochs": 1, "learning_rate": 0.01, "schedule": "constant",
-            "monitor": "none", "patience": 1, "batch_size": 4, "seed": 1, "flip": "none", "rotation": 0, "dropout": 0}
+CONSTANT = {
+    "phase": "finetune",
+    "first_epoch": 1,
+    "epochs": 1,
+    "learning_rate": 0.01,
+    "schedule": "constant",
+    "monitor": "none",
+    "patience": 1,
+    "batch_size": 4,
+    "seed": 1,
+    "flip": "none",
+    "rotation": 0,
+    "dropout": 0,
+}
 
 
 def some_split(count, classes, seed=0):
@@ -39,7 +51,9 @@ def train(model, split, watch=None, **options):
     settings = {key: str(value) for key, value in options.items()}
     checkpoint = Checkpoint(settings, model.variables, [split])
     validate = loop.validation(model, split, options["batch_size"])
-    epochs, _ = loop.train(model, split, validate, checkpoint, **options, watch=Watch(model) if watch is None else watch)
+    epochs, _ = loop.train(
+        model, split, validate, checkpoint, **options, watch=Watch(model) if watch is None else watch
+    )
     return epochs
 
 
@@ -51,10 +65,15 @@ def in_workplace(workplace):
 def small(classes=2):
     """A network that is quick to train in place of MobileNetV2."""
     keras.utils.set_random_seed(0)
-    return keras.Sequential([
-        keras.Input((32, 32, 3)), keras.layers.Rescaling(1 / 127.5, offset=-1), keras.layers.AveragePooling2D(4),
-        keras.layers.Flatten(), keras.layers.Dense(1 if classes == 2 else classes),
-    ])
+    return keras.Sequential(
+        [
+            keras.Input((32, 32, 3)),
+            keras.layers.Rescaling(1 / 127.5, offset=-1),
+            keras.layers.AveragePooling2D(4),
+            keras.layers.Flatten(),
+            keras.layers.Dense(1 if classes == 2 else classes),
+        ]
+    )
 
 
 def same(model, weights):
@@ -83,8 +102,17 @@ def test_is_what_keras_does_for_the_same_draws(weights, class_weights):
     network.load_base(model, weights)
     network.freeze_below(model, 140)
     reference = plain(model, weights)
-    ours = train(model, split, epochs=epochs, schedule="cosine", learning_rate=0.0001, class_weights=class_weights,
-                 flip="horizontal", rotation=0.1, dropout=0.3)
+    ours = train(
+        model,
+        split,
+        epochs=epochs,
+        schedule="cosine",
+        learning_rate=0.0001,
+        class_weights=class_weights,
+        flip="horizontal",
+        rotation=0.1,
+        dropout=0.3,
+    )
     kind = keras.losses.BinaryCrossentropy if classes == 2 else keras.losses.SparseCategoricalCrossentropy
     loss, optimizer = kind(from_logits=True, reduction="none"), keras.optimizers.Adam()
     y = split.labels[:, np.newaxis]
@@ -116,7 +144,9 @@ def plain(model, weights):
     for layer, own in zip(base.layers, model.get_layer("base").layers):
         layer.trainable = own.trainable
     inputs = keras.Input((32, 32, 3))
-    features = keras.layers.GlobalAveragePooling2D()(base(keras.applications.mobilenet_v2.preprocess_input(inputs), training=False))
+    features = keras.layers.GlobalAveragePooling2D()(
+        base(keras.applications.mobilenet_v2.preprocess_input(inputs), training=False)
+    )
     reference = keras.Model(inputs, keras.layers.Dense(model.output_shape[1], name="logits")(features))
     reference.features = keras.Model(inputs, features)
     reference.set_weights(model.get_weights())
@@ -198,8 +228,15 @@ def test_the_logits_it_returns_are_of_the_epoch_that_is_kept(monitor):
     model, split = small(3), some_split(10, ["a", "b", "c"])
     options = CONSTANT | {"epochs": 3, "learning_rate": 0.5, "monitor": monitor, "patience": 2}
     checkpoint = Checkpoint({}, model.variables, [split])
-    epochs, logits = loop.train(model, split, loop.validation(model, split, 4), checkpoint, **options,
-                                    class_weights=np.ones(3), watch=lambda epochs: None)
+    epochs, logits = loop.train(
+        model,
+        split,
+        loop.validation(model, split, 4),
+        checkpoint,
+        **options,
+        class_weights=np.ones(3),
+        watch=lambda epochs: None,
+    )
     assert logits.shape == (10, 3) and logits.dtype == np.float32
     np.testing.assert_allclose(logits, model(split.pixels.astype("float32")), rtol=1e-4, atol=1e-4)
 
@@ -235,8 +272,16 @@ def test_without_a_monitor_all_epochs_run_and_the_last_is_kept(monkeypatch):
 
 def test_goes_on_after_its_last_finished_epoch_with_all_that_matters(capsys):
     split = some_split(8, ["a", "b"])
-    options = {"epochs": 5, "schedule": "cosine", "monitor": "val_loss", "patience": 3, "learning_rate": 0.02,
-               "flip": "horizontal", "rotation": 0.2, "dropout": 0.5}
+    options = {
+        "epochs": 5,
+        "schedule": "cosine",
+        "monitor": "val_loss",
+        "patience": 3,
+        "learning_rate": 0.02,
+        "flip": "horizontal",
+        "rotation": 0.2,
+        "dropout": 0.5,
+    }
 
     def run(stop=None):
         model = small()

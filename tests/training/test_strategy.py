@@ -15,8 +15,14 @@ import pytest
 from tests.conftest import clone_project, make_images
 from tests.test_trust import copy
 
-SETTINGS = {"image_size": 32, "batch_size": 8, "train_frozen.epochs": 2, "finetune.epochs": 2,
-            "data.images": "data/mine", "augmentation.rotation": 0.1}
+SETTINGS = {
+    "image_size": 32,
+    "batch_size": 8,
+    "train_frozen.epochs": 2,
+    "finetune.epochs": 2,
+    "data.images": "data/mine",
+    "augmentation.rotation": 0.1,
+}
 
 
 @pytest.fixture(scope="module")
@@ -55,9 +61,15 @@ def start(stage, *projects):
     cluster = {"worker": [f"127.0.0.1:{port}" for port in free_ports(len(projects))]}
     return [
         subprocess.Popen(
-            [sys.executable, "-m", f"stages.{stage}"], cwd=project.folder, text=True, stdout=subprocess.PIPE,
+            [sys.executable, "-m", f"stages.{stage}"],
+            cwd=project.folder,
+            text=True,
+            stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "TF_CONFIG": json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})},
+            env={
+                **os.environ,
+                "TF_CONFIG": json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}}),
+            },
         )
         for index, project in enumerate(projects)
     ]
@@ -113,15 +125,24 @@ def test_workers_that_start_from_different_things_are_told(together, tmp_path):
     other.set({"finetune.learning_rate": 0.1})
     statuses, outputs = ended(start("finetune", together, other))
     assert statuses == [1, 1], outputs
-    assert all(output.splitlines()[-1].startswith("ERROR: the workers do not start from the same") for output in outputs)
+    assert all(
+        output.splitlines()[-1].startswith("ERROR: the workers do not start from the same") for output in outputs
+    )
 
 
 def test_a_missing_or_wrong_tf_config_is_explained(project):
     project.set({"train.distribution": "multi_worker"})
     for config in ("", "{}", '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1}}'):
-        result = subprocess.run([sys.executable, "-m", "stages.train_frozen"], cwd=project.folder, text=True,
-                                capture_output=True, env={**os.environ, "TF_CONFIG": config})
-        assert result.returncode == 1 and result.stderr.startswith("ERROR: train.distribution is multi_worker, which needs")
+        result = subprocess.run(
+            [sys.executable, "-m", "stages.train_frozen"],
+            cwd=project.folder,
+            text=True,
+            capture_output=True,
+            env={**os.environ, "TF_CONFIG": config},
+        )
+        assert result.returncode == 1 and result.stderr.startswith(
+            "ERROR: train.distribution is multi_worker, which needs"
+        )
 
 
 @pytest.mark.slow
