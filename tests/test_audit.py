@@ -9,7 +9,7 @@ from PIL import Image
 from stages import audit, split
 from stages.common import dataset
 from stages.model import network
-from tests.conftest import make_images
+from tests.support import make_images
 
 
 def test_the_features_are_what_the_last_layer_of_a_network_with_these_weights_sees(workplace, weights):

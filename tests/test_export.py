@@ -20,7 +20,7 @@ from stages.common import dataset
 from stages.common.cli import UserError
 from stages.formats import litert, onnx_model
 from stages.model import network, saved_model
-from tests.conftest import ROOT, Project, make_images
+from tests.support import ROOT, Project, make_images
 
 CLASSES = ["ant", "bée", "two\nlines"]
 FILES = ["float16.tflite", "int8.tflite", "labels.txt", "model.onnx"]

@@ -7,13 +7,13 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+import tensorflow as tf
 
 from stages import audit, split
 from stages.common import dataset
-from stages.model.backend import tf
 from stages.tools.experiments import YAML
 from tests.benchmarks import label_audit
-from tests.conftest import clone_project, make_images
+from tests.support import clone_project, make_images
 
 pytestmark = pytest.mark.slow
 STAGES = ["split", "train_frozen", "finetune", "evaluate", "plot", "export", "audit", "report"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.conftest import ROOT
+from tests.support import ROOT
 
 PIPELINES = {
     path: yaml.safe_load((ROOT / path).read_text())["stages"]

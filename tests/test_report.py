@@ -16,7 +16,7 @@ from stages.common import cli, files
 from stages.common.dataset import SPLITS
 from stages.evaluation import metrics
 from stages.reporting import facts, formatting
-from tests.conftest import ROOT
+from tests.support import ROOT
 
 
 def write_run(classes, per_class=8, good=0.8, seed=0):

@@ -15,7 +15,7 @@ import psutil
 import pytest
 import ruamel.yaml
 
-from tests.conftest import Project, clone_project, make_images
+from tests.support import Project, clone_project, make_images
 from tests.test_pipeline import STAGES
 
 pytestmark = pytest.mark.slow

@@ -11,7 +11,7 @@ from stages import split
 from stages.common import dataset
 from stages.common.cli import UserError
 from stages.images import decode
-from tests.conftest import make_images
+from tests.support import make_images
 
 
 def test_writes_pixels_manifests_classes_and_counts(workplace):

@@ -115,9 +115,9 @@ def notebook(p, cached):
 def floor(p, split):
     # Our own import sets the C library's memory allocator as our stages have it. Without that, every step gets its memory
     # from the system as new pages and the same arithmetic is slower: such a floor would flatter us.
+    import keras
     import numpy as np
-
-    from stages.model.backend import keras, tf
+    import tensorflow as tf
 
     say("phase build")
     train, validation = (sum(split[name].values()) for name in ("train", "validation"))

@@ -22,11 +22,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import tensorflow as tf
 from PIL import ExifTags, Image, ImageCms
 from tqdm import tqdm
 
 from stages.model import network, saved_model
-from stages.model.backend import tf
 from stages.tools import inference
 
 SIZE = 32  # of the model, which plays no part in reading

@@ -12,6 +12,7 @@ import contextlib
 import tempfile
 from pathlib import Path
 
+import keras
 import numpy as np
 import pandas as pd
 from PIL import Image
@@ -20,7 +21,6 @@ from stages.charts import base as charts
 from stages.common import dataset, params
 from stages.evaluation import gradcam
 from stages.model import network
-from stages.model.backend import keras
 from stages.training import loop
 from stages.training.checkpoint import Checkpoint
 

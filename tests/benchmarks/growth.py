@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from tests.benchmarks.speed import COLOURS, measure, write_meter
-from tests.conftest import clone_project
+from tests.support import clone_project
 
 SIDE = 200  # pixels of the made-up images
 

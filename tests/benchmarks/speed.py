@@ -37,7 +37,7 @@ import pandas as pd
 import yaml
 from matplotlib.figure import Figure
 
-from tests.conftest import clone_project
+from tests.support import clone_project
 
 EXPERIMENT = "finetune.fine_tune_at=100"
 PHASES = ("train_frozen", "finetune")

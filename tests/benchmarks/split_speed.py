@@ -17,14 +17,14 @@ import tempfile
 import time
 from pathlib import Path
 
+import keras
 import numpy as np
 from PIL import Image
 
 from stages import split
 from stages.common import params
 from stages.images import decode
-from stages.model.backend import keras
-from tests.conftest import clone_project
+from tests.support import clone_project
 
 TURNS = 5
 # From a small process, since the peak of a process starts at what the one that began it held.

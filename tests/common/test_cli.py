@@ -9,7 +9,7 @@ import pytest
 
 from stages.common import cli, files
 from stages.common.cli import UserError
-from tests.conftest import ROOT
+from tests.support import ROOT
 
 
 def test_a_user_error_is_one_line_and_exit_status_1(capsys):

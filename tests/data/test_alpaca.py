@@ -15,7 +15,7 @@ from PIL import Image
 
 from data.alpaca import fetch
 from stages.common.cli import UserError
-from tests.conftest import ROOT, clone_project
+from tests.support import ROOT, clone_project
 
 SUBSETS = ("train", "validation", "test")
 NAMES = [f"{number:016x}" for number in range(9)]

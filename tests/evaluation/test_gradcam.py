@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from stages.evaluation import gradcam
 from stages.model import network, saved_model
-from stages.model.backend import tf
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 96, 96, 3), np.uint8)
 

@@ -17,7 +17,7 @@ import tifffile
 from PIL import Image, ImageCms, features
 
 from stages.common import dataset
-from tests.conftest import ROOT, Project, make_images
+from tests.support import ROOT, Project, make_images
 
 # Every good image is four quadrants: upper left, upper right, lower left, lower right.
 COLOURS = np.array([(200, 40, 40), (40, 180, 60), (30, 60, 200), (230, 210, 50)])
@@ -212,7 +212,20 @@ def good():
         "lies.jpg": (ordinary, COLOURS, 0),
         "lies.txt": (jpeg(rgb()), COLOURS, 4),
         "deeper/and deeper/nested.png": (ordinary, COLOURS, 0),
-        **dict.fromkeys((" spaces  in it .png", "quote'\".png", "new\nline.png", "return\r.png", "comma,.png", "-dash.png", "🦙.png", "a\\b.png", "NA"), (ordinary, COLOURS, 0)),
+        **dict.fromkeys(
+            (
+                " spaces  in it .png",
+                "quote'\".png",
+                "new\nline.png",
+                "return\r.png",
+                "comma,.png",
+                "-dash.png",
+                "🦙.png",
+                "a\\b.png",
+                "NA",
+            ),
+            (ordinary, COLOURS, 0),
+        ),
         **{f"exif {k}.jpg": (turned(k, "JPEG", quality=95, subsampling=0), COLOURS, 4) for k in range(1, 9)},
         "exif 6.webp": (turned(6, "WEBP", lossless=True), COLOURS, 0),
         "exif 6.tif": (turned(6, "TIFF"), COLOURS, 0),

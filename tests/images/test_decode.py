@@ -7,7 +7,7 @@ from PIL import Image
 
 from stages.common.cli import UserError
 from stages.images import decode
-from tests.conftest import make_images
+from tests.support import make_images
 
 
 def test_finds_images_below_class_folders_in_one_order(tmp_path):

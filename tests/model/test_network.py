@@ -1,10 +1,11 @@
 import h5py
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from stages.common.cli import UserError
 from stages.model import network
-from stages.model.backend import keras, tf
 
 
 def test_is_keras_own_mobilenet_v2_with_its_preprocessing(weights):

@@ -6,11 +6,11 @@ import sys
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from stages.common.cli import UserError
 from stages.model import network, saved_model
-from stages.model.backend import tf
-from tests.conftest import ROOT
+from tests.support import ROOT
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
 
@@ -88,7 +88,7 @@ def test_a_folder_without_the_arrays_of_a_model_of_ours_is_named(tmp_path):
 
 def test_has_the_same_bytes_whatever_the_process_and_its_hash_seed(tmp_path):
     code = (
-        "import sys, pathlib; from stages.common import network, saved_model; from stages.model.backend import keras;"
+        "import sys, pathlib; from stages.common import network, saved_model; import keras;"
         "keras.utils.set_random_seed(1); model = network.build(32, 2);"
         "saved_model.save(model, ['a', 'b'], 1.0, pathlib.Path(sys.argv[1]))"
     )

@@ -3,11 +3,11 @@ import struct
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from stages.images import decode
 from stages.model import serving_decoder
-from stages.model.backend import tf
 from tests.benchmarks.fuzz import PNG, chunk
 
 SIZE = 32

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from moto.server import ThreadedMotoServer
 
-from tests.conftest import ROOT, Project, clone_project
+from tests.support import ROOT, Project, clone_project
 from tests.test_pipeline import SMALL, ran
 
 pytestmark = pytest.mark.slow

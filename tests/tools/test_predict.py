@@ -18,7 +18,7 @@ from stages.images import decode
 from stages.model import network, saved_model
 from stages.tools import inference, predict
 from tests.benchmarks import fuzz
-from tests.conftest import ROOT, make_images
+from tests.support import ROOT, make_images
 
 CLASSES = ["cat", "nöt cat"]
 load = functools.cache(saved_model.load)

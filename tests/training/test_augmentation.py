@@ -1,7 +1,7 @@
+import keras
 import numpy as np
 import pytest
 
-from stages.model.backend import keras
 from stages.training import augmentation
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), np.uint8)

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from stages.model.backend import tf
 from stages.training import checkpoint
 from stages.training.checkpoint import Checkpoint
-from tests.test_training import some_split
+from tests.support import make_split
 
 ROWS = [{"epoch": 1, "phase": "frozen", "loss": 0.1 + 0.2, "kept": False}]
 ARRAYS = [np.arange(6, dtype=np.float32).reshape(2, 3), np.array(3)]
@@ -20,7 +20,7 @@ def in_workplace(workplace):
 
 
 def state(settings=None, variable=1.0, split=None):
-    return Checkpoint(settings or {"seed": 1}, [tf.Variable(variable)], [split or some_split(4, ["a", "b"])])
+    return Checkpoint(settings or {"seed": 1}, [tf.Variable(variable)], [split or make_split(4, ["a", "b"])])
 
 
 def test_the_same_training_finds_its_state_and_no_other_does(monkeypatch):
@@ -29,7 +29,7 @@ def test_the_same_training_finds_its_state_and_no_other_does(monkeypatch):
     assert rows == ROWS
     assert all(np.array_equal(a, b) and a.dtype == b.dtype for a, b in zip(variables, ARRAYS, strict=True))
     assert len(best) == 1 and np.array_equal(best[0], ARRAYS[0])
-    split = some_split(4, ["a", "b"])
+    split = make_split(4, ["a", "b"])
     pixels = split.pixels.copy()
     pixels[3, 31, 31, 2] ^= 1
     labels = split.manifest.assign(label=[0, 1, 1, 1])

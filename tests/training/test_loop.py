@@ -1,14 +1,15 @@
 import math
 import shutil
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
+import tensorflow as tf
 
 from stages.common import dataset
 from stages.common.cli import UserError
 from stages.model import network
-from stages.model.backend import keras, tf
 from stages.training import augmentation, history, loop
 from stages.training.checkpoint import Checkpoint
 
@@ -28,7 +29,7 @@ CONSTANT = {
 }
 
 
-def some_split(count, classes, seed=0):
+def make_split(count, classes, seed=0):
     pixels = np.random.default_rng(seed).integers(0, 256, (count, 32, 32, 3), np.uint8)
     manifest = pd.DataFrame({"path": map(str, range(count)), "label": np.arange(count) % len(classes)})
     return dataset.Split(pixels, manifest, classes)
@@ -86,7 +87,7 @@ def test_what_is_frozen_never_changes_and_the_rest_does(weights, fine_tune_at):
     network.load_base(model, weights)
     network.freeze_below(model, fine_tune_at)
     before = {weight.path: weight.numpy().copy() for weight in model.weights}
-    train(model, some_split(8, ["a", "b", "c"]))
+    train(model, make_split(8, ["a", "b", "c"]))
     frozen = {w.path for layer in model.get_layer("base").layers[:fine_tune_at] for w in layer.weights}
     statistics = {path for path in before if "moving_" in path}
     assert len(statistics) == 2 * 52
@@ -97,7 +98,7 @@ def test_what_is_frozen_never_changes_and_the_rest_does(weights, fine_tune_at):
 @pytest.mark.parametrize("class_weights", [np.array([0.5, 2.0]), np.array([0.5, 1.0, 2.0])])
 def test_is_what_keras_does_for_the_same_draws(weights, class_weights):
     classes, epochs = len(class_weights), 3
-    split = some_split(10, list("abc")[:classes])
+    split = make_split(10, list("abc")[:classes])
     model = network.build(32, classes)
     network.load_base(model, weights)
     network.freeze_below(model, 140)
@@ -159,14 +160,14 @@ def test_learns_in_mixed_precision(weights, mixed_precision):
     network.load_base(model, weights)
     network.freeze_below(model, 150)
     before = {weight.path: weight.numpy().copy() for weight in model.trainable_weights}
-    epochs = train(model, some_split(8, ["a", "b", "c"]), epochs=2, learning_rate=1e-4)
+    epochs = train(model, make_split(8, ["a", "b", "c"]), epochs=2, learning_rate=1e-4)
     after = {weight.path: weight.numpy() for weight in model.trainable_weights}
     assert all(np.isfinite(after[path]).all() and not np.array_equal(after[path], before[path]) for path in before)
     assert np.isfinite(epochs[["loss", "val_loss"]]).all(axis=None)
 
 
 def test_epochs_are_counted_on_and_exactly_as_many_as_asked_for():
-    epochs = train(small(), some_split(8, ["a", "b"]), first_epoch=6, epochs=3)
+    epochs = train(small(), make_split(8, ["a", "b"]), first_epoch=6, epochs=3)
     assert list(epochs.columns) == history.COLUMNS
     assert epochs["epoch"].tolist() == [6, 7, 8]
     assert epochs["phase"].tolist() == ["finetune"] * 3
@@ -179,7 +180,7 @@ def test_every_epoch_has_every_image_once_in_an_order_of_seed_and_epoch(monkeypa
     monkeypatch.setattr(
         dataset, "batches", lambda split, rows: batches(split, (orders.append(some := list(rows)) or some))
     )
-    split = some_split(10, ["a", "b"])
+    split = make_split(10, ["a", "b"])
     for options in ({"epochs": 2}, {"first_epoch": 2}, {"seed": 2}):
         train(small(), split, **options)
     assert [len(rows) for rows in orders[0]] == [4, 4, 2]
@@ -189,7 +190,7 @@ def test_every_epoch_has_every_image_once_in_an_order_of_seed_and_epoch(monkeypa
 
 
 def test_validation_looks_at_its_images_again_only_if_the_base_learns(monkeypatch, weights):
-    split, calls, batches = some_split(6, ["a", "b"]), [], dataset.batches
+    split, calls, batches = make_split(6, ["a", "b"]), [], dataset.batches
     monkeypatch.setattr(dataset, "batches", lambda *given: calls.append(given) or batches(*given))
     model = network.build(32, 2)
     network.load_base(model, weights)
@@ -205,7 +206,7 @@ def test_validation_looks_at_its_images_again_only_if_the_base_learns(monkeypatc
 
 
 def test_batches_are_rows_in_the_order_asked_for():
-    split = some_split(10, ["a", "b", "c"])
+    split = make_split(10, ["a", "b", "c"])
     order = np.random.default_rng(0).permutation(10)
     batches = list(dataset.batches(split, [order[:4], order[4:8], order[8:]]))
     assert [len(labels) for _, labels in batches] == [4, 4, 2]
@@ -214,7 +215,7 @@ def test_batches_are_rows_in_the_order_asked_for():
 
 
 def test_alterations_and_dropout_are_drawn_anew_in_every_epoch_of_every_seed():
-    split, losses = some_split(8, ["a", "b"]), []
+    split, losses = make_split(8, ["a", "b"]), []
     for options in ({}, {}, {"rotation": 0.2}, {"dropout": 0.5}, {"dropout": 0.5, "seed": 2}):
         losses.append(train(small(), split, learning_rate=1e-9, epochs=2, **options)["loss"].tolist())
     assert losses[0] == losses[1] and losses[0][0] == pytest.approx(losses[0][1], rel=1e-5)  # nothing is learned
@@ -225,7 +226,7 @@ def test_alterations_and_dropout_are_drawn_anew_in_every_epoch_of_every_seed():
 
 @pytest.mark.parametrize("monitor", ["none", "val_loss"])
 def test_the_logits_it_returns_are_of_the_epoch_that_is_kept(monitor):
-    model, split = small(3), some_split(10, ["a", "b", "c"])
+    model, split = small(3), make_split(10, ["a", "b", "c"])
     options = CONSTANT | {"epochs": 3, "learning_rate": 0.5, "monitor": monitor, "patience": 2}
     checkpoint = Checkpoint({}, model.variables, [split])
     epochs, logits = loop.train(
@@ -256,7 +257,7 @@ def test_stops_when_the_monitored_value_gets_no_better_and_keeps_the_best_weight
     scripted(monkeypatch, [0.9, 0.5, 0.7, 0.5, 0.1])  # equal is no better
     model = small()
     watch = Watch(model)
-    epochs = train(model, some_split(8, ["a", "b"]), watch, epochs=9, monitor=monitor, patience=2)
+    epochs = train(model, make_split(8, ["a", "b"]), watch, epochs=9, monitor=monitor, patience=2)
     assert epochs["kept"].tolist() == [False, True, False, False]
     assert same(model, watch[1]) and not same(model, watch[3])
 
@@ -265,13 +266,13 @@ def test_without_a_monitor_all_epochs_run_and_the_last_is_kept(monkeypatch):
     scripted(monkeypatch, [0.1, 0.5, 0.7, 0.9])
     model = small()
     watch = Watch(model)
-    epochs = train(model, some_split(8, ["a", "b"]), watch, epochs=4, patience=1)
+    epochs = train(model, make_split(8, ["a", "b"]), watch, epochs=4, patience=1)
     assert epochs["kept"].tolist() == [False, False, False, True]
     assert same(model, watch[3])
 
 
 def test_goes_on_after_its_last_finished_epoch_with_all_that_matters(capsys):
-    split = some_split(8, ["a", "b"])
+    split = make_split(8, ["a", "b"])
     options = {
         "epochs": 5,
         "schedule": "cosine",
@@ -303,7 +304,7 @@ def test_a_loss_that_is_no_number_ends_training():
     model = small()
     model.layers[-1].set_weights([np.full((192, 1), np.nan), np.zeros(1)])
     with pytest.raises(UserError, match="no longer a number in epoch 1, finetune: lower the learning rate"):
-        train(model, some_split(8, ["a", "b"]))
+        train(model, make_split(8, ["a", "b"]))
 
 
 def test_class_weights_balance_the_classes_or_leave_them():
@@ -315,5 +316,5 @@ def test_class_weights_balance_the_classes_or_leave_them():
 def test_a_class_without_weight_is_not_learned_from():
     model = small()
     before = [weight.copy() for weight in model.get_weights()]
-    train(model, some_split(8, ["a", "b"]), class_weights=np.zeros(2))
+    train(model, make_split(8, ["a", "b"]), class_weights=np.zeros(2))
     assert same(model, before)

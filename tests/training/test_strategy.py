@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.conftest import clone_project, make_images
+from tests.support import clone_project, make_images
 from tests.test_trust import copy
 
 SETTINGS = {
@@ -151,7 +151,7 @@ def test_two_devices_of_one_process_learn_what_one_learns(alone, tmp_path):
     project.set({"train.distribution": "mirrored"})
     code = (
         "import os, runpy; os.environ['TF_ENABLE_ONEDNN_OPTS'] = '0';"  # which two GPUs would not use; see tensorflow.py
-        "from stages.model.backend import tf; cpu = tf.config.list_physical_devices('CPU')[0];"
+        "import tensorflow as tf; cpu = tf.config.list_physical_devices('CPU')[0];"
         "tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2);"
         "mirrored = tf.distribute.MirroredStrategy; tf.distribute.MirroredStrategy = lambda: mirrored(['CPU:0', 'CPU:1']);"
         "runpy.run_module('stages.finetune', run_name='__main__')"
