@@ -2,8 +2,9 @@
 
     python -m stages.finetune
 
-Reads data/splits/{train,validation}, data/models/frozen and data/training/train_frozen.csv; writes data/models/finetuned
-(SavedModel), data/training/finetune.csv (history) and metrics/finetune.json. The epochs count on from the frozen ones.
+Reads data/splits/{train,validation}, data/models/frozen and data/training/train_frozen.csv; writes
+data/models/finetuned (SavedModel), data/training/finetune.csv (history) and metrics/finetune.json. The epochs count on
+from the frozen ones.
 """
 
 if __name__ == "__main__":

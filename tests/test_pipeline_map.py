@@ -1,57 +1,116 @@
-"""dvc.yaml declares what the scripts read: no more, no less."""
+"""dvc.yaml and data/*/dvc.yaml declare what the scripts import and read: no more, no less."""
 
 import ast
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import yaml
 
+from stages.common.params import Params
+from tests.imports import TEMPLATES, all_imported_files, named_templates, parse
 from tests.support import ROOT
 
 PIPELINES = {
     path: yaml.safe_load((ROOT / path).read_text())["stages"]
     for path in ("dvc.yaml", "data/faces/dvc.yaml", "data/alpaca/dvc.yaml", "data/weights/dvc.yaml")
 }
-STAGES = [(path, name) for path, stages in PIPELINES.items() for name in stages]
+STAGES = [pytest.param(name, stage, id=name) for stages in PIPELINES.values() for name, stage in stages.items()]
+WHOLE_FILE = [{"params.yaml": None}]
 
 
 def script_of(stage):
     return ROOT / (stage["cmd"].removeprefix("python -m ").replace(".", "/") + ".py")
 
 
-def imported(script, seen=frozenset()):
-    """The project's own modules that a script imports, itself among them, directly or through others."""
-    seen = set(seen) | {script}
-    for node in ast.walk(ast.parse(script.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module.startswith(("stages", "data")):
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-            for name in names:
-                path = ROOT / (name.replace(".", "/") + ".py")
-                if path.exists() and path not in seen:
-                    seen |= imported(path, seen)
-    return seen
+def code_of(stage):
+    """Declared files and folders of code."""
+    return [ROOT / path for path in stage["deps"] if path.endswith(".py") or path.startswith("stages/")]
 
 
-@pytest.mark.parametrize(("path", "name"), STAGES)
-def test_a_stage_depends_on_the_scripts_it_imports(path, name):
-    stage = PIPELINES[path][name]
-    declared = {Path(x) for x in stage["deps"] if x.endswith(".py")}
-    assert declared == {x.relative_to(ROOT) for x in imported(script_of(stage))}
+def used_code(stage):
+    """The modules and templates that a stage's script uses, directly or through others."""
+    modules = all_imported_files(script_of(stage))
+    return modules | named_templates(modules)
 
 
-@pytest.mark.parametrize(("path", "name"), STAGES)
-def test_a_stage_declares_the_parameters_it_reads(path, name):
-    stage = PIPELINES[path][name]
-    read = []
-    for node in ast.walk(ast.parse(script_of(stage).read_text())):
+def is_under(path, place):
+    return path == place or place in path.parents
+
+
+def groups_read(script):
+    """What `params.read` is called with, in this order."""
+    arguments = []
+    for node in ast.walk(parse(script)):
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "params.read":
-            # A stage that shows all parameters declares the whole file: read(*params.PARAMS).
-            read += [
-                {"params.yaml": None} if isinstance(argument, ast.Starred) else argument.value for argument in node.args
+            arguments += [
+                ast.unparse(argument) if isinstance(argument, ast.Starred) else argument.value for argument in node.args
             ]
-    assert stage.get("params", []) == read
+    return arguments
+
+
+def parameters_used(name, stage):
+    """What stands after `p.` in a stage's script and the modules that it imports, such as finetune.learning_rate."""
+    used = set()
+    for path in all_imported_files(script_of(stage)):
+        for node in ast.walk(parse(path)):
+            if isinstance(node, ast.Attribute) and ast.unparse(node).startswith("p."):
+                used.add(ast.unparse(node).removeprefix("p."))
+            elif isinstance(node, ast.Call) and ast.unparse(node) == "getattr(p, stage)":
+                used.add(name)
+    return {key for key in used if key.partition(".")[0] in Params.model_fields}
+
+
+@pytest.mark.parametrize(("name", "stage"), STAGES)
+def test_all_code_of_a_stage_lies_under_a_declared_path(name, stage):
+    declared = code_of(stage)
+    undeclared = [str(path) for path in used_code(stage) if not any(is_under(path, place) for place in declared)]
+    assert not undeclared, "\n".join(undeclared)
+
+
+@pytest.mark.parametrize(("name", "stage"), STAGES)
+def test_every_declared_path_of_code_is_used(name, stage):
+    used = used_code(stage)
+    unused = [str(place) for place in code_of(stage) if not any(is_under(path, place) for path in used)]
+    assert not unused, "\n".join(unused)
+
+
+def test_every_template_is_of_a_stage():
+    assert set(TEMPLATES.values()) == {
+        path for stage in PIPELINES["dvc.yaml"].values() for path in used_code(stage) if path.suffix == ".jinja"
+    }
+
+
+@pytest.mark.parametrize(("name", "stage"), STAGES)
+def test_a_stage_declares_the_parameters_it_reads(name, stage):
+    declared = stage.get("params", [])
+    read = groups_read(script_of(stage))
+    if declared == WHOLE_FILE:
+        assert read == ["*params.Params.model_fields"]
+        return
+    assert [key.partition(".")[0] for key in declared] == read
+    used = parameters_used(name, stage)
+    assert {key.partition(".")[0] for key in used} == set(read)
+    for key in declared:
+        if "." in key:  # one of a group: the others are not used
+            group = key.partition(".")[0]
+            assert {x for x in used if x.startswith(f"{group}.")} == {x for x in declared if x.startswith(f"{group}.")}
+
+
+def test_files_of_editors_and_python_change_no_room(project):
+    rooms = sorted(path.name for path in (ROOT / "stages").iterdir() if path.is_dir() and path.name != "__pycache__")
+    deps = [f"stages/{room}" for room in rooms]
+    (project.folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"rooms": {"cmd": "true", "deps": deps}}}))
+    project.run("dvc", "repro", "-q", "rooms")
+    for room in deps:
+        for name in ("__pycache__/module.cpython-311.pyc", ".module.py.swp", "module.swp", ".DS_Store"):
+            path = project.folder / room / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_text("new")
+    assert "up to date" in project.run("dvc", "status", "rooms")
+    (project.folder / "stages/model/new.py").write_text("")
+    status = project.run("dvc", "status", "rooms")
+    assert "stages/model" in status and "stages/images" not in status
 
 
 def test_the_readme_and_ci_run_the_same_tests():

@@ -36,7 +36,7 @@ TIMEOUT = (10, 30)  # seconds to connect, and without any byte of the answer
 PAUSES = (1, 2, 4, 8, 16)  # seconds before each retry
 
 
-def main():
+def main() -> None:
     p = params.read("data", "alpaca")
     images = pd.read_csv(LIST, dtype=str)
     if Path(p.data.images) != Path(IMAGES):
@@ -57,7 +57,7 @@ def main():
             "run again: it goes on where this run stopped."
         )
     with files.replacing(images=IMAGES, missing=MISSING) as out:
-        for name, class_name in zip(images["id"][found], images["class"][found]):
+        for name, class_name in zip(images["id"][found], images["class"][found], strict=True):
             target = out.images / class_name / f"{name}.jpg"
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(DOWNLOADS / target.name, target)
@@ -65,7 +65,7 @@ def main():
     print(f"{found.sum()} images in {IMAGES}")
 
 
-def download(ids, base_url):
+def download(ids: pd.Series, base_url: str) -> np.ndarray:
     """Fetches images into DOWNLOADS, several at a time. Those that are there already are not fetched again.
 
     Args:
@@ -79,7 +79,7 @@ def download(ids, base_url):
         UserError: the bucket does not answer. What has been fetched until then stays.
     """
 
-    def work(name):
+    def work(name: str) -> bool:
         path = DOWNLOADS / f"{name}.jpg"
         if path.exists() and is_image(path.read_bytes()):
             return True
@@ -96,7 +96,7 @@ def download(ids, base_url):
         return np.fromiter(tqdm(pool.map(work, ids), "fetching", len(ids), unit="image", disable=None), bool)
 
 
-def get(session, url):
+def get(session: requests.Session, url: str) -> bytes | None:
     """Downloads one image; tries again, at growing intervals, while the server fails or the image is not whole.
 
     Returns:
@@ -116,14 +116,14 @@ def get(session, url):
                 return response.content
             reason = "what came is no whole image"
         except requests.RequestException as error:  # also for a body that ends too early
-            reason = error
+            reason = str(error)
     raise UserError(
         f"{url} could not be fetched: {reason}. Check the network and alpaca.base_url and run again: it goes on where "
         "this run stopped."
     )
 
 
-def is_image(data):
+def is_image(data: bytes) -> bool:
     """Whether `data` decodes to the end."""
     try:
         with Image.open(io.BytesIO(data)) as image:

@@ -17,12 +17,12 @@ from PIL import Image
 from stages.common import cli, files
 
 
-def main():
+def main() -> None:
     # uint8 steps are finer than what LFW's JPEG files held before they were scaled down to 25 x 25.
     images = np.round(skimage.data.lfw_subset() * 255).astype(np.uint8)
     with files.replacing(images="data/faces/images") as out:
         # Documented order of lfw_subset(): the first half are faces, the second half are not.
-        for name, half in zip(("face", "not face"), np.split(images, 2)):
+        for name, half in zip(("face", "not face"), np.split(images, 2), strict=True):
             (out.images / name).mkdir(parents=True)
             for number, pixels in enumerate(half):
                 Image.fromarray(pixels).save(out.images / name / f"{number:03}.png")

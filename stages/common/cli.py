@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import NoReturn
 
 
@@ -19,12 +20,12 @@ class UserError(Exception):
 def start() -> None:
     """Prepares the process of a script. To be called under `__name__ == "__main__"`, before imports that take seconds.
 
-    From then on Ctrl-C ends in one line, and a stage ends with the DVC that runs it: a stage whose `dvc repro` was killed
-    would otherwise go on, and write into the outputs of the next one.
+    From then on Ctrl-C ends in one line, and a stage ends with the DVC that runs it: a stage whose `dvc repro` was
+    killed would otherwise go on, and write into the outputs of the next one.
     """
     sys.excepthook = _excepthook
     if "DVC_STAGE" in os.environ:
-        threading.Thread(target=_end_with_dvc, daemon=True).start()
+        _end_with_dvc()
 
 
 def run(main: Callable[[], None]) -> None:
@@ -67,7 +68,7 @@ def quiet() -> Iterator[None]:
 
 
 def printable(path: str) -> str:
-    """Returns a path for an error's text: escaped and quoted where it has bytes that are no text, or control characters."""
+    """Returns a path for an error's text: escaped and quoted where it is no text or has control characters."""
     return path if path.isprintable() else repr(path)
 
 
@@ -81,7 +82,7 @@ def _fail(reason: object) -> NoReturn:
     sys.exit(1)
 
 
-def _excepthook(kind, error, traceback) -> None:
+def _excepthook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
     if issubclass(kind, KeyboardInterrupt):
         print("ERROR: interrupted", file=sys.stderr)
     else:
@@ -89,15 +90,23 @@ def _excepthook(kind, error, traceback) -> None:
 
 
 def _end_with_dvc() -> None:
+    """Starts a thread that ends this process when DVC has gone. Processes are looked up now, while all are there."""
     import psutil  # which DVC brings along
 
     shell = Path(os.environ.get("SHELL") or "sh").name  # DVC starts this one; some give way to the command, others stay
-    with contextlib.suppress(psutil.NoSuchProcess):
-        below = psutil.Process()
-        above = psutil.Process(below.ppid())
-        if above.name() == shell:
-            below = above
-        dvc = below.ppid()
-        while below.ppid() == dvc:
-            time.sleep(0.2)
-    os._exit(1)
+    try:
+        child = psutil.Process()
+        parent = psutil.Process(child.ppid())
+        if parent.name() == shell:
+            child = parent
+        dvc = child.ppid()
+    except psutil.NoSuchProcess:  # gone already
+        os._exit(1)
+
+    def wait() -> None:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            while child.ppid() == dvc:
+                time.sleep(0.2)
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()

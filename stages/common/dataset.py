@@ -5,7 +5,7 @@ import errno
 import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -29,7 +29,7 @@ class Pixels:
         shape: (N, size, size, 3).
     """
 
-    def __init__(self, path: str | Path, mode: str = "rb"):
+    def __init__(self, path: str | Path, mode: str = "rb") -> None:
         self._file = open(path, mode)
         np.lib.format.read_magic(self._file)
         self.shape, _, _ = np.lib.format.read_array_header_1_0(self._file)
@@ -128,8 +128,8 @@ def evenly_spaced(values: Any, count: int) -> Any:
 
 
 def batches(split: Split, batches: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yields (uint8 pixels, int64 labels) of each array of rows in `batches`, read from disk while those before are used."""
-    ahead = collections.deque()
+    """Yields (uint8 pixels, int64 labels) of each array of rows in `batches`; the next are read ahead from disk."""
+    ahead: collections.deque[Future] = collections.deque()
     with ThreadPoolExecutor(1) as reader:
         for rows in batches:
             ahead.append(reader.submit(lambda rows: (split.pixels[rows], split.labels[rows]), rows))

@@ -22,8 +22,8 @@ def replacing(**paths: str | Path) -> Iterator[SimpleNamespace]:
     """Lets the caller write files or folders beside their places, and moves them there once all are complete.
 
     Args:
-        paths: the places by names of the caller's choice, relative to the repository root. What stands there stays until
-            the block has ended well.
+        paths: the places by names of the caller's choice, relative to the repository root. What stands there stays
+            until the block has ended well.
 
     Yields:
         SimpleNamespace: where to write, a Path by each name. Folders above exist; the path itself does not.

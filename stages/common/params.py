@@ -53,7 +53,8 @@ class Data(Group):
     validation: Fraction = Field(description="fraction of the images to watch training with")
     test: Fraction = Field(description="fraction of the images kept for evaluate")
     split: Literal["auto", "random"] = Field(
-        description="auto: folders named train, validation (or val) and test, each with class folders, are the splits; random: never"
+        description="auto: folders named train, validation (or val) and test, each with class folders, are the "
+        "splits; random: never"
     )
     on_unreadable: Literal["error", "skip"] = Field(
         description="what to do about images that cannot be read: error or skip"
@@ -66,7 +67,8 @@ class Data(Group):
     def _leave_a_training_split(self) -> Self:
         if self.validation + self.test >= 1:
             raise ValueError(
-                f"data.validation {self.validation} and data.test {self.test} leave nothing to train on; their sum must be below 1"
+                f"data.validation {self.validation} and data.test {self.test} leave nothing to train on; "
+                "their sum must be below 1"
             )
         return self
 
@@ -141,15 +143,17 @@ def _criterion(value: float | str) -> float | str:
 
 class Evaluate(Group):
     threshold: Annotated[float | str, Field(union_mode="left_to_right"), AfterValidator(_criterion)] = Field(
-        description="two classes: the probability of the second from which on it is predicted; or max_f1 or, for example, "
-        "precision>=0.95: the threshold that gives the second class that on the validation split, for each model",
+        description="two classes: the probability of the second from which on it is predicted; or max_f1 or, for "
+        "example, precision>=0.95: the threshold that gives the second class that on the validation split, for each "
+        "model",
         json_schema_extra={"allowed": "a number between 0 and 1, max_f1, or a precision, such as precision>=0.95"},
     )
     min_metrics: dict[MetricName, Probability] = Field(
-        description="what the fine-tuned model must reach on the test split, or evaluate fails; auc, precision, recall and "
-        "f1 can stand here, too",
+        description="what the fine-tuned model must reach on the test split, or evaluate fails; auc, precision, recall "
+        "and f1 can stand here, too",
         json_schema_extra={
-            "allowed": f"a mapping from some of {', '.join(get_args(MetricName))} to a number from 0 to 1 each, such as {{accuracy: 0.9}}"
+            "allowed": f"a mapping from some of {', '.join(get_args(MetricName))} to a number from 0 to 1 each, "
+            "such as {accuracy: 0.9}"
         },
     )
 
@@ -183,7 +187,8 @@ def read(*groups: str, path: str = "params.yaml") -> Params:
         Params that has these groups alone.
 
     Raises:
-        UserError: the file cannot be read, or keys are unknown, missing, of a wrong type or out of range; all are named.
+        UserError: the file cannot be read, or keys are unknown, missing, of a wrong type or out of range; all are
+            named.
     """
     try:
         with open(path, encoding="utf-8") as file:
@@ -202,8 +207,8 @@ def read(*groups: str, path: str = "params.yaml") -> Params:
 
 
 def flatten(tree: dict, prefix: str = "") -> dict[str, Any]:
-    """Returns a mapping of mappings as one from dotted keys; what is a value of its own, evaluate.min_metrics, stays whole."""
-    flat = {}
+    """Returns a mapping of mappings as one from dotted keys; evaluate.min_metrics, which is one value, stays whole."""
+    flat: dict[str, Any] = {}
     for key, value in tree.items():
         name = f"{prefix}{key}"
         flat |= (

@@ -9,6 +9,7 @@ import ctypes
 import gc
 import os
 import sys
+from collections.abc import Iterator
 
 from stages.common import cli
 
@@ -28,8 +29,9 @@ def configure() -> None:
     _keep_freed_memory()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # warnings off, errors on
     if "TF_CONFIG" in os.environ:
-        # On some processors with AVX-512, oneDNN's kernels fail in TensorFlow 2.21 in the graph of a replica: "input depth
-        # must be evenly divisible by filter depth". Without them, workers without a GPU are slower, but work everywhere.
+        # On some processors with AVX-512, oneDNN's kernels fail in TensorFlow 2.21 in the graph of a replica: "input
+        # depth must be evenly divisible by filter depth". Without them, workers without a GPU are slower, but work
+        # everywhere.
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     os.environ["KERAS_BACKEND"] = "tensorflow"  # this and what is set below, whatever the user's keras.json says
     with cli.quiet(), _lean_imports():
@@ -54,8 +56,8 @@ def release_memory() -> None:
 def _keep_freed_memory() -> None:
     """Lets glibc keep a freed tensor for the next one.
 
-    By default it gives large blocks back to the kernel, which zeroes them page by page when they are asked for again: half
-    the time of a step (README, Speed).
+    By default it gives large blocks back to the kernel, which zeroes them page by page when they are asked for again:
+    half the time of a step (README, "How fast it is").
     """
     with contextlib.suppress(AttributeError, OSError):  # glibc alone has it; numbers as in malloc.h
         for option, value in {
@@ -68,7 +70,7 @@ def _keep_freed_memory() -> None:
 
 
 @contextlib.contextmanager
-def _lean_imports():
+def _lean_imports() -> Iterator[None]:
     """Saves a third of the time that Keras and TensorFlow take to be imported."""
     # Keras takes a quarter of its start for these two, whose wrappers and galleries are not used here. It does without.
     unused = [name for name in ("matplotlib.pyplot", "sklearn") if name not in sys.modules]

@@ -10,11 +10,12 @@ import tensorflow as tf
 BLOCKS = [(1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)]
 
 
-class FoldedConv:
-    """A convolution that applies the batch normalization behind it, by its moving mean and variance, which never change.
+class FoldedConv(keras.layers.Layer):
+    """A convolution that applies the batch normalization behind it, by its moving mean and variance, which never
+    change.
 
-    The normalization is folded into the kernel (B. Jacob et al., CVPR 2018, section 3.2), which spares two passes over the
-    feature maps, most of the time of a MobileNet. Kernel, gamma and beta get the same gradients as if it was not.
+    The normalization is folded into the kernel (B. Jacob et al., CVPR 2018, section 3.2), which spares two passes over
+    the feature maps, most of the time of a MobileNet. Kernel, gamma and beta get the same gradients as if it was not.
     """
 
     def fold(self, normalization: keras.layers.Layer) -> None:
@@ -57,8 +58,8 @@ def mobilenet_v2(image_size: int) -> keras.Model:
         image_size: side of the images in pixels, at least 32.
 
     Returns:
-        keras.Model with 154 layers, from [N, image_size, image_size, 3] in [-1, 1] to [N, size, size, 1280], where size is
-        image_size / 32, rounded up. Its name is "base".
+        keras.Model with 154 layers, from [N, image_size, image_size, 3] in [-1, 1] to [N, size, size, 1280], where size
+        is image_size / 32, rounded up. Its name is "base".
     """
     inputs = keras.Input((image_size, image_size, 3))
     x = _normalized(inputs, Conv2D(32, 3, strides=2, padding="same", use_bias=False, name="Conv1"), "bn_Conv1")

@@ -19,8 +19,8 @@ def build(image_size: int, class_count: int, mixed_precision: str = "none") -> k
         mixed_precision: "float16" or "bfloat16", what MobileNetV2 computes in, its variables being float32; or "none".
 
     Returns:
-        keras.Model from pixels in [0, 255], [N, image_size, image_size, 3], to logits, float32: [N, 1], that of the second
-        class, where C is 2, and [N, C] otherwise. Its layer "base" is MobileNetV2.
+        keras.Model from pixels in [0, 255], [N, image_size, image_size, 3], to logits, float32: [N, 1], that of the
+        second class, where C is 2, and [N, C] otherwise. Its layer "base" is MobileNetV2.
     """
     keras.config.set_dtype_policy("float32" if mixed_precision == "none" else f"mixed_{mixed_precision}")
     base = mobilenet_v2(image_size)
@@ -33,7 +33,7 @@ def build(image_size: int, class_count: int, mixed_precision: str = "none") -> k
 
 
 def split_head(network: keras.Model) -> tuple[keras.Model, keras.layers.Layer]:
-    """Returns the feature extractor, a keras.Model from pixels to features, float32 [N, 1280], and the head, which takes them."""
+    """Returns the feature extractor, from pixels to features, float32 [N, 1280], and the head, from those to logits."""
     head = network.layers[-1]
     return keras.Model(network.inputs[0], head.input), head
 

@@ -25,8 +25,8 @@ def save(network: keras.Model, classes: Sequence[str], temperature: float, folde
       Base64, {"b64": ...}, because the name ends in _bytes;
     - `feature_maps`, a function from uint8 [N, image_size, image_size, 3] to what comes out of MobileNetV2, float32
       [N, image_size / 32, image_size / 32, 1280], before global average pooling and the head;
-    - `class_names`, str [C], `image_size`, int32 [], and `temperature`, float32 [] (temperature.scale_probabilities), as
-      variables;
+    - `class_names`, str [C], `image_size`, int32 [], and `temperature`, float32 [] (temperature.scale_probabilities),
+      as variables;
     - `weights`, the variables of the network in Keras's order.
 
     Args:
@@ -88,7 +88,7 @@ def _serving_module(
     base_end = [layer.name for layer in network.layers].index("base") + 1
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None, size, size, 3], tf.float32)])
-    def feature_maps(images):
+    def feature_maps(images: tf.Tensor) -> tf.Tensor:
         for layer in network.layers[1:base_end]:
             images = layer(images)
         return images
@@ -96,7 +96,7 @@ def _serving_module(
     feature_maps = feature_maps.get_concrete_function()  # traced once, for all that is called from outside
 
     @tf.function(autograph=False)
-    def classify(images):
+    def classify(images: tf.Tensor) -> dict[str, tf.Tensor]:
         logits = feature_maps(tf.cast(images, tf.float32))
         for layer in network.layers[base_end:]:
             logits = layer(logits)
@@ -105,7 +105,7 @@ def _serving_module(
         return {"probabilities": tf.nn.softmax(logits)}
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
-    def classify_bytes(image_bytes):
+    def classify_bytes(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         pixels = tf.TensorSpec([size, size, 3], tf.uint8)
         return classify(
             tf.map_fn(lambda data: serving_decoder.decode(data, size), image_bytes, fn_output_signature=pixels)
@@ -134,8 +134,8 @@ def _save_reproducibly(build: Callable[[], tuple[tf.Module, dict[str, Any]]], fo
 
     - Names of traced functions end in TensorFlow's running number, which depends on what the process did before: it is
       moved on to one that training does not reach, and only then is anything traced.
-    - `build` keeps the variables in a list of a plain tf.Module, in Keras's order: Keras's own export names and orders them
-      differently at every save.
+    - `build` keeps the variables in a list of a plain tf.Module, in Keras's order: Keras's own export names and orders
+      them differently at every save.
     - fingerprint.pb is optional and holds a random number: it is removed.
     """
     while ops.uid() < 1_000_000:

@@ -1,4 +1,4 @@
-"""JPEG and PNG files turned into pixels by TensorFlow's own operations, so that a SavedModel can take the files themselves."""
+"""Decoding of JPEG and PNG files by TensorFlow operations, so that a SavedModel can take the files themselves."""
 
 import tensorflow as tf
 from PIL import Image
@@ -9,8 +9,8 @@ JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"  # what files of these kinds s
 def decode(data: tf.Tensor, size: int) -> tf.Tensor:
     """Does in the graph what images.decode.decode does to a file, as far as TensorFlow can.
 
-    The decoders and the scaling are the same, but Pillow rounds once more in resizing: opaque images differ by at most 1
-    in 255, transparent ones by 2. Not done: colour profiles, and an orientation that stands in XMP only.
+    The decoders and the scaling are the same, but Pillow rounds once more in resizing: opaque images differ by at most
+    1 in 255, transparent ones by 2. Not done: colour profiles, and an orientation that stands in XMP only.
 
     Args:
         data: string [], a complete JPEG or PNG file.
@@ -67,11 +67,12 @@ def _resize(image: tf.Tensor, size: int) -> tf.Tensor:
 
 
 def _orientation(data: tf.Tensor, is_png: tf.Tensor) -> tf.Tensor:
-    """Returns how EXIF says that an image is stored, int32 [] (EXIF 2.3, tag 0x0112): 1, upright, where nothing is said.
+    """Returns how EXIF says that an image is stored, int32 [] (EXIF 2.3, tag 0x0112): 1, upright, where nothing is
+    said.
 
-    EXIF data is a small TIFF file, all of whose parts start at even places (TIFF 6.0, section 2): 2 bytes for the order of
-    bytes, 2 for its kind, 4 that say where the first directory starts; there 2 for the number of entries, and 12 for each:
-    2 for the tag, 2 for the type, 4 for the count and 4 that start with the value.
+    EXIF data is a small TIFF file, all of whose parts start at even places (TIFF 6.0, section 2): 2 bytes for the order
+    of bytes, 2 for its kind, 4 that say where the first directory starts; there 2 for the number of entries, and 12 for
+    each: 2 for the tag, 2 for the type, 4 for the count and 4 that start with the value.
     """
     parts = tf.strings.split(data, tf.where(is_png, b"eXIf", b"Exif\0\0"), maxsplit=1)
     tiff = tf.concat([parts, [b""]], 0)[1]

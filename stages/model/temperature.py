@@ -10,8 +10,9 @@ RANGE = 0.05, 20  # of temperatures, so that one is found for predictions that a
 def fit_temperature(labels: np.ndarray, logits: np.ndarray) -> float:
     """Returns the temperature that divides logits so that the mean cross-entropy is lowest.
 
-    As in J. Platt, "Probabilities for SVMs" (1999), section 2.2, a label counts as (N + 1) / (N + 2) and not as certain, as
-    if one image more had been right and one wrong. Few images with hardly a mistake among them would otherwise call for a
+    As in J. Platt, "Probabilities for SVMs" (1999), section 2.2, a label counts as (N + 1) / (N + 2) and not as
+    certain, as if one image more had been right and one wrong. Few images with hardly a mistake among them would
+    otherwise call for a
     temperature near 0: for probabilities that are more confident than the sample supports.
 
     Args:

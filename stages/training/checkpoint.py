@@ -31,7 +31,7 @@ class Checkpoint:
         splits: what it is trained and validated on.
     """
 
-    def __init__(self, settings: dict[str, Any], variables: Sequence[Any], splits: Sequence[Split]):
+    def __init__(self, settings: dict[str, Any], variables: Sequence[Any], splits: Sequence[Split]) -> None:
         folder = _root() / ".checkpoints"
         folder.mkdir(exist_ok=True)
         for path in folder.iterdir():
@@ -69,7 +69,7 @@ class Checkpoint:
             best: arrays of the epoch that is kept so far: its validation logits, and its weights unless it is the last.
         """
         partial = self.path.with_suffix(f".{os.getpid()}.tmp")
-        arrays = {
+        arrays: dict[str, Any] = {
             f"{kind}{number}": array
             for kind, values in {"variable": variables, "best": best}.items()
             for number, array in enumerate(values)
@@ -89,7 +89,7 @@ class Checkpoint:
 
 
 def _root() -> Path:
-    """The root of the repository. Queued experiments run in a copy of it, which is gone when they fail: not that one."""
+    """The root of the repository, also for a queued experiment, whose copy of it is gone when the experiment fails."""
     here = Path.cwd()
     return here.parents[3] if here.parent.parts[-3:] == (".dvc", "tmp", "exps") else here
 
@@ -103,9 +103,9 @@ def _key(settings: dict[str, Any], variables: Sequence[Any], splits: Sequence[Sp
     for path in sorted(x for x in code if x.startswith(stages)):
         digest.update(Path(path).read_bytes())
     for variable in variables:
-        digest.update(np.ascontiguousarray(variable))
+        digest.update(np.ascontiguousarray(variable).data)
     for split in splits:
-        digest.update(np.ascontiguousarray(split.labels))
+        digest.update(np.ascontiguousarray(split.labels).data)
         for image in range(len(split.labels)):
-            digest.update(split.pixels[image])
+            digest.update(split.pixels[image].data)
     return digest.hexdigest()

@@ -29,7 +29,8 @@ class Settings:
         initial_epoch: number of the first epoch, counted from 1 through all phases.
         phase, augmentation, train: groups of params.yaml; `phase` is that of the stage.
         batch_size: images per step.
-        seed: of the order of images, their augmentation and dropout, which depend on it and the number of the epoch alone.
+        seed: of the order of images, their augmentation and dropout, which depend on it and the number of the epoch
+            alone.
     """
 
     stage: str
@@ -77,8 +78,8 @@ def fit(
         on_epoch_end: called after every epoch with the history so far.
 
     Returns:
-        (DataFrame, array): a row per epoch with history.COLUMNS, and the validation logits of the epoch that is kept: the
-        best one by `early_stopping.monitor`, or the last one where that is "none".
+        (DataFrame, array): a row per epoch with history.COLUMNS, and the validation logits of the epoch that is kept:
+        the best one by `early_stopping.monitor`, or the last one where that is "none".
 
     Raises:
         UserError: the loss is no longer a number.
@@ -123,7 +124,7 @@ class Validation:
         batch_size: images at a time.
     """
 
-    def __init__(self, network: keras.Model, split: dataset.Split, batch_size: int):
+    def __init__(self, network: keras.Model, split: dataset.Split, batch_size: int) -> None:
         self.split = split
         self._batch_size, self._outputs = batch_size, network.output_shape[1]
         self._extractor, self._head = split_head(network)
@@ -145,10 +146,9 @@ class Validation:
             logits[rows] = self._head(features)
         logits = strategy.sum_over_workers(logits).astype(np.float32)
         losses, correct = _losses(logits, labels), _correct(logits, labels)
-        means = np.mean(
-            [correct, losses], axis=1, dtype=np.float64
-        )  # in float32, 5/9 would come out as 0.5555555820465088
-        return dict(zip(["accuracy", "loss"], means.tolist(), strict=True)), logits
+        # In float64: in float32, 5/9 would come out as 0.5555555820465088.
+        accuracy, loss = (float(np.mean(values, dtype=np.float64)) for values in (correct, losses))
+        return {"accuracy": accuracy, "loss": loss}, logits
 
 
 def class_weights(labels: np.ndarray, kind: str) -> np.ndarray:
@@ -156,8 +156,8 @@ def class_weights(labels: np.ndarray, kind: str) -> np.ndarray:
 
     Args:
         labels: int [N], of the training split; every class occurs.
-        kind: "none", every weight is 1, or "balanced": N / (C * images of the class), so that all C classes weigh the same
-            and the mean weight is 1 (as in sklearn.utils.class_weight.compute_class_weight; King and Zeng 2001).
+        kind: "none", every weight is 1, or "balanced": N / (C * images of the class), so that all C classes weigh the
+            same and the mean weight is 1 (as in sklearn.utils.class_weight.compute_class_weight; King and Zeng 2001).
     """
     counts = np.bincount(labels)
     return np.ones(len(counts)) if kind == "none" else len(labels) / (len(counts) * counts)
@@ -200,12 +200,13 @@ def _train_epoch(
         transforms = augmentation.random_transforms(rng, count, split.image_size, settings.augmentation)
         mask = _dropout_mask(rng, (count, features), settings.train.dropout)
         sums.append(train_step(batch.shard, batch.pixels, batch.labels, transforms[own], mask[own]))
-    correct, loss = strategy.sum_over_workers(np.sum(sums, axis=0, dtype=np.float64)) / len(order)
+    total = np.asarray(np.sum(sums, axis=0, dtype=np.float64))
+    correct, loss = strategy.sum_over_workers(total) / len(order)
     return {"accuracy": float(correct), "loss": float(loss)}
 
 
 def _dropout_mask(rng: np.random.Generator, shape: tuple[int, int], dropout: float) -> np.ndarray:
-    """Returns what features are multiplied by, float32: 0, or what makes up for it (N. Srivastava et al., JMLR 2014)."""
+    """Returns factors of the features, float32: 0, or 1 / (1 - dropout) (N. Srivastava et al., JMLR 2014)."""
     return (rng.random(shape, np.float32) >= dropout) / np.float32(1 - dropout)
 
 
@@ -228,11 +229,13 @@ def _batches(split: dataset.Split, order: np.ndarray, batch_size: int, name: str
 
 
 def _training_step(network: keras.Model, optimizer: keras.optimizers.Optimizer, class_weights: np.ndarray) -> Callable:
-    """Returns a function that takes one step on a batch and gives the sums of correct predictions and of weighted losses."""
+    """Returns a function that takes one step and gives the sums of correct predictions and of weighted losses."""
     weights = tf.constant(class_weights, tf.float32)
     extractor, head = split_head(network)
 
-    def on_device(count, pixels, labels, transforms, mask):
+    def on_device(
+        count: tf.Tensor, pixels: tf.Tensor, labels: tf.Tensor, transforms: tf.Tensor, mask: tf.Tensor
+    ) -> tf.Tensor:
         with tf.GradientTape() as tape:
             logits = head(extractor(augmentation.apply_transforms(pixels, transforms)) * mask)
             losses = _losses(logits, labels) * tf.gather(weights, labels)
@@ -258,6 +261,6 @@ def _losses(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
 
 
 def _correct(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    """1 where a prediction is correct, float32 [n]: one logit above 0 is a probability above 0.5 of the second class."""
+    """1 where a prediction is correct, float32 [n]; one logit above 0 predicts the second of two classes."""
     predicted = tf.cast(logits[:, 0] > 0, tf.int64) if logits.shape[1] == 1 else tf.argmax(logits, axis=1)
     return tf.cast(predicted == labels, tf.float32)

@@ -1,7 +1,7 @@
 """Training on several GPUs or machines, by TensorFlow's strategies: the images of every step are split among devices.
 
-A step is the same whatever the number of devices: the loss is the mean over the whole batch, and random numbers are drawn
-beforehand.
+A step is the same whatever the number of devices: the loss is the mean over the whole batch, and random numbers are
+drawn beforehand.
 """
 
 import contextlib
@@ -68,14 +68,12 @@ def _join_workers() -> tf.distribute.Strategy:
             raise ValueError
     except (KeyError, TypeError, ValueError):
         raise UserError(
-            'train.strategy is multi_worker, which needs TF_CONFIG={"cluster": {"worker": ["host:port", ...]}, "task": '
-            '{"type": "worker", "index": 0}} in the environment, with an index of its own on each machine. Set it, or set '
-            "train.strategy to none."
+            "train.strategy is multi_worker, which needs TF_CONFIG="
+            '{"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", "index": 0}} in the environment, '
+            "with an index of its own on each machine. Set it, or set train.strategy to none."
         ) from None
     print(f"worker {task['index']} of {len(workers)}, waiting for the others", flush=True)
-    tf.get_logger().setLevel(
-        "ERROR"
-    )  # it warns of the sum in `sum_over_workers`, once an epoch, which takes next to no time
+    tf.get_logger().setLevel("ERROR")  # it warns of the sum in `sum_over_workers`, which takes next to no time
     return tf.distribute.MultiWorkerMirroredStrategy()
 
 
@@ -92,11 +90,12 @@ def shard(count: int) -> Shard:
 
 
 def per_device(on_device: Callable, signature: Sequence[tf.TensorSpec], join: Callable[[list], Any]) -> Callable:
-    """Returns a function that computes `on_device`, as a graph, on each device of this process with its own part of the rows.
+    """Returns a function that computes `on_device`, as a graph, on each device of this process with its own part of the
+    rows.
 
     Args:
-        on_device: takes the number of all rows of the step, int32 [], and tensors of some rows of the arguments; may update
-            variables, in step with the other devices.
+        on_device: takes the number of all rows of the step, int32 [], and tensors of some rows of the arguments; may
+            update variables, in step with the other devices.
         signature: of the arguments, [rows, ...].
         join: makes one result of the list of those of the devices.
 
@@ -109,8 +108,8 @@ def per_device(on_device: Callable, signature: Sequence[tf.TensorSpec], join: Ca
     @tf.function(
         autograph=False, input_signature=[tf.TensorSpec([], tf.int32), tf.TensorSpec([None], tf.int32), *signature]
     )
-    def step(count, cuts, *arguments):
-        def own_part():
+    def step(count: tf.Tensor, cuts: tf.Tensor, *arguments: tf.Tensor) -> Any:
+        def own_part() -> Any:
             device = tf.distribute.get_replica_context().replica_id_in_sync_group - first
             return on_device(count, *(argument[cuts[device] : cuts[device + 1]] for argument in arguments))
 

@@ -1,9 +1,9 @@
 """Measures what determinism and checkpoints cost the training stages, against the same with both switched off.
 
-    python -m tests.benchmarks.price [--turns 5] [--images 320]
+    python -m tests.benchmarks.determinism_cost [--turns 5] [--images 320]
 
-Both take turns in processes of their own, on random images of 224 pixels and random weights; printed are seconds per epoch
-(the first, with its tracing, left out) and the ratio of the two in each turn.
+Both take turns in processes of their own, with the settings of params.yaml, on random images and random weights;
+printed are seconds per epoch (the first, with its tracing, left out) and the ratio of the two in each turn.
 """
 
 import argparse
@@ -19,7 +19,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-PHASES = {"frozen": 154, "finetune": 120}
+from tests.support import make_split
+
+PHASES = {"train_frozen": 154, "finetune": 120}  # fine_tune_at
 
 
 def main():
@@ -48,63 +50,58 @@ def main():
 
 
 def child(kind, images):
-    command = [sys.executable, "-m", "tests.benchmarks.price", "--child", kind, "--images", str(images)]
+    command = [sys.executable, "-m", "tests.benchmarks.determinism_cost", "--child", kind, "--images", str(images)]
     output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     return json.loads(output.splitlines()[-1])
 
 
+class NoCheckpoint:
+    path = Path("none")
+
+    def restore(self, variables):
+        return [], []
+
+    def save(self, rows, variables, best):
+        pass
+
+
 def measure(protected, images):
     """Returns the median seconds of an epoch for each phase, `protected` by determinism and checkpoints or not."""
-    import tensorflow
+    import tensorflow as tf
+
+    from stages.model import backend
 
     if not protected:
-        tensorflow.config.experimental.enable_op_determinism = lambda: None
-    from stages.common import dataset
+        tf.config.experimental.enable_op_determinism = lambda: None
+    backend.configure()
+    from stages.common import params
     from stages.model import network
     from stages.training import loop
     from stages.training.checkpoint import Checkpoint
 
-    class NoCheckpoint:
-        path = Path("none")
-
-        def load(self):
-            return None
-
-        def save(self, *state):
-            pass
-
-    pixels = np.random.default_rng(0).integers(0, 256, (images, 224, 224, 3), np.uint8)
-    split = dataset.Split(pixels, pd.DataFrame({"label": np.arange(images) % 2}), ["a", "b"])
-    few = dataset.Split(pixels[:32], split.manifest[:32], ["a", "b"])
+    p = params.read(*params.Params.model_fields)
+    train = make_split(images, ["a", "b"], size=p.image_size)
+    validation = make_split(p.batch_size, ["a", "b"], size=p.image_size)
+    early_stopping = params.EarlyStopping(monitor="none", patience=1)
+    phase = params.TrainFrozen(epochs=4, learning_rate=1e-5, schedule="constant", early_stopping=early_stopping)
     seconds = {}
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
-        for phase, layer in PHASES.items():
-            model = network.build(224, 2)
+        for name, layer in PHASES.items():
+            model = network.build(p.image_size, 2)
             network.freeze_below(model, layer)
-            checkpoint = Checkpoint({}, model.variables, [split]) if protected else NoCheckpoint()
+            checkpoint = Checkpoint({}, model.variables, [train]) if protected else NoCheckpoint()
+            settings = loop.Settings(name, 1, phase, p.augmentation, p.train, p.batch_size, p.seed)
             ends = []
-            loop.train(
+            loop.fit(
                 model,
-                split,
-                loop.validation(model, few, 32),
+                train,
+                loop.Validation(model, validation, p.batch_size),
+                settings,
                 checkpoint,
-                phase=phase,
-                first_epoch=1,
-                epochs=4,
-                learning_rate=1e-5,
-                schedule="constant",
-                monitor="none",
-                patience=1,
-                batch_size=32,
-                seed=1,
-                flip="horizontal",
-                rotation=0.05,
-                dropout=0.2,
-                class_weights=np.ones(2),
-                watch=lambda epochs: ends.append(time.monotonic()),
+                lambda epochs, ends=ends: ends.append(time.monotonic()),
             )
-            seconds[phase] = statistics.median(np.diff(ends))
+            seconds[name] = statistics.median(np.diff(ends))
     return seconds
 
 

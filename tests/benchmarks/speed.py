@@ -1,20 +1,21 @@
-"""Measures the pipeline against the notebook that it grew from, the tutorial's variant of that, and the arithmetic alone.
+"""Compares the pipeline with the notebook that it grew from, the tutorial's variant of that, and the arithmetic alone.
 
     python -m tests.benchmarks.speed [FOLDER] [--alternations 3] [--without KIND]... [--out FOLDER] [-S key=value]...
 
 FOLDER holds images, one sub-folder per class; default: data.images of params.yaml. -S sets a parameter, for all.
---without leaves experiment, notebook, tutorial or floor out: on a large folder they take hours, and tutorial all memory.
+--without leaves experiment, notebook, tutorial or floor out: on a large folder they take hours, and tutorial all
+memory.
 In processes of their own, in turns of which every second is in reverse order:
 
 ours: `dvc repro` of a fresh copy of this working tree in which only images and weights are in place;
 experiment: `dvc exp run -S finetune.fine_tune_at=100` after that;
-notebook, tutorial, floor: see rivals.py.
+notebook, tutorial, floor: see baselines.py.
 
 speed.json has all numbers, their medians and the ratios, speed.png the parts. "wall", "cpu", "training" and "parts" are
 seconds, "peak" is the memory of the largest process in MB. "speed" is training and validation images over the median of
-the epochs of a phase but its first; "before_first_epoch" is what else passed to the end of that. "training" goes from the
-start of either phase to the end of its last epoch: with floor, that is the arithmetic alone, and our wall time is divided
-by it. "DVC" is what no stage accounts for, with the few milliseconds per stage that measuring takes.
+the epochs of a phase but its first; "before_first_epoch" is what else passed to the end of that. "training" goes from
+the start of either phase to the end of its last epoch: with floor, that is the arithmetic alone, and our wall time is
+divided by it. "DVC" is what no stage accounts for, with the few milliseconds per stage that measuring takes.
 """
 
 import argparse
@@ -42,7 +43,7 @@ from tests.support import clone_project
 EXPERIMENT = "finetune.fine_tune_at=100"
 PHASES = ("train_frozen", "finetune")
 OURS = {"ours": ["repro"], "experiment": ["exp", "run", "-S", EXPERIMENT]}  # what DVC is told
-RIVALS = ("notebook", "tutorial", "floor")
+BASELINES = ("notebook", "tutorial", "floor")
 COLOURS = {
     "import": "#bbbbbb",
     "build": "#888888",
@@ -57,7 +58,7 @@ COLOURS = {
     "DVC": "#333333",
     "exit": "#666666",
 }
-MARK = re.compile(r"(?:Running stage '|phase )(\w+)")  # DVC's, and those of rivals.py
+MARK = re.compile(r"(?:Running stage '|phase )(\w+)")  # DVC's, and those of baselines.py
 # Stands for `python`, in dvc.yaml too. Small, since the peak of a process starts at what the one that began it held.
 METER = """
 import json, os, sys, time
@@ -75,7 +76,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", metavar="FOLDER", type=Path, nargs="?")
     parser.add_argument("--alternations", type=int, default=3)
-    parser.add_argument("--without", metavar="KIND", action="append", choices=["experiment", *RIVALS], default=[])
+    parser.add_argument("--without", metavar="KIND", action="append", choices=["experiment", *BASELINES], default=[])
     parser.add_argument("--out", type=Path, help="default: a new temporary folder")
     parser.add_argument("-S", dest="settings", metavar="key=value", action="append", default=[])
     arguments = parser.parse_args()
@@ -95,11 +96,11 @@ def main():
             parser.error("the speed of epochs takes two of each phase: the first one is left out")
         prepared.run("python", "-m", "dvc", "repro", *map(str, sorted(prepared.folder.glob("data/*/dvc.yaml"))))
         prepared.commit()
-        rivals = shutil.copytree(prepared.folder, place / "rivals", symlinks=True)
+        baselines = shutil.copytree(prepared.folder, place / "baselines", symlinks=True)
         turns = []
         for turn in range(arguments.alternations):
             fresh = shutil.copytree(prepared.folder, place / f"turn {turn}", symlinks=True)
-            turns.append(take_turn(turn, arguments.without, meter, rivals, fresh))
+            turns.append(take_turn(turn, arguments.without, meter, baselines, fresh))
             shutil.rmtree(fresh)
     numbers = {
         "images": turns[0]["ours"]["images"],
@@ -129,16 +130,16 @@ def write_meter(place):
     return meter
 
 
-def take_turn(turn, without, meter, rivals, fresh):
+def take_turn(turn, without, meter, baselines, fresh):
     """Returns what each kind took in this turn: {kind: what `measure` returns}. The first turn begins with ours."""
-    ours, others = ([kind for kind in kinds if kind not in without] for kinds in (OURS, RIVALS))
-    taken = {"tensorflow": measure(meter, fresh, "-c", "import stages.model.backend")}
+    ours, others = ([kind for kind in kinds if kind not in without] for kinds in (OURS, BASELINES))
+    taken = {"tensorflow": measure(meter, fresh, "-c", "from stages.model import backend; backend.configure()")}
     for kind in ours + others if turn % 2 == 0 else others[::-1] + ours:
         if kind in OURS:
             taken[kind] = measure(meter, fresh, "-m", "dvc", *OURS[kind])
-            shutil.copy(fresh / "metrics/split.json", rivals / "metrics")  # where floor reads how many there are
+            shutil.copy(fresh / "metrics/split.json", baselines / "metrics")  # where floor reads how many there are
         else:
-            taken[kind] = measure(meter, rivals, "-m", "tests.benchmarks.rivals", kind)
+            taken[kind] = measure(meter, baselines, "-m", "tests.benchmarks.baselines", kind)
         print(f"turn {turn + 1}: {kind} {taken[kind]['wall']:.1f} s", flush=True)
     return taken
 
@@ -189,7 +190,7 @@ def measure(meter, folder, *command):
         taken["part_cpu"]["DVC"] = taken["cpu"] - sum(taken["part_cpu"].values())
         taken["part_peak"] = {name: megabytes(entry["peak"]) for name, entry in stages.items()}
     else:
-        taken["parts"] = dict(zip(begins, np.diff([*begins.values(), whole["end"]]).tolist()))
+        taken["parts"] = dict(zip(begins, np.diff([*begins.values(), whole["end"]]).tolist(), strict=True))
     if ends and min(map(len, ends.values())) > 1:
         taken["epochs"] = {phase: np.diff(times).tolist() for phase, times in ends.items()}
         steady = {phase: statistics.median(seconds) for phase, seconds in taken["epochs"].items()}
@@ -215,14 +216,14 @@ def ratios(turns):
     rows = []
     for turn in turns:
         row = {}
-        for rival in [rival for rival in RIVALS if rival in turn]:
-            taken = {**turn[rival], "wall": turn[rival]["training" if rival == "floor" else "wall"]}
+        for baseline in [baseline for baseline in BASELINES if baseline in turn]:
+            taken = {**turn[baseline], "wall": turn[baseline]["training" if baseline == "floor" else "wall"]}
             for what in ("wall", "cpu", "peak"):
-                row[f"ours / {rival}", what] = turn["ours"][what] / taken[what]
-                if rival != "floor" and "experiment" in turn:  # floor has the frozen phase, too
-                    row[f"experiment / {rival}", what] = turn["experiment"][what] / taken[what]
+                row[f"ours / {baseline}", what] = turn["ours"][what] / taken[what]
+                if baseline != "floor" and "experiment" in turn:  # floor has the frozen phase, too
+                    row[f"experiment / {baseline}", what] = turn["experiment"][what] / taken[what]
             for phase in PHASES:
-                row[f"ours / {rival}", f"{phase} speed"] = turn["ours"]["speed"][phase] / taken["speed"][phase]
+                row[f"ours / {baseline}", f"{phase} speed"] = turn["ours"]["speed"][phase] / taken["speed"][phase]
         rows.append(row)
     table = {}
     for pair, what in sorted(rows[0]):
@@ -263,7 +264,7 @@ def chart(numbers):
                 axes.text(left + seconds / 2, row, f"{seconds:.0f}", ha="center", va="center", color="white")
             left += seconds
         axes.text(left, row, f" {left:.1f} s", va="center")
-    handles = dict(zip(*axes.get_legend_handles_labels()[::-1]))
+    handles = dict(zip(*axes.get_legend_handles_labels()[::-1], strict=True))
     axes.legend(handles.values(), handles, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     axes.set_yticks(range(len(bars)), [labels[kind] for kind in bars])
     axes.invert_yaxis()

@@ -1,22 +1,31 @@
 import pytest
+import yaml
 
 from stages.common import params
 from stages.common.cli import UserError
+from tests.support import keras_mobilenet_v2
 
 
-def test_hands_out_the_keys_that_are_asked_for(workplace):
-    assert params.read("seed", "finetune.fine_tune_at") == {"seed": 42, "finetune.fine_tune_at": 120}
+def test_hands_out_the_groups_that_are_asked_for_and_no_others(workplace):
+    p = params.read("seed", "finetune")
+    assert p.seed == 42 and p.finetune.fine_tune_at == 120 and p.finetune.early_stopping.monitor == "none"
+    assert not hasattr(p, "data") and set(p.model_dump()) == {"seed", "finetune"}
 
 
 def test_a_number_that_yaml_reads_as_text_is_a_number(workplace):
     workplace.set({"finetune.learning_rate": "1e-05"})
-    assert params.read("finetune.learning_rate") == {"finetune.learning_rate": 0.00001}
+    assert params.read("finetune").finetune.learning_rate == 0.00001
 
 
 @pytest.mark.parametrize("threshold", [0.3, "max_f1", "precision>=0.95", "precision>=1"])
 def test_a_threshold_is_a_number_or_a_criterion(workplace, threshold):
     workplace.set({"evaluate.threshold": threshold})
-    assert params.read("evaluate.threshold") == {"evaluate.threshold": threshold}
+    assert params.read("evaluate").evaluate.threshold == threshold
+
+
+def test_parameters_do_not_change_once_they_are_read(workplace):
+    with pytest.raises(ValueError, match="frozen"):
+        params.read("seed").seed = 43
 
 
 @pytest.mark.parametrize(
@@ -30,14 +39,17 @@ def test_a_threshold_is_a_number_or_a_criterion(workplace, threshold):
         ({"batch_size": float("inf")}, ["batch_size", "inf", "whole number"]),
         ({"train_frozen.learning_rate": "fast"}, ["train_frozen.learning_rate", "'fast'", "a number"]),
         ({"train_frozen.learning_rate": 0}, ["train_frozen.learning_rate", "between 0 and 10"]),
-        ({"model.dropout": float("nan")}, ["model.dropout", "nan", "from 0 to 0.99"]),
+        ({"train.dropout": float("nan")}, ["train.dropout", "nan", "from 0 to 0.99"]),
         ({"augmentation.flip": "sideways"}, ["augmentation.flip", "'sideways'", "horizontal_and_vertical"]),
         ({"model.weights": "model.keras"}, ["model.weights", "'model.keras'", ".weights.h5"]),
         ({"alpaca.base_url": "ftp://a"}, ["alpaca.base_url", "'ftp://a'", "http:// or https://"]),
         ({"alpaca.max_missing": 328}, ["alpaca.max_missing", "328", "from 0 to 327"]),
         ({"data.images": 7}, ["data.images", "7", "folder"]),
         ({"data.test": 0.8}, ["data.validation 0.2", "data.test 0.8", "below 1"]),
-        ({"finetune.fine_tune": 3}, ["finetune.fine_tune is no parameter", "finetune.fine_tune_at"]),
+        ({"finetune.fine_tune": 3}, ["finetune.fine_tune is no parameter", "did you mean finetune.fine_tune_at?"]),
+        ({"sed": 3}, ["sed is no parameter", "did you mean seed?"]),
+        ({"quux": 3}, ["quux is no parameter", "there are seed, image_size"]),
+        ({"data.images": " "}, ["data.images is ' '", "path of a folder"]),
         ({"evaluate.threshold": None}, ["evaluate.threshold is missing", "between 0 and 1"]),
         ({"evaluate.threshold": 1}, ["evaluate.threshold is 1", "between 0 and 1, max_f1, or a precision"]),
         ({"evaluate.threshold": "max"}, ["evaluate.threshold is 'max'", "max_f1"]),
@@ -49,8 +61,8 @@ def test_a_threshold_is_a_number_or_a_criterion(workplace, threshold):
         ({"evaluate.min_metrics": 0.9}, ["evaluate.min_metrics", "0.9", "{accuracy: 0.9}"]),
         ({"evaluate.min_metrics": {"accuracy": 90}}, ["evaluate.min_metrics", "90", "0 to 1"]),
         ({"evaluate.min_metrics": {"speed": 0.9}}, ["evaluate.min_metrics", "speed", "accuracy, auc"]),
-        ({"finetune": 3}, ["finetune"]),
-        ({"data": {}}, ["data"]),
+        ({"finetune": 3}, ["finetune is 3", "a group of epochs"]),
+        ({"data": {}}, ["data.images is missing", "data.validation is missing"]),
     ],
 )
 def test_names_the_key_the_value_and_what_is_allowed(workplace, changes, words):
@@ -58,6 +70,25 @@ def test_names_the_key_the_value_and_what_is_allowed(workplace, changes, words):
     with pytest.raises(UserError) as caught:
         params.read("seed")
     assert all(word in str(caught.value) for word in words), caught.value
+    assert "\n" not in str(caught.value) and "pydantic" not in str(caught.value)
+
+
+def test_all_that_is_wrong_is_named_at_once(workplace):
+    workplace.set({"finetune.fine_tune_at": 155, "image_size": 7, "train.mixed_precision": "float8", "sed": 1})
+    with pytest.raises(UserError) as caught:
+        params.read("seed")
+    for words in ("fine_tune_at is 155", "image_size is 7", "mixed_precision is 'float8'", "did you mean seed?"):
+        assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(("old", "new"), params.RENAMED.items())
+def test_an_old_name_leads_to_the_new_one(workplace, old, new):
+    tree = yaml.safe_load((workplace.folder / "params.yaml").read_text())
+    section, key = new.split(".")
+    workplace.set({old: tree[section][key], new: None})
+    with pytest.raises(UserError) as caught:
+        params.read("seed")
+    assert str(caught.value) == f"params.yaml: {old} is now {new}: rename it."
 
 
 @pytest.mark.parametrize("text", ["seed: [", "just words", ""])
@@ -74,6 +105,10 @@ def test_without_a_file_it_says_where_to_run(workplace):
 
 
 def test_the_number_of_layers_is_that_of_mobilenet_v2():
-    from stages.model import network
+    assert len(keras_mobilenet_v2().layers) == params.BASE_LAYERS
 
-    assert len(network.mobilenet_v2(32).layers) == params.FINE_TUNE_LAYERS
+
+def test_flattens_to_dotted_keys(workplace):
+    flat = params.flatten(params.read("seed", "finetune", "evaluate").model_dump())
+    assert flat["seed"] == 42 and flat["finetune.early_stopping.patience"] == 3
+    assert flat["evaluate.min_metrics"] == {"accuracy": 0} and "finetune" not in flat

@@ -6,12 +6,13 @@ import tensorflow as tf
 
 from stages.common.cli import UserError
 from stages.model import network
+from tests.support import keras_mobilenet_v2
 
 
 def test_is_keras_own_mobilenet_v2_with_its_preprocessing(weights):
     model = network.build(32, 2)
     network.load_base(model, weights)
-    reference = network.mobilenet_v2(32)
+    reference = keras_mobilenet_v2(32)
     reference.load_weights(weights)
     images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
     features = reference(keras.applications.mobilenet_v2.preprocess_input(images.astype("float32")), training=False)
@@ -35,9 +36,9 @@ def test_has_the_outputs_and_gradients_of_keras_own_mobilenet_v2(weights, float6
     model = network.build(32, 3)
     network.load_base(model, weights)
     network.freeze_below(model, fine_tune_at)
-    base, reference = model.get_layer("base"), network.mobilenet_v2(32)
+    base, reference = model.get_layer("base"), keras_mobilenet_v2(32)
     reference.load_weights(weights)
-    for layer, own in zip(reference.layers, base.layers):
+    for layer, own in zip(reference.layers, base.layers, strict=True):
         layer.trainable = own.trainable
     pixels = tf.constant(np.random.default_rng(0).uniform(-1, 1, (4, 32, 32, 3)))
     results = []
@@ -48,7 +49,7 @@ def test_has_the_outputs_and_gradients_of_keras_own_mobilenet_v2(weights, float6
         gradients = tape.gradient(loss, [variable.value for variable in either.trainable_variables])
         results.append([features, *gradients])
     assert len(results[0]) == len(results[1]) > 30
-    for ours, theirs in zip(*results):
+    for ours, theirs in zip(*results, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-9 * np.abs(theirs).max())
 
 
@@ -70,7 +71,7 @@ def test_one_logit_for_two_classes_and_as_many_as_classes_for_more():
     assert network.build(32, 3).output_shape == (None, 3)
 
 
-def test_refreezing_and_thawing_act_layer_by_layer():
+def test_freezing_and_unfreezing_act_layer_by_layer():
     model = network.build(32, 2)
     for index in (154, 120, 100, 150):
         words = network.freeze_below(model, index)
@@ -99,8 +100,8 @@ def test_weights_that_are_missing_or_do_not_fit_are_refused_by_name(weights, tmp
     reasons = {
         narrow: "layer Conv1 ",
         gap: "layer expanded_conv_depthwise ",
-        half: "no whole HDF5",
-        text: "no whole HDF5",
+        half: "no complete HDF5",
+        text: "no complete HDF5",
         tmp_path / "none.weights.h5": "is missing",
     }
     for path, reason in reasons.items():

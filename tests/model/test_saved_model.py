@@ -1,4 +1,3 @@
-import hashlib
 import json
 import os
 import subprocess
@@ -25,46 +24,65 @@ def png(image):
     Image.fromarray(image).save(buffer, "PNG")
     return buffer.getvalue()
 
-model = tf.saved_model.load(sys.argv[1])
-images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
-answers = [
-    model.signatures["serving_default"](images=tf.constant(images, tf.float32)),
-    model.signatures["serving_default"](images=images),
-    model.signatures["serving_uint8"](images=images),
-    model(tf.constant(images)),
-    model(tf.constant(images, tf.float32)),
-    model.signatures["serving_bytes"](image_bytes=tf.constant([png(image) for image in images])),
-]
+def serve(folder):
+    model = tf.saved_model.load(folder)
+    images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
+    answers = [
+        model.signatures["serving_default"](images=tf.constant(images, tf.float32)),
+        model.signatures["serving_default"](images=images),
+        model.signatures["serving_uint8"](images=images),
+        model(tf.constant(images)),
+        model(tf.constant(images, tf.float32)),
+        model.signatures["serving_bytes"](image_bytes=tf.constant([png(image) for image in images])),
+    ]
+    return {
+        "classes": [x.decode() for x in model.class_names.numpy()],
+        "image_size": int(model.image_size.numpy()),
+        "temperature": float(model.temperature.numpy()),
+        "probabilities": [x["probabilities"].numpy().tolist() for x in answers],
+    }
+
+served = [serve(folder) for folder in sys.argv[1:]]
 assert "stages" not in sys.modules
-print(json.dumps({
-    "classes": [x.decode() for x in model.class_names.numpy()],
-    "image_size": int(model.image_size.numpy()),
-    "temperature": float(model.temperature.numpy()),
-    "probabilities": [x["probabilities"].numpy().tolist() for x in answers],
-}))
+print(json.dumps(served))
 """
+CLASSES = [["face", "not face"], ["a", "b", "ü"]]
 
 
-@pytest.mark.parametrize("classes", [["face", "not face"], ["a", "b", "ü"]])
-def test_serves_raw_pixels_without_keras_or_our_code(tmp_path, classes):
-    model = network.build(32, len(classes))
-    saved_model.save(model, classes, 1.5, tmp_path / "model")
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    """For each of CLASSES, a model's logits of IMAGES, and the answers of a process that imports TensorFlow alone."""
+    folder, logits = tmp_path_factory.mktemp("served"), []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("stages.model.mobilenet_v2.BLOCKS", [(1, 16, 1, 1)])
+        for number, classes in enumerate(CLASSES):
+            model = network.build(32, len(classes))
+            saved_model.save(model, classes, 1.5, folder / str(number))
+            logits.append(model(IMAGES.astype("float32"), training=False).numpy().astype(float))
     result = subprocess.run(
-        [sys.executable, "-c", SERVE, tmp_path / "model"], cwd=tmp_path, check=True, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", SERVE, folder / "0", folder / "1"],
+        cwd=folder,
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
     )
-    served = json.loads(result.stdout.splitlines()[-1])
-    assert served["classes"] == classes and served["image_size"] == 32 and served["temperature"] == 1.5
-    logits = model(IMAGES.astype("float32"), training=False).numpy().astype(float)
-    if len(classes) == 2:
+    return list(zip(logits, json.loads(result.stdout.splitlines()[-1]), strict=True))
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_serves_raw_pixels_without_keras_or_our_code(served, number):
+    logits, answers = served[number]
+    assert answers["classes"] == CLASSES[number] and answers["image_size"] == 32 and answers["temperature"] == 1.5
+    if number == 0:
         second = 1 / (1 + np.exp(-logits[:, 0]))
         expected = np.stack([1 - second, second], axis=1)
     else:
         expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    for probabilities in served["probabilities"]:
+    for probabilities in answers["probabilities"]:
         np.testing.assert_allclose(probabilities, expected, atol=1e-5)
 
 
-def test_what_is_restored_from_it_is_the_same_to_the_bit(tmp_path):
+def test_what_is_restored_from_it_is_the_same_to_the_bit(shallow, tmp_path):
     for name in ("one", "other"):
         model = network.build(32, 3)
         saved_model.save(model, ["a", "b", "c"], 1.5, tmp_path / name)
@@ -78,33 +96,43 @@ def test_what_is_restored_from_it_is_the_same_to_the_bit(tmp_path):
     )
 
 
-def test_a_folder_without_the_arrays_of_a_model_of_ours_is_named(tmp_path):
-    with pytest.raises(UserError, match="nothing holds no SavedModel of ours, or no whole one: run `dvc repro` first"):
+def test_a_folder_without_the_arrays_of_a_model_of_ours_is_named(shallow, tmp_path):
+    with pytest.raises(UserError, match="nothing holds no complete SavedModel of ours: run `dvc repro` first"):
         saved_model.restore(network.build(32, 3).weights, tmp_path / "nothing")
     saved_model.save(network.build(32, 2), ["a", "b"], 1.0, tmp_path / "two classes")
-    with pytest.raises(UserError, match="two classes holds no SavedModel of ours"):
+    with pytest.raises(UserError, match="two classes holds no complete SavedModel of ours"):
         saved_model.restore(network.build(32, 3).weights, tmp_path / "two classes")
 
 
+SAVE = """
+import pathlib, sys
+from stages.model import backend
+backend.configure()
+import keras
+from stages.model import mobilenet_v2, network, saved_model
+mobilenet_v2.BLOCKS = [(1, 16, 1, 1), (6, 24, 2, 2)]
+keras.utils.set_random_seed(1)
+saved_model.save(network.build(32, 2), ["a", "b"], 1.0, pathlib.Path(sys.argv[1]))
+"""
+
+
 def test_has_the_same_bytes_whatever_the_process_and_its_hash_seed(tmp_path):
-    code = (
-        "import sys, pathlib; from stages.common import network, saved_model; import keras;"
-        "keras.utils.set_random_seed(1); model = network.build(32, 2);"
-        "saved_model.save(model, ['a', 'b'], 1.0, pathlib.Path(sys.argv[1]))"
-    )
-    digests = []
-    for number in ("1", "2"):
-        folder = tmp_path / number
-        subprocess.run(
-            [sys.executable, "-c", code, folder], cwd=ROOT, check=True, env={**os.environ, "PYTHONHASHSEED": number}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", SAVE, tmp_path / seed], cwd=ROOT, env={**os.environ, "PYTHONHASHSEED": seed}
         )
-        files = sorted(x for x in folder.rglob("*") if x.is_file())
-        digests.append([(x.relative_to(folder), hashlib.md5(x.read_bytes()).hexdigest()) for x in files])
-    assert digests[0] == digests[1] and len(digests[0]) == 3
+        for seed in ("1", "2")
+    ]
+    assert [process.wait() for process in processes] == [0, 0]
+    one, two = (
+        {x.relative_to(tmp_path / seed): x.read_bytes() for x in (tmp_path / seed).rglob("*") if x.is_file()}
+        for seed in ("1", "2")
+    )
+    assert one == two and len(one) == 3
 
 
-def test_a_folder_without_a_whole_model_of_ours_is_named(tmp_path):
-    with pytest.raises(UserError, match="nothing holds no SavedModel"):
+def test_a_folder_without_a_complete_model_of_ours_is_named(shallow, tmp_path):
+    with pytest.raises(UserError, match="nothing holds no complete SavedModel"):
         saved_model.load(tmp_path / "nothing")
     module = tf.Module()
     module.weights = [tf.Variable([1.0, 2.0])]
@@ -113,5 +141,5 @@ def test_a_folder_without_a_whole_model_of_ours_is_named(tmp_path):
         saved_model.load(tmp_path / "other")
     for name in ("variables/variables.data-00000-of-00001", "variables/variables.index", "saved_model.pb"):
         (tmp_path / "other" / name).write_bytes((tmp_path / "other" / name).read_bytes()[:-9])
-        with pytest.raises(UserError, match="other holds no SavedModel, or no whole one"):
+        with pytest.raises(UserError, match="other holds no complete SavedModel"):
             saved_model.load(tmp_path / "other")

@@ -6,12 +6,14 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from stages.images import decode
+from stages.images.decode import decode
 from stages.model import serving_decoder
 from tests.benchmarks.fuzz import PNG, chunk
 
 SIZE = 32
-decode = tf.function(lambda data: serving_decoder.decode(data, SIZE), input_signature=[tf.TensorSpec([], tf.string)])
+decode_in_graph = tf.function(
+    lambda data: serving_decoder.decode(data, SIZE), input_signature=[tf.TensorSpec([], tf.string)]
+)
 COLOURS = Image.fromarray(np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8))
 
 
@@ -24,7 +26,7 @@ def encode(image, kind, **options):
 def difference(data, tmp_path):
     """The largest difference to what split packs of the same file, in values from 0 to 255."""
     (tmp_path / "image").write_bytes(data)
-    return np.abs(decode.decode(tmp_path / "image", SIZE)[2].astype(int) - decode(data).numpy()).max()
+    return np.abs(decode(tmp_path / "image", SIZE)[2].astype(int) - decode_in_graph(data).numpy()).max()
 
 
 @pytest.mark.parametrize("size", [(5, 90), (31, 33), (64, 70), (150, 130), (300, 257)])  # libjpeg scales by 1, 2, 4, 8
@@ -78,4 +80,4 @@ def test_transparency_palettes_and_depths(tmp_path):
 )
 def test_what_cannot_be_read_is_an_error_of_its_own(data, words):
     with pytest.raises(tf.errors.InvalidArgumentError, match=words):
-        decode(data)
+        decode_in_graph(data)

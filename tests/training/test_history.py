@@ -14,7 +14,7 @@ def some_epochs(kept=None):
             "phase": "finetune",
             "accuracy": [0.5, 0.6],
             "val_accuracy": [0.7, 0.8],
-            "loss": [1 / 3, 0.3],
+            "loss": [0.333333, 0.3],
             "val_loss": [0.2, 0.25],
             "learning_rate": 0.1,
             "kept": [number == kept for number in (3, 4)],
@@ -28,16 +28,21 @@ def test_the_best_epoch_is_the_first_of_equals():
 
 
 def test_the_numbers_are_those_of_the_epoch_that_is_kept_and_of_the_last_until_then(workplace):
-    for kept, epoch, loss in ((None, 4, 0.3), (3, 3, 1 / 3)):
+    for kept, epoch, loss in ((None, 4, 0.3), (3, 3, 0.333333)):
         history.write(some_epochs(kept), "deep/history.csv", "metrics.json", {"more": 1})
         numbers = json.loads((workplace.folder / "metrics.json").read_text())
-        assert numbers["epoch"] == epoch and numbers["epochs"] == 2 and numbers["loss"] == loss and numbers["more"] == 1
+        assert (
+            numbers["best_epoch"] == epoch
+            and numbers["epochs"] == 2
+            and numbers["loss"] == loss
+            and numbers["more"] == 1
+        )
     pd.testing.assert_frame_equal(history.read("deep/history.csv"), some_epochs(3), check_exact=True)
 
 
 def test_a_history_that_is_missing_or_still_growing_is_not_read(workplace):
     with pytest.raises(UserError, match="history.csv is missing: run `dvc repro` first"):
         history.read("history.csv")
-    history.write(some_epochs(), "history.csv", "metrics.json")
+    history.write(some_epochs(), "history.csv", "metrics.json", {})
     with pytest.raises(UserError, match="history.csv is of a training that was stopped: run `dvc repro`"):
         history.read("history.csv")

@@ -1,0 +1,40 @@
+"""Feature extraction with the base as its weights file has it, before any training."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from stages.common import dataset
+from stages.model import network
+from stages.model.backend import release_memory
+
+
+def extract(splits: Sequence[dataset.Split], weights: str, batch_size: int) -> np.ndarray:
+    """Returns the pooled output of the base, float32 [N, 1280], for all images of splits.
+
+    The pixels are read from disk batch by batch; the features, 5 kB an image, stay in memory.
+
+    Args:
+        splits: dataset.Split each, all of one image size.
+        weights: path of the base's weights (network.load_base).
+        batch_size: images at a time.
+    """
+    model = network.build(splits[0].image_size, len(splits[0].classes))
+    network.load_base(model, weights)
+    extractor, _ = network.split_head(model)
+    signature = [tf.TensorSpec([None, *model.input_shape[1:]], tf.uint8)]
+    step = tf.function(extractor, autograph=False, input_signature=signature)
+    features = np.empty((sum(len(split.labels) for split in splits), extractor.output_shape[1]), np.float32)
+    done = 0
+    with tqdm(None, "extracting features", len(features), unit="image", disable=None) as progress:
+        for split in splits:
+            count = len(split.labels)
+            batches = np.split(np.arange(count), range(batch_size, count, batch_size))
+            for pixels, _ in dataset.batches(split, batches):
+                features[done : done + len(pixels)] = step(pixels)
+                done += len(pixels)
+                progress.update(len(pixels))
+    release_memory()  # scikit-learn copies four fifths of the features
+    return features

@@ -1,0 +1,79 @@
+import json
+
+import pandas as pd
+import pytest
+
+from stages.common import files
+
+
+def test_outputs_appear_together_at_the_end_and_replace_old_ones(tmp_path):
+    folder, file = tmp_path / "out/folder", tmp_path / "out/file"
+    folder.mkdir(parents=True)
+    (folder / "old").touch()
+    with files.replacing(folder=folder, file=file) as out:
+        out.folder.mkdir()
+        out.file.write_text("new")
+        assert (folder / "old").exists() and not file.exists()
+    assert [path.name for path in folder.iterdir()] == []
+    assert file.read_text() == "new"
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["file", "folder"]
+
+
+def test_a_failure_leaves_the_old_outputs_and_nothing_else(tmp_path):
+    (tmp_path / "file").write_text("old")
+    with pytest.raises(RuntimeError), files.replacing(file=tmp_path / "file", folder=tmp_path / "folder") as out:
+        out.folder.mkdir()
+        out.file.write_text("half")
+        raise RuntimeError
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert (tmp_path / "file").read_text() == "old"
+
+
+def test_what_a_killed_run_left_is_cleared_away(tmp_path):
+    (tmp_path / ".folder.tmp").mkdir()
+    (tmp_path / ".folder.tmp/half").touch()
+    with files.replacing(folder=tmp_path / "folder") as out:
+        out.folder.mkdir()
+    assert list((tmp_path / "folder").iterdir()) == []
+
+
+def test_a_scratch_folder_is_empty_and_goes(tmp_path):
+    (tmp_path / ".scratch.tmp").mkdir()
+    (tmp_path / ".scratch.tmp/left by a killed run").touch()
+    with files.scratch(tmp_path) as folder:
+        assert list(folder.iterdir()) == []
+        (folder / "file").touch()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_numbers_in_json_have_six_significant_digits(tmp_path):
+    value = {"a": [1 / 3, (2e-7 / 3, 1234567.8)], "b": {"c": 0.1 + 0.2}, "count": 12345678, "text": "0.3333333333"}
+    files.write_json(value, tmp_path / "numbers.json")
+    assert files.read_json(tmp_path / "numbers.json") == {
+        "a": [0.333333, [6.66667e-08, 1234570.0]], "b": {"c": 0.3}, "count": 12345678, "text": "0.3333333333",
+    }  # fmt: skip
+
+
+def test_numbers_in_tables_have_six_significant_digits_and_stay_numbers(tmp_path):
+    table = pd.DataFrame({"x": [1 / 3, 2e-7 / 3], "n": [12345678, 2], "yes": [True, False]}).astype({"x": "float32"})
+    files.write_csv(table, tmp_path / "table.csv")
+    assert (tmp_path / "table.csv").read_text().splitlines()[1] == "0.333333,12345678,True"
+    read = files.read_csv(tmp_path / "table.csv")
+    assert read["x"].tolist() == [0.333333, 6.66667e-08] and read["yes"].tolist() == [True, False]
+
+
+@pytest.mark.parametrize("name", ["NA", "007", "null", "1e5", "a\rb", "caf\udce9"])
+def test_names_in_tables_are_text_of_any_kind(tmp_path, name):
+    files.write_csv(pd.DataFrame({"class": [name, "b"], "label": [0, 1]}), tmp_path / "table.csv")
+    assert files.read_csv(tmp_path / "table.csv")["class"].tolist() == [name, "b"]
+
+
+def test_bytes_that_are_no_text_are_escaped_for_readers_that_need_utf_8(tmp_path):
+    files.write_csv(pd.DataFrame({"path": ["caf\udce9"]}), tmp_path / "table.csv", errors="backslashreplace")
+    assert files.read_csv(tmp_path / "table.csv")["path"].tolist() == ["caf\\udce9"]
+
+
+def test_json_is_in_the_language_of_the_names(tmp_path):
+    files.write_json({"ü": 1}, tmp_path / "names.json")
+    assert (tmp_path / "names.json").read_text(encoding="utf-8") == '{\n  "ü": 1\n}\n'
+    assert json.loads((tmp_path / "names.json").read_bytes()) == {"ü": 1}
