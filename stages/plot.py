@@ -1,10 +1,10 @@
-"""Joins the histories of both phases and draws the images of a run.
+"""Joins the histories of both phases and draws all charts of a run.
 
     python -m stages.plot
 
-Reads data/training, data/splits/classes.json, data/splits/overview.npz, plots/predictions.csv and data/evaluation; writes
-plots/history.csv and, as PNG, plots/history.png, plots/augmentations.png, plots/overview/*.png and, of the fine-tuned model on
-the test split, plots/{predictions,mistakes,uncertain,gradcam,confusion,curves,reliability}.png.
+Reads data/training, data/splits/classes.json, data/splits/overview.npz, plots/predictions.csv and data/evaluation;
+writes plots/history.csv and, as PNG, plots/history.png, plots/augmentations.png, plots/overview/*.png and, of the test
+split, plots/{predictions,mistakes,uncertain,gradcam,confusion,curves,reliability}.png.
 """
 
 if __name__ == "__main__":
@@ -29,6 +29,7 @@ from stages.common.dataset import CLASSES, SPLITS
 from stages.training import history
 
 
+@base.style()
 def main() -> None:
     try:
         epochs = pd.concat(history.read(f"data/training/{stage}.csv") for stage in ("train_frozen", "finetune"))
@@ -38,14 +39,13 @@ def main() -> None:
         samples = read_arrays("data/evaluation/samples.npz")
         predictions = files.read_csv("plots/predictions.csv")
         reliability = files.read_csv("data/evaluation/reliability.csv")
-        roc, precision_recall = (
-            files.read_csv(f"data/evaluation/curves/{name}.csv") for name in ("roc", "precision_recall")
-        )
+        roc = files.read_csv("data/evaluation/curves/roc.csv")
+        precision_recall = files.read_csv("data/evaluation/curves/precision_recall.csv")
     except FileNotFoundError as error:
         raise UserError(f"{error.filename} is missing: run `dvc repro` first.") from None
     figures = {
         "history": history_charts.history(epochs),
-        "augmentations": base.grid(augmentations, [""] * len(augmentations), "One training image, augmented"),
+        "augmentations": base.grid(augmentations, [""] * len(augmentations), "Augmentations of one training image"),
         **draw_images(samples, predictions),
         "confusion": metric_charts.confusion(predictions["actual"], predictions["predicted"], classes),
         "curves": metric_charts.curves(roc, precision_recall),
@@ -71,7 +71,7 @@ def read_arrays(path: str) -> dict[str, np.ndarray]:
 def draw_overview(overview: dict[str, np.ndarray], classes: list[str]) -> dict[str, Figure]:
     """Returns a figure for each split, and one of the sizes of the images, by their names."""
     sheets = {
-        name: dataset_charts.contact_sheet(overview[name], classes, f"Some images of the {name} split")
+        name: dataset_charts.contact_sheet(overview[name], classes, f"Sample images of the {name} split")
         for name in SPLITS
     }
     return {**sheets, "sizes": dataset_charts.sizes(overview["sizes"], overview["labels"], classes)}

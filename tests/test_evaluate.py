@@ -1,26 +1,32 @@
-"""The stage evaluate with made-up models, which take what they answer from the images."""
+"""The stage evaluate with made-up models, which take their probabilities from the images."""
 
-import json
+import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import softmax
 
 from stages import evaluate
-from stages.common import dataset
+from stages.common import dataset, files
 from stages.common.cli import UserError
+from stages.evaluation import examples
+from stages.evaluation.predictions import predict_probabilities
 from stages.model import saved_model
+from stages.model.temperature import scale_probabilities
 
 
 def write_split(name, classes, count=40):
-    """Images whose red is their label and whose green is chance."""
+    """Images whose red is their label and whose green is random."""
     labels = np.sort(np.arange(count) % len(classes))
     pixels = np.zeros((count, 4, 4, 3), np.uint8)
     pixels[..., 0] = labels[:, np.newaxis, np.newaxis]
     pixels[..., 1] = np.random.default_rng(len(name)).integers(0, 256, (count, 1, 1))
-    (dataset.Path("data/splits") / name).mkdir(parents=True)
-    np.save(f"data/splits/{name}/pixels.npy", pixels)
+    folder = Path("data/splits") / name
+    folder.mkdir(parents=True)
+    np.save(folder / "pixels.npy", pixels)
     manifest = pd.DataFrame(
         {
             "path": [f"{number}.png" for number in range(count)],
@@ -29,12 +35,12 @@ def write_split(name, classes, count=40):
             "group": np.arange(count),
         }
     )
-    files.write_csv(manifest, dataset.Path(f"data/splits/{name}/manifest.csv"))
-    dataset.Path(dataset.CLASSES).write_text(json.dumps(classes))
+    files.write_csv(manifest, folder / "manifest.csv")
+    files.write_json(classes, Path(dataset.CLASSES))
 
 
 def made_up_model(classes):
-    """It is right where green is at least its only weight, `wrong`, and the surer, the greener."""
+    """It is right where green is at least its only weight, `wrong`, and the more confident, the greener."""
     weights = {}
 
     def serve(images):
@@ -42,8 +48,7 @@ def made_up_model(classes):
         answer = np.where(green < weights["wrong"], (labels + 1) % len(classes), labels)
         logits = np.zeros((len(labels), len(classes)), np.float32)
         logits[np.arange(len(labels)), answer] = 1 + green / 50
-        exponentials = np.exp(logits)
-        return {"probabilities": exponentials / exponentials.sum(axis=1, keepdims=True)}
+        return {"probabilities": softmax(logits, axis=1)}
 
     return SimpleNamespace(signatures={"serving_uint8": serve}, weights=weights)
 
@@ -64,88 +69,110 @@ def run(workplace, monkeypatch):
 
         monkeypatch.setattr(saved_model, "load", lambda folder: model)
         monkeypatch.setattr(saved_model, "restore", restore)
-        monkeypatch.setattr(explain, "save", lambda path, *_: path.touch())  # these models have no weights to explain
+        monkeypatch.setattr(examples, "save", lambda path, *_: path.touch())  # these models have no feature maps
         workplace.set({f"evaluate.{key}": value for key, value in changes.items()})
         evaluate.main()
-        return json.loads((workplace.folder / "metrics/evaluate.json").read_text())
+        return files.read_json("metrics/evaluate.json")
 
     return stage
 
 
 @pytest.mark.parametrize("class_count", [2, 7])
-def test_writes_what_the_other_stages_read(run, class_count, capsys):
+def test_every_model_has_all_metrics(run, class_count):
     scores = run(class_count)
     of_model = [
-        "accuracy",
-        "loss",
-        "auc",
-        "precision",
-        "recall",
-        "f1",
+        *("accuracy", "loss", "auc", "precision", "recall", "f1"),
         *(["top5_accuracy"] if class_count == 7 else []),
-        "ece",
-        "calibrated_loss",
-        "calibrated_ece",
-        "temperature",
+        *("ece", "calibrated_loss", "calibrated_ece", "temperature"),
         *(["threshold"] if class_count == 2 else []),
     ]
     assert {name: list(values) for name, values in scores.items()} == {
         "frozen": of_model,
         "finetuned": of_model,
-        "changed": ["gained", "lost", "p"],
+        "changed": ["gained", "lost", "p_value"],
     }
-    intervals = json.loads(dataset.Path("data/evaluation/intervals.json").read_text())
-    low, high = intervals["finetuned"]["accuracy"]
-    assert low < scores["finetuned"]["accuracy"] < high
-    assert f"{scores['finetuned']['accuracy']:.4f} [{low:.4f}, {high:.4f}]" in capsys.readouterr().out
-    predictions = pd.read_csv("plots/predictions.csv")
+    of_classes = files.read_json("metrics/classes.json")
+    assert list(of_classes) == ["frozen", "finetuned"]
+    assert list(of_classes["finetuned"]["macro"]) == ["precision", "recall", "f1"]
+    assert len(of_classes["finetuned"]["classes"]) == class_count
+    for of_class in of_classes["finetuned"]["classes"].values():
+        assert list(of_class) == ["precision", "recall", "f1", "auc", "support"]
+
+
+@pytest.mark.parametrize("class_count", [2, 7])
+def test_the_metrics_are_printed_with_their_intervals(run, class_count, capsys):
+    accuracy = run(class_count)["finetuned"]["accuracy"]
+    low, high = files.read_json("data/evaluation/intervals.json")["finetuned"]["accuracy"]
+    assert low < accuracy < high
+    [row] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("accuracy ")]
+    printed = [float(number) for number in re.findall(r"\d\.\d{4}", row)]
+    assert printed[3:] == pytest.approx([accuracy, low, high], abs=1e-4)
+
+
+@pytest.mark.parametrize("class_count", [2, 7])
+def test_the_table_of_predictions_agrees_with_the_metrics(run, class_count):
+    scores = run(class_count)
+    predictions = files.read_csv("plots/predictions.csv")
     assert list(predictions.columns) == ["path", "group", "actual", "predicted", "probability", "margin", "frozen"]
-    assert scores["frozen"]["accuracy"] == (predictions["frozen"] == predictions["actual"]).mean()
-    assert scores["finetuned"]["accuracy"] == (predictions["predicted"] == predictions["actual"]).mean()
+    assert scores["frozen"]["accuracy"] == pytest.approx((predictions["frozen"] == predictions["actual"]).mean())
+    assert scores["finetuned"]["accuracy"] == pytest.approx((predictions["predicted"] == predictions["actual"]).mean())
     if class_count == 2:
-        assert np.allclose(predictions["margin"], (2 * predictions["probability"] - 1).abs())
-    reliability = pd.read_csv("data/evaluation/reliability.csv")
-    assert list(reliability.columns) == ["model", "calibrated", "from", "to", "confidence", "accuracy", "images"]
-    assert reliability.groupby(["model", "calibrated"])["images"].sum().tolist() == [40] * 4
+        assert np.allclose(predictions["margin"], (2 * predictions["probability"] - 1).abs(), atol=1e-5)
+
+
+@pytest.mark.parametrize("class_count", [2, 7])
+def test_writes_reliability_bins_and_curves(run, class_count):
+    run(class_count)
+    reliability = files.read_csv("data/evaluation/reliability.csv")
+    assert list(reliability.columns) == ["model", "calibrated", "from", "to", "confidence", "accuracy", "support"]
+    assert reliability.groupby(["model", "calibrated"])["support"].sum().tolist() == [40] * 4
     for kind in ("roc", "precision_recall"):
-        assert pd.read_csv(f"data/evaluation/curves/{kind}.csv")["class"].nunique() == class_count
+        assert files.read_csv(f"data/evaluation/curves/{kind}.csv")["class"].nunique() == class_count
+        assert {path.name for path in Path("plots", kind).iterdir()} == {"frozen.csv", "finetuned.csv"}
 
 
 def test_the_temperature_of_each_model_calibrates_its_own_probabilities(run):
     scores = run(2)
     assert scores["frozen"]["calibrated_loss"] == pytest.approx(scores["frozen"]["loss"])  # its temperature is 1
     assert scores["finetuned"]["temperature"] == 2
-    probabilities = evaluate.predict(saved_model.load("finetuned"), dataset.load("test").pixels, 7, "")
-    truth = scale_probabilities(probabilities, 2)[np.arange(40), dataset.load("test").labels]
-    assert scores["finetuned"]["calibrated_loss"] == pytest.approx(-np.log(truth).mean())
+    split = dataset.load("test")
+    probabilities = predict_probabilities(saved_model.load("finetuned"), split.pixels, 7, "")
+    of_truth = scale_probabilities(probabilities, 2)[np.arange(40), split.labels]
+    assert scores["finetuned"]["calibrated_loss"] == pytest.approx(-np.log(of_truth).mean(), rel=1e-5)
 
 
-def test_says_which_images_changed_sides_and_whether_it_is_chance(run, capsys):
+def test_says_which_images_fine_tuning_gained_and_whether_that_is_significant(run, capsys):
     changed = run(2)["changed"]
     green = dataset.load("test").pixels[:][:, 0, 0, 1]
     assert changed["gained"] == ((green >= 20) & (green < 120)).sum() > 8 and changed["lost"] == 0
-    assert changed["p_value"] == pytest.approx(2 * 0.5 ** changed["gained"])
-    assert "more than chance: fine-tuned is better" in capsys.readouterr().out
+    assert changed["p_value"] == pytest.approx(2 * 0.5 ** changed["gained"], rel=1e-5)
+    assert "the difference is significant, fine-tuned is better" in capsys.readouterr().out
 
 
 def test_a_criterion_chooses_the_threshold_on_validation_for_each_model(run):
     scores = run(2, threshold="max_f1")
     assert scores["frozen"]["threshold"] != scores["finetuned"]["threshold"]
     split = dataset.load("validation")
-    probabilities = evaluate.predict(saved_model.load("finetuned"), split.pixels, 8, "")[:, 1]
-    reached = [
+    probabilities = predict_probabilities(saved_model.load("finetuned"), split.pixels, 8, "")[:, 1]
+    f1 = [
         2 * (split.labels[probabilities >= x] == 1).sum() / ((probabilities >= x).sum() + 20)
         for x in (scores["finetuned"]["threshold"], *np.unique(probabilities))
     ]
-    assert reached[0] == max(reached)
+    assert f1[0] == max(f1)
 
 
 def test_a_criterion_that_cannot_be_met_ends_in_one_line(run):
     with pytest.raises(UserError, match=r"precision>=0.999, but the highest precision that the frozen model reaches"):
         run(2, frozen_wrong=256, threshold="precision>=0.999")
-    assert not dataset.Path("metrics/evaluate.json").exists()
+    assert not Path("metrics/evaluate.json").exists()
 
 
 def test_a_criterion_is_for_two_classes(run):
     with pytest.raises(UserError, match="max_f1, which is for two classes, but these are 3"):
         run(3, threshold="max_f1")
+
+
+def test_a_model_below_the_minimum_ends_in_one_line_after_the_outputs_are_written(run):
+    with pytest.raises(UserError, match=r"model's accuracy 0\.\d{4} is below evaluate.min_metrics.accuracy 0.999"):
+        run(2, min_metrics={"accuracy": 0.999, "auc": 0})
+    assert files.read_json("metrics/evaluate.json")["finetuned"]["accuracy"] < 0.999

@@ -5,8 +5,10 @@ from matplotlib.figure import Figure
 
 from stages.charts.base import plain
 
+NAMED = 10  # classes that the legend of the sizes names
 
-def contact_sheet(thumbnails, classes, heading):
+
+def contact_sheet(thumbnails: np.ndarray, classes: list[str], heading: str) -> Figure:
     """Draws a row of images per class.
 
     Args:
@@ -29,8 +31,8 @@ def contact_sheet(thumbnails, classes, heading):
     return figure
 
 
-def sizes(sizes, labels, classes):
-    """Draws the width and height that the images had, a point each; the legend names up to ten classes.
+def sizes(sizes: np.ndarray, labels: np.ndarray, classes: list[str]) -> Figure:
+    """Draws the width and height of the image files, a point each; the legend names up to NAMED classes.
 
     Args:
         sizes: int [N, 2], width and height in pixels.
@@ -48,7 +50,7 @@ def sizes(sizes, labels, classes):
             alpha=0.5,
             linewidths=0,
             color=f"C{label % 10}",
-            label=f"{plain(name, 26)} ({len(width)})" if label < 10 else None,
+            label=f"{plain(name, 26)} ({len(width)})" if label < NAMED else None,
         )
     axes.set_title(f"Original sizes of {len(sizes)} images")
     axes.set_xlabel("Width in pixels")
@@ -56,5 +58,5 @@ def sizes(sizes, labels, classes):
     axes.set_xlim(left=0)
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
-    axes.legend(title=None if len(classes) <= 10 else f"the first 10 of {len(classes)} classes")
+    axes.legend(title=None if len(classes) <= NAMED else f"the first {NAMED} of {len(classes)} classes")
     return figure

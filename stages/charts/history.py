@@ -1,16 +1,18 @@
 """Chart of the training history, as a matplotlib figure."""
 
+import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from stages.charts.base import TRAINING, VALIDATION
 
 
-def history(history):
+def history(history: pd.DataFrame) -> Figure:
     """Draws accuracy above and loss below over the epochs of both phases, with a line where fine-tuning starts.
 
     Args:
-        history: DataFrame with history.COLUMNS. A ring marks the epoch of each phase whose weights were kept.
+        history: DataFrame with the COLUMNS of training.history. A ring marks the epoch of each phase whose weights were
+            kept.
     """
     figure = Figure(figsize=(8, 8), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True)
@@ -26,7 +28,7 @@ def history(history):
         axes.set_ylabel(label)
         axes.grid(alpha=0.3)
         axes.legend()
-    upper.set_title("Training and validation, frozen base and fine-tuning")
+    upper.set_title("Training and validation in both phases, train_frozen and finetune")
     lower.set_ylim(bottom=0)
     lower.set_xlabel("Epoch")
     lower.xaxis.set_major_locator(MaxNLocator(integer=True))

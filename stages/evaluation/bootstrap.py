@@ -1,27 +1,37 @@
-"""95% intervals of the numbers in `scoring`: where they could lie for all images of the kind that the test split shows.
+"""95% intervals of the metrics, by the Bayesian bootstrap.
 
-The Bayesian bootstrap (D. B. Rubin, Annals of Statistics 9, 1981) weighs the images at random, again and again, and takes
-the middle 95% of what then comes out. A group of near-duplicates has one weight, as it is one piece of evidence.
+The Bayesian bootstrap (D. B. Rubin, Annals of Statistics 9, 1981) weights the images at random, again and again, and
+takes the middle 95% of the replicates of a metric. A group of near-duplicates has one weight, as it is one piece of
+evidence.
 
-That alone would be certain of 1 after 40 right answers of 40. So half a right and half a wrong one, of random weight and as
-many images as are in an image's group on average, are added to each ratio of counts. Without near-duplicates it then gives
-Jeffreys' interval of a proportion (L. D. Brown et al., Statistical Science 16, 2001), from 0.94 to 1 in this case.
-`python -m tests.benchmarks.intervals` measures how often the intervals hold the truth.
+That alone would give [1, 1] after 40 correct predictions of 40. So half a correct and half a wrong prediction, each of
+random weight and as large as an image's group is on average, are added to each ratio of counts. Without near-duplicates
+this gives Jeffreys' interval of a proportion (L. D. Brown et al., Statistical Science 16, 2001), [0.94, 1] in this
+case. `python -m tests.benchmarks.intervals` measures how often the intervals hold the true value.
 """
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 from scipy import sparse
 
 from stages.evaluation import metrics
 
-DRAWS, CHUNK = 2000, 100  # of random weights, and how many of them at a time
-SEED = 0  # the same images have the same intervals
+REPLICATES, CHUNK = 2000, 100  # of the bootstrap, and how many of them are computed at a time
+SEED = 0  # the same predictions have the same intervals
 
 
-def confidence_intervals(labels, probabilities, threshold, groups, scores, class_scores):
-    """Returns the intervals of a model's scores. Each holds the score itself.
+def confidence_intervals(
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    threshold: float,
+    groups: np.ndarray,
+    scores: dict[str, float],
+    class_scores: dict[str, dict[str, Any]],
+) -> dict[str, Any]:
+    """Returns the 95% intervals of a model's metrics. Each holds the metric itself.
 
     Args:
         labels: int [N]; every class occurs.
@@ -31,110 +41,130 @@ def confidence_intervals(labels, probabilities, threshold, groups, scores, class
         scores, class_scores: what metrics.score and metrics.score_classes return for these.
 
     Returns:
-        dict: from each name in `scores` to [low, high]; and "macro" and "classes" as in `class_scores`, without images.
+        dict: from each name in `scores` to [low, high]; and "macro" and "classes" as in `class_scores`, without
+            support.
     """
     rng = np.random.default_rng(SEED)
     group = np.unique(groups, return_inverse=True)[1]
-    sums = _weigh(rng, _count(labels, probabilities, threshold, group))
-    ratio = partial(_ratio, rng, size=np.bincount(group)[group].mean())
+    sums = _weighted_sums(rng, _group_sums(labels, probabilities, threshold, group))
+    ratio = partial(_smoothed_ratio, rng, size=np.bincount(group)[group].mean())
     auc = np.array([points["auc"] for points in class_scores["classes"].values()])
-    classes = _by_class(ratio, sums, auc, half=0.5)
-    # In a mean over classes they share the half: with one each, many small classes would pull it away from its value.
-    of_class = _by_class(ratio, sums, auc, half=0.5 / len(auc))
-    of_class["precision"][:, sums["predicted"][0] == 0] = 0  # of a class that is never predicted, as in scoring
-    macro = {metric: draws.mean(axis=1) for metric, draws in of_class.items()}
-    draws = {
-        "accuracy": ratio(sums["right"], sums["support"], half=0.5),
+    classes = _class_replicates(ratio, sums, auc, half=0.5)
+    # In a macro average the classes share the half: with one each, many small classes would bias it.
+    for_macro = _class_replicates(ratio, sums, auc, half=0.5 / len(auc))
+    for_macro["precision"][:, sums["predicted"][0] == 0] = 0  # of a class that is never predicted, as in metrics
+    macro = {metric: replicates.mean(axis=1) for metric, replicates in for_macro.items()}
+    overall = {
+        "accuracy": ratio(sums["correct"], sums["support"], half=0.5),
         "loss": sums["loss"] / sums["support"],
         "top5_accuracy": ratio(sums["top5_accuracy"], sums["support"], half=0.5),
-        **({metric: values[:, 1] for metric, values in classes.items()} if len(auc) == 2 else macro),
+        **({metric: replicates[:, 1] for metric, replicates in classes.items()} if len(auc) == 2 else macro),
     }
     return {
-        **{metric: _middle(draws[metric], score) for metric, score in scores.items()},
-        "macro": {metric: _middle(macro[metric], score) for metric, score in class_scores["macro"].items()},
+        **{metric: _interval(overall[metric], score) for metric, score in scores.items()},
+        "macro": {metric: _interval(macro[metric], score) for metric, score in class_scores["macro"].items()},
         "classes": {
-            name: {metric: _middle(values[:, k], points[metric]) for metric, values in classes.items()}
+            name: {metric: _interval(replicates[:, k], points[metric]) for metric, replicates in classes.items()}
             for k, (name, points) in enumerate(class_scores["classes"].items())
         },
     }
 
 
-def _middle(draws, score):
-    low, high = np.quantile(draws, [0.025, 0.975])
+def _interval(replicates: np.ndarray, score: float) -> list[float]:
+    low, high = np.quantile(replicates, [0.025, 0.975])
     return [float(min(low, score)), float(max(high, score))]
 
 
-def _count(labels, probabilities, threshold, group):
-    """Sums up, in each group of images, all that the scores are made of: a dict to float [G, 1] or [G, C] each."""
+def _group_sums(
+    labels: np.ndarray, probabilities: np.ndarray, threshold: float, group: np.ndarray
+) -> dict[str, np.ndarray | sparse.csr_array]:
+    """Returns the sums over each group of images that the metrics are made of, float [G, 1] or [G, C] each."""
     predicted = metrics.predicted_labels(probabilities, threshold)
-    right = predicted == labels
+    correct = predicted == labels
     rank = (probabilities > probabilities[np.arange(len(labels)), labels, np.newaxis]).sum(axis=1)
     above, below = _placements(labels, probabilities)
     members = sparse.csr_array((np.ones(len(labels)), (group, np.arange(len(labels)))))
 
-    def by_class(values, classes):
+    def by_class(values: np.ndarray, classes: np.ndarray) -> sparse.csr_array:
         return sparse.csr_array((values, (group, classes)), (members.shape[0], probabilities.shape[1]), dtype=float)
 
     return {
         "support": members @ np.ones((len(labels), 1)),
-        "right": members @ right[:, np.newaxis],
+        "correct": members @ correct[:, np.newaxis],
         "top5_accuracy": members @ (rank < metrics.TOP)[:, np.newaxis],
         "loss": members @ metrics.cross_entropy(labels, probabilities)[:, np.newaxis],
         "actual": by_class(np.ones(len(labels)), labels),
         "predicted": by_class(np.ones(len(labels)), predicted),
-        "both": by_class(right, labels),
+        "both": by_class(correct, labels),
         "above": by_class(above, labels),
         "below": (members @ below).astype(np.float32),  # the only large one, N * C
     }
 
 
-def _weigh(rng, counts):
-    """Returns the sums of `counts` over the groups under random weights: a dict to float [DRAWS, 1] or [DRAWS, C] each."""
-    sums = {name: [] for name in counts}
-    for _ in range(DRAWS // CHUNK):
-        weights = rng.standard_exponential((CHUNK, counts["support"].shape[0]), np.float32)
-        for name, count in counts.items():
-            sums[name].append(weights @ count)
-    return {name: np.concatenate(chunks).astype(float) for name, chunks in sums.items()}
+def _weighted_sums(
+    rng: np.random.Generator, group_sums: dict[str, np.ndarray | sparse.csr_array]
+) -> dict[str, np.ndarray]:
+    """Returns the sums over all groups under random weights, float [REPLICATES, 1] or [REPLICATES, C] each."""
+    chunks: dict[str, list[np.ndarray]] = {name: [] for name in group_sums}
+    for _ in range(REPLICATES // CHUNK):
+        weights = rng.standard_exponential((CHUNK, group_sums["support"].shape[0]), np.float32)
+        for name, sums in group_sums.items():
+            chunks[name].append(weights @ sums)
+    return {name: np.concatenate(parts).astype(float) for name, parts in chunks.items()}
 
 
-def _ratio(rng, hits, tries, size, half, miss=0):
-    """Draws hits / tries with `half` a try that hits and `half` a one that counts `miss`, each of `size` images."""
+def _smoothed_ratio(
+    rng: np.random.Generator, hits: np.ndarray, tries: np.ndarray, size: float, half: float, miss: float = 0
+) -> np.ndarray:
+    """Returns replicates of hits / tries, to which `half` a hit and `half` a miss of `size` images each are added.
+
+    A miss counts as `miss` of a hit.
+    """
     hit, missed = size * rng.gamma(half, size=(2, *tries.shape))
     return (hits + hit + miss * missed) / np.maximum(tries + hit + missed, 1e-300)  # a small `half` can come to 0
 
 
-def _by_class(ratio, sums, auc, half):
-    """Draws precision, recall, f1 and auc of each class, float [DRAWS, C] each; `auc` has its scores, float [C]."""
-    either = sums["actual"] + sums["predicted"] - sums["both"]
-    share = ratio(sums["both"], either, half=half)
-    # The mean placement of the class's images among the others, and of the others among them: each is the AUC, and varies
-    # with its own side (E. R. DeLong et al., Biometrics 44, 1988). What is added and does not hit is ranked as by a coin.
+def _class_replicates(
+    ratio: Callable[..., np.ndarray], sums: dict[str, np.ndarray], auc: np.ndarray, half: float
+) -> dict[str, np.ndarray]:
+    """Returns replicates of precision, recall, f1 and auc of each class, float [REPLICATES, C] each.
+
+    Args:
+        ratio: `_smoothed_ratio` with its first argument and `size`.
+        sums: what `_weighted_sums` returns.
+        auc: float [C], the metric itself.
+        half: as in `_smoothed_ratio`.
+    """
+    union = sums["actual"] + sums["predicted"] - sums["both"]
+    jaccard = ratio(sums["both"], union, half=half)
+    # The mean placement of the class's images among the others, and of the others among them: each is the AUC, and
+    # varies with its own side (E. R. DeLong et al., Biometrics 44, 1988). An added miss has the rank of a random guess.
     above = ratio(sums["above"], sums["actual"], half=half, miss=0.5)
     below = ratio(sums["below"], sums["support"] - sums["actual"], half=half, miss=0.5)
     return {
         "precision": ratio(sums["both"], sums["predicted"], half=half),
         "recall": ratio(sums["both"], sums["actual"], half=half),
-        "f1": 2 * share / (1 + share),
+        "f1": 2 * jaccard / (1 + jaccard),
         "auc": np.clip(above + below - auc, 0, 1),
     }
 
 
-def _placements(labels, probabilities):
-    """Places the images by their probability of a class among those on the other side, ties counting half.
+def _placements(labels: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the placement values of the images (DeLong et al. 1988), ties counting half.
 
     Returns:
-        (float [N], float [N, C]): which share of the others an image's own class puts it above; and, for each class, which
-        share of the class's images it is below, 0 for those of the class itself.
+        (float [N], float [N, C]): the fraction of the images of other classes that score lower for an image's own
+        class; and, for each class, the fraction of the class's images that score higher, 0 for images of the class
+        itself.
     """
     above, below = np.empty(len(labels)), np.zeros(probabilities.shape)
     for k, scores in enumerate(probabilities.T):
         of_class = labels == k
         inside, outside = np.sort(scores[of_class]), np.sort(scores[~of_class])
-        above[of_class] = _rank(outside, scores[of_class])
-        below[~of_class, k] = 1 - _rank(inside, scores[~of_class])
+        above[of_class] = _fraction_below(outside, scores[of_class])
+        below[~of_class, k] = 1 - _fraction_below(inside, scores[~of_class])
     return above, below
 
 
-def _rank(ordered, values):
+def _fraction_below(ordered: np.ndarray, values: np.ndarray) -> np.ndarray:
     return (np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right")) / 2 / len(ordered)

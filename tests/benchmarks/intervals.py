@@ -1,10 +1,11 @@
-"""Measures how often the 95% intervals hold the truth, next to those of the plain percentile bootstrap.
+"""Coverage of the 95% intervals of evaluation/bootstrap.py, next to those of the plain percentile bootstrap.
 
     python -m tests.benchmarks.intervals [--simulations 1000]
 
-Made-up predictions whose truth is known: of each image, the class's own logit is higher than the others by a distance
-that gives an accuracy drawn from 0.7 to 0.99; all have normal noise. With near-duplicates, 30% of the groups have 2 to 6
-images, which share their class and 90% of the variance of the noise. The plain bootstrap draws images, not groups.
+Made-up predictions whose true metrics are known: of each image, the class's own logit is higher than the others by a
+distance that gives an accuracy from 0.7 to 0.99; all have normal noise. With near-duplicates, 30% of the groups have 2
+to 6 images, which have the same class and 90% of the variance of the noise in common. The plain bootstrap resamples
+images, not groups.
 """
 
 import argparse
@@ -31,7 +32,7 @@ def main():
         for copies in (False, True):
             for count in (40, 65, 200, 1000):
                 name = f"{classes} classes, {count} images" + (", near-duplicates" if copies else "")
-                print(f"\n{name}: share of {simulations} intervals that hold the truth, and their mean width")
+                print(f"\n{name}: coverage of {simulations} intervals, and their mean width")
                 rows = []
                 for simulation in tqdm(range(simulations), leave=False, disable=None):
                     rng = np.random.default_rng([classes, copies, count, simulation])
@@ -42,7 +43,7 @@ def main():
 
 
 def run(rng, count, classes, apart, copies, expected):
-    """Simulates one test split; returns a row for each metric and kind of interval: whether it holds, and its width."""
+    """Simulates one test split; returns a row per metric and kind of interval: whether it covers, and its width."""
     labels, probabilities, groups = simulate(rng, count, classes, apart, copies)
     names = [str(k) for k in range(classes)]
     scores = metrics.score(labels, probabilities, 0.5)
@@ -53,7 +54,7 @@ def run(rng, count, classes, apart, copies, expected):
         "plain": percentiles(rng, labels, probabilities),
     }
     return [
-        {"kind": kind, "metric": metric, "holds": low <= expected[metric] <= high, "width": high - low}
+        {"kind": kind, "metric": metric, "covers": low <= expected[metric] <= high, "width": high - low}
         for kind, of_metric in found.items()
         for metric in METRICS
         for low, high in [of_metric[metric]]
@@ -61,15 +62,15 @@ def run(rng, count, classes, apart, copies, expected):
 
 
 def simulate(rng, count, classes, apart, copies):
-    """Returns labels, int [count], probabilities, float [count, classes], and groups, int [count]; every class occurs."""
+    """Returns labels, int [count], probabilities, float [count, classes], groups, int [count]; every class occurs."""
     sizes = np.where(rng.random(count) < 0.3, rng.integers(2, 7, count), 1) if copies else np.ones(count, int)
     groups = np.repeat(np.arange(count), sizes)[:count]
     labels = np.zeros(count, int)
     while len(np.unique(labels)) < classes:
         labels = rng.integers(0, classes, count)[groups]
-    shared = 0.9 if copies else 0
-    noise = [rng.normal(size=(count, classes)) * np.sqrt(part) for part in (shared, 1 - shared)]
-    logits = noise[0][groups] + noise[1]
+    common = 0.9 if copies else 0  # part of the variance
+    of_group, of_image = (rng.normal(size=(count, classes)) * np.sqrt(part) for part in (common, 1 - common))
+    logits = of_group[groups] + of_image
     logits[np.arange(count), labels] += apart
     return labels, special.softmax(apart * logits, axis=1), groups  # by Bayes' rule: perfectly calibrated
 
@@ -90,31 +91,30 @@ def truth(accuracy, apart, classes):
 
 
 def percentiles(rng, labels, probabilities):
-    """Returns the plain bootstrap's intervals: the middle 95% of the scores of images drawn with replacement."""
+    """Returns the intervals of the plain bootstrap: the middle 95% of the scores of images sampled with replacement."""
     count, classes = probabilities.shape
-    picked = rng.integers(0, count, (RESAMPLES, count)) + np.arange(RESAMPLES)[:, np.newaxis] * count
-    times = (
-        np.bincount(picked.ravel(), minlength=RESAMPLES * count).reshape(RESAMPLES, count).astype(float)
-    )  # of each image
+    sampled = rng.integers(0, count, (RESAMPLES, count)) + np.arange(RESAMPLES)[:, np.newaxis] * count
+    counts = np.bincount(sampled.ravel(), minlength=RESAMPLES * count)  # how often each image is in each resample
+    times = counts.reshape(RESAMPLES, count).astype(float)
     predicted = metrics.predicted_labels(probabilities, 0.5)
     by_class = {metric: [] for metric in ("auc", "precision", "recall", "f1")}
     for k in range(1, 2) if classes == 2 else range(classes):
-        both, truths, guesses = (
+        both, actual, guesses = (
             times @ mask for mask in ((labels == k) & (predicted == k), labels == k, predicted == k)
         )
         by_class["precision"].append(both / np.maximum(guesses, 1))
-        by_class["recall"].append(both / np.maximum(truths, 1))
-        by_class["f1"].append(2 * both / np.maximum(truths + guesses, 1))
+        by_class["recall"].append(both / np.maximum(actual, 1))
+        by_class["f1"].append(2 * both / np.maximum(actual + guesses, 1))
         inside, outside = np.flatnonzero(labels == k), np.flatnonzero(labels != k)
         outside = outside[np.argsort(probabilities[outside, k])]
         below = np.pad(np.cumsum(times[:, outside], axis=1), ((0, 0), (1, 0)))  # below[:, i]: how many of the lowest i
         places = np.searchsorted(probabilities[outside, k], probabilities[inside, k])
-        pairs = np.maximum(truths * (count - truths), 1)
+        pairs = np.maximum(actual * (count - actual), 1)
         by_class["auc"].append((below[:, places] * times[:, inside]).sum(axis=1) / pairs)
-    draws = {metric: np.mean(values, axis=0) for metric, values in by_class.items()}
-    draws["accuracy"] = times @ (predicted == labels) / count
-    draws["loss"] = times @ metrics.cross_entropy(labels, probabilities) / count
-    return {metric: np.quantile(draws[metric], [0.025, 0.975]) for metric in METRICS}
+    replicates = {metric: np.mean(values, axis=0) for metric, values in by_class.items()}
+    replicates["accuracy"] = times @ (predicted == labels) / count
+    replicates["loss"] = times @ metrics.cross_entropy(labels, probabilities) / count
+    return {metric: np.quantile(replicates[metric], [0.025, 0.975]) for metric in METRICS}
 
 
 if __name__ == "__main__":

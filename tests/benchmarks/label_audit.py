@@ -5,6 +5,11 @@
 It works on the images that data/splits holds, and changes no file. On the sample all of them are there at every seed.
 """
 
+if __name__ == "__main__":
+    from stages.model import backend
+
+    backend.start()
+
 import argparse
 
 import numpy as np
@@ -12,6 +17,8 @@ import pandas as pd
 
 from stages import audit
 from stages.common import dataset, params
+from stages.common.dataset import SPLITS
+from stages.model.features import extract
 
 
 def main():
@@ -19,9 +26,9 @@ def main():
     parser.add_argument("--flipped", type=float, default=0.05, help="fraction of the labels")
     parser.add_argument("--seeds", type=int, default=10)
     arguments = parser.parse_args()
-    p = params.read("batch_size", "model.weights")
-    splits = {name: dataset.load(name) for name in audit.SPLITS}
-    features = audit.extract(list(splits.values()), p["model.weights"], p["batch_size"])
+    p = params.read("batch_size", "model")
+    splits = {name: dataset.load(name) for name in SPLITS}
+    features = extract(list(splits.values()), p.model.weights, p.batch_size)
     images = pd.concat([split.manifest.assign(split=name) for name, split in splits.items()], ignore_index=True)
     classes = splits["train"].classes
     table = pd.DataFrame(
@@ -36,7 +43,8 @@ def run(features, images, classes, fraction, seed):
     """Flips a fraction of the labels.
 
     Returns:
-        dict: found, the share of the flipped ones among the most doubtful 10%, and the audit's label_error_rate.
+        dict: found, the fraction of the flipped ones that is among the most doubtful 10%, and the audit's
+            label_error_rate.
     """
     flipped, rows = flip(images, classes, fraction, seed)
     folds = audit.fold_count(flipped["label"], flipped["group"])

@@ -1,40 +1,18 @@
+import matplotlib
 import numpy as np
-import pandas as pd
 import pytest
-from PIL import Image
 
-from stages.charts import base as charts
-
-
-def drawn(figure, tmp_path):
-    """Saves a figure and returns its size in pixels."""
-    charts.save(figure, tmp_path / "chart.png")
-    with Image.open(tmp_path / "chart.png") as image:
-        image.load()
-        return image.size
+from stages.charts import base
+from tests.charts.support import saved_size
 
 
-def test_the_history_marks_where_fine_tuning_starts_and_which_epochs_were_kept(tmp_path):
-    epochs = np.arange(1, 6)
-    history = pd.DataFrame(
-        {
-            "epoch": epochs,
-            "phase": ["frozen"] * 2 + ["finetune"] * 3,
-            "accuracy": epochs / 6,
-            "val_accuracy": epochs / 7,
-            "loss": 1 / epochs,
-            "val_loss": 2 / epochs,
-            "kept": [False, True, False, True, False],
-        }
-    )
-    figure = charts.history(history)
-    for axes, column in zip(figure.axes, ("accuracy", "loss")):
-        training, validation, kept, start = axes.lines
-        assert list(training.get_ydata()) == list(history[column])
-        assert list(validation.get_ydata()) == list(history[f"val_{column}"])
-        assert list(kept.get_xdata()) == [2, 4] and list(kept.get_ydata()) == list(history[f"val_{column}"][[1, 3]])
-        assert set(start.get_xdata()) == {2.5} and start.get_label() == "fine-tuning starts"
-    drawn(figure, tmp_path)
+def test_a_matplotlibrc_of_the_users_changes_no_chart_and_is_not_changed():
+    matplotlib.rcParams["lines.linewidth"] = 9
+    matplotlib.rcParams["font.family"] = ["monospace"]
+    with base.style():
+        assert matplotlib.rcParams["lines.linewidth"] == matplotlib.rcParamsDefault["lines.linewidth"]
+        assert matplotlib.rcParams["font.family"][0] == "DejaVu Sans"
+    assert matplotlib.rcParams["lines.linewidth"] == 9 and matplotlib.rcParams["font.family"] == ["monospace"]
 
 
 @pytest.mark.parametrize(
@@ -47,30 +25,22 @@ def test_the_history_marks_where_fine_tuning_starts_and_which_epochs_were_kept(t
         ("5 $ or 10 $", r"5 \$ or 10 \$"),
     ],
 )
-def test_what_is_too_long_loses_its_middle_and_the_end_of_a_path_stays(text, short):
-    assert charts.plain(text, 18 if "/" not in text else 19) == short
+def test_a_text_that_is_too_long_loses_its_middle_and_a_path_keeps_its_end(text, short):
+    assert base.plain(text, 18 if "/" not in text else 19) == short
 
 
-def test_letters_that_no_font_has_are_told_in_one_line(tmp_path, capsys):
-    drawn(charts.grid(np.zeros((2, 8, 8, 3), np.uint8), ["\U0003fffd", "\U0003fffc"], "heading"), tmp_path)
-    assert capsys.readouterr().err.count("\n") == 1
-    drawn(charts.grid(np.zeros((2, 8, 8, 3), np.uint8), ["кошка", "αλεπού"], "heading"), tmp_path)
-    assert capsys.readouterr().err == ""
+@pytest.mark.parametrize(
+    ("titles", "lines"), [(["\U0003fffd", "\U0003fffc"], 1), (["кошка", "αλεπού"], 0)], ids=["no font", "a font"]
+)
+def test_letters_that_no_font_has_are_reported_in_one_line(tmp_path, capsys, titles, lines):
+    saved_size(base.grid(np.zeros((2, 8, 8, 3), np.uint8), titles, "heading"), tmp_path)
+    assert capsys.readouterr().err.count("\n") == lines
 
 
-def test_a_contact_sheet_shows_every_image_in_its_place(tmp_path):
-    thumbnails = np.full((3, 2, 8, 8, 3), 255, np.uint8)
-    thumbnails[1, 1] = (255, 0, 0)
-    figure = charts.contact_sheet(thumbnails, ["a", "b", "c"], "heading")
-    [axes] = figure.axes
-    sheet = np.asarray(axes.images[0].get_array())
-    assert (sheet[12:20, 12:20] == (255, 0, 0)).all() and (sheet[:12] == 255).all() and (sheet[:, :12] == 255).all()
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b", "c"]
-    drawn(figure, tmp_path)
-
-
-def test_two_hundred_classes_are_drawn_at_a_size_that_can_be_read(tmp_path):
-    classes = [f"class {number}" for number in range(200)]
-    width, height = drawn(charts.contact_sheet(np.zeros((200, 8, 64, 64, 3), np.uint8), classes, "heading"), tmp_path)
-    assert height > 200 * 64 and width > 8 * 64
-    drawn(charts.sizes(np.full((400, 2), 30), np.arange(400) % 200, classes), tmp_path)
+def test_a_figure_is_saved_at_its_size_with_the_same_bytes_each_time(tmp_path):
+    figure = base.grid(np.zeros((2, 8, 8, 3), np.uint8), ["a", "b"], "heading")
+    expected = figure.get_size_inches() * base.DPI
+    assert saved_size(figure, tmp_path) == tuple(expected.astype(int))
+    first = (tmp_path / "chart.png").read_bytes()
+    saved_size(base.grid(np.zeros((2, 8, 8, 3), np.uint8), ["a", "b"], "heading"), tmp_path)
+    assert (tmp_path / "chart.png").read_bytes() == first

@@ -2,8 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages.charts import base as charts, predictions as prediction_charts
-from tests.test_charts import drawn
+from stages.charts import base, predictions as prediction_charts
+from tests.charts.support import saved_size
 
 PIXELS = np.zeros((4, 8, 8, 3), np.uint8)
 TABLE = pd.DataFrame(
@@ -22,8 +22,8 @@ def titles(figure):
 
 def test_predictions_name_the_true_class_of_what_is_wrong(tmp_path):
     figure = prediction_charts.predictions(PIXELS[:2], TABLE[:2])
-    assert titles(figure) == ["cat 91%\nright", "cat 60%\nwrong: it is \\$dog\\$ _x"]
-    drawn(figure, tmp_path)
+    assert titles(figure) == ["cat 91%\ncorrect", "cat 60%\nwrong, actual: \\$dog\\$ _x"]
+    saved_size(figure, tmp_path)
 
 
 def test_a_sheet_has_a_row_per_class_with_path_label_prediction_and_probability(tmp_path):
@@ -38,36 +38,36 @@ def test_a_sheet_has_a_row_per_class_with_path_label_prediction_and_probability(
     ]
     shown = [axes.images[0].get_array() for axes in figure.axes if axes.images]
     assert np.array_equal(shown, pixels)
-    drawn(figure, tmp_path)
+    saved_size(figure, tmp_path)
 
 
 def test_a_sheet_without_images_says_so(tmp_path):
     figure = prediction_charts.by_class(PIXELS[:0], np.array([], int), TABLE, "Mistakes")
     assert "none among the 4 test images" in figure.texts[1].get_text()
-    drawn(figure, tmp_path)
+    saved_size(figure, tmp_path)
 
 
 @pytest.mark.filterwarnings("error")  # matplotlib warns of outlines that do not exist
-def test_heat_maps_stand_beside_their_images_with_class_and_verdict(tmp_path):
-    maps = np.zeros((4, 8, 8), np.float32)
-    maps[:3, 6, 1] = 1
-    figure = prediction_charts.gradcam(PIXELS, maps, TABLE)
-    assert titles(figure)[0] == "91% cat\nright\ncat/1.png"
-    assert titles(figure)[3] == "80% cat (nowhere in particular)\nwrong: it is emu\nemu/4.png"
+def test_heat_maps_stand_beside_their_images_with_class_and_outcome(tmp_path):
+    heat_maps = np.zeros((4, 8, 8), np.float32)
+    heat_maps[:3, 6, 1] = 1
+    figure = prediction_charts.gradcam(PIXELS, heat_maps, TABLE)
+    assert titles(figure)[0] == "91% cat\ncorrect\ncat/1.png"
+    assert titles(figure)[3] == "80% cat (no evidence for it)\nwrong, actual: emu\nemu/4.png"
     image = np.asarray(figure.axes[0].images[0].get_array())
     assert np.unravel_index(image.sum(axis=2).argmax(), (8, 16)) == (6, 8 + 1)
     assert [len(axes.collections) for axes in figure.axes] == [1, 1, 1, 0]
-    drawn(figure, tmp_path)
+    saved_size(figure, tmp_path)
 
 
 def test_a_heat_map_of_one_value_is_drawn(tmp_path):
-    drawn(prediction_charts.gradcam(PIXELS[:1], np.ones((1, 8, 8), np.float32), TABLE[:1]), tmp_path)
+    saved_size(prediction_charts.gradcam(PIXELS[:1], np.ones((1, 8, 8), np.float32), TABLE[:1]), tmp_path)
 
 
-def test_what_is_wrong_is_red():
+def test_titles_of_wrong_predictions_are_red():
     figure = prediction_charts.by_class(PIXELS, np.arange(4), TABLE, "All")
     titles = [axes.title for axes in figure.axes if axes.get_title()]
-    assert {title.get_text().split("\n")[0] for title in titles if title.get_color() == charts.WRONG} == {
+    assert {title.get_text().split("\n")[0] for title in titles if title.get_color() == base.WRONG} == {
         "\\$dog\\$ _x/a/very/deep/folder…/2.png",
         "emu/4.png",
     }

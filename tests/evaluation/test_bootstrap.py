@@ -30,7 +30,7 @@ def jeffreys(right, count):
     return stats.beta.ppf([0.025, 0.975], right + 0.5, count - right + 0.5)
 
 
-def test_without_near_copies_a_proportion_has_jeffreys_interval():
+def test_without_near_duplicates_a_proportion_has_jeffreys_interval():
     labels, probabilities = made_up(200, 2, 2)
     scores, _, found = measured(labels, probabilities)
     right = round(scores["accuracy"] * 200)
@@ -40,7 +40,7 @@ def test_without_near_copies_a_proportion_has_jeffreys_interval():
     np.testing.assert_allclose(found["recall"], jeffreys(recalled, 100), atol=0.01)
 
 
-def test_all_right_is_not_certain():
+def test_all_correct_is_not_certain():
     _, _, found = measured(*made_up(40, 2, 50))
     assert found["accuracy"] == [pytest.approx(jeffreys(40, 40)[0], abs=0.006), 1]
     for metric in ("auc", "precision", "recall", "f1"):
@@ -65,7 +65,7 @@ def test_every_score_has_an_interval_and_lies_in_it(classes):
             assert low <= score <= high and low < high
 
 
-def test_copies_of_every_image_are_no_more_evidence():
+def test_near_duplicates_of_every_image_are_no_more_evidence():
     labels, probabilities = made_up(50, 2, 2)
     _, _, once = measured(labels, probabilities)
     _, _, copied = measured(np.repeat(labels, 4), np.repeat(probabilities, 4, axis=0), np.repeat(np.arange(50), 4))
@@ -75,7 +75,7 @@ def test_copies_of_every_image_are_no_more_evidence():
         assert more[metric][1] - more[metric][0] < 0.7 * (once[metric][1] - once[metric][0])
 
 
-def test_many_small_classes_do_not_pull_the_mean_from_its_value():
+def test_many_small_classes_do_not_bias_the_macro_average():
     labels, probabilities = made_up(120, 40, 50)
     scores, _, found = measured(labels, probabilities)
     assert scores["f1"] == 1 and found["f1"][0] > 0.96
@@ -91,8 +91,8 @@ def test_the_auc_varies_as_with_the_exact_bootstrap():
     second = probabilities[:, 1]
     ordered = second[labels == 1][:, np.newaxis] > second[labels == 0]  # pairs
     positive, negative = np.random.default_rng(1).standard_exponential((2, 5000, 50))
-    draws = (positive @ ordered * negative).sum(axis=1) / (positive.sum(axis=1) * negative.sum(axis=1))
-    np.testing.assert_allclose(found["auc"], np.quantile(draws, [0.025, 0.975]), atol=0.025)
+    replicates = (positive @ ordered * negative).sum(axis=1) / (positive.sum(axis=1) * negative.sum(axis=1))
+    np.testing.assert_allclose(found["auc"], np.quantile(replicates, [0.025, 0.975]), atol=0.025)
 
 
 def test_the_same_predictions_have_the_same_intervals():

@@ -75,8 +75,8 @@ def test_the_file_has_rows_and_pixels_of_every_sheet_and_the_maps_of_the_predict
         assert np.array_equal(arrays[f"{sheet}_pixels"], split.pixels[arrays[f"{sheet}_rows"]])
     assert len(arrays["samples_rows"]) == 16 and len(arrays["mistakes_rows"]) == 18 and len(arrays) == 9
     labels = arrays["gradcam_rows"] % 3
-    maps = gradcam.maps(model.feature_maps, model.weights[0], arrays["gradcam_pixels"], labels)
-    assert np.array_equal(arrays["gradcam_maps"], maps)
+    heat_maps = gradcam.heat_maps(model.feature_maps, model.weights[0], arrays["gradcam_pixels"], labels)
+    assert np.array_equal(arrays["gradcam_maps"], heat_maps)
 
     examples.save(tmp_path / "all right", model, split, predictions.assign(actual=predictions["predicted"]))
     with np.load(tmp_path / "all right") as file:

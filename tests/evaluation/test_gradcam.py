@@ -5,59 +5,70 @@ import tensorflow as tf
 from stages.evaluation import gradcam
 from stages.model import network, saved_model
 
-IMAGES = np.random.default_rng(0).integers(0, 256, (5, 96, 96, 3), np.uint8)
+IMAGES = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), np.uint8)
+FILTERS = np.random.default_rng(1).normal(size=(8, 8, 3, 20)).astype(np.float32)
 
 
-@pytest.fixture(scope="module", params=[2, 3])
-def classifier(request, weights):
-    """A network of which about half of the last layer's weights speak for a class."""
-    model = network.build(96, request.param)
-    network.load_base(model, weights)
-    kernel = model.get_layer("logits").kernel
-    kernel.assign(np.random.default_rng(1).normal(0, 0.1, kernel.shape))
-    return model
+def feature_maps(pixels):
+    """Stands for the base of a network: float32 [N, 4, 4, 20], none below 0."""
+    return tf.nn.relu(tf.nn.conv2d(tf.cast(pixels, tf.float32) / 127.5 - 1, FILTERS, 8, "VALID"))
 
 
-def explain(classifier, images, labels):
-    base = classifier.get_layer("base")
-    return gradcam.maps(
-        lambda pixels: base(pixels / np.float32(127.5) - 1), classifier.weights[-2].value, images, labels
-    )
+def random_kernel(outputs):
+    """Of a head: about half of its weights are evidence for a class."""
+    return tf.constant(np.random.default_rng(2).normal(0, 0.1, (20, outputs)), tf.float32)
 
 
-def test_it_weighs_the_feature_maps_by_the_mean_gradients_of_the_logit(classifier, tmp_path):
-    count = max(2, classifier.output_shape[1])
-    labels = np.array([0, 1, 1, 0, count - 1])
+@pytest.mark.parametrize(("outputs", "labels"), [(1, [0, 1, 1, 0, 1]), (3, [0, 1, 1, 0, 2])])
+def test_it_weights_the_feature_maps_by_the_mean_gradients_of_the_logit(outputs, labels):
+    kernel = random_kernel(outputs)
     with tf.GradientTape() as tape:
-        features = classifier.get_layer("base")(IMAGES / np.float32(127.5) - 1)
+        features = feature_maps(IMAGES)
         tape.watch(features)
-        logits = classifier.get_layer("logits")(tf.reduce_mean(features, axis=[1, 2]))
-        if logits.shape[1] == 1:  # the only logit is that of the second class
+        logits = tf.reduce_mean(features, axis=[1, 2]) @ kernel
+        if outputs == 1:  # the only logit is that of the second class
             logits = tf.concat([-logits, logits], axis=1)
-        asked = tf.gather(logits, labels, batch_dims=1)
-    gradients = tf.reduce_mean(tape.gradient(asked, features), axis=[1, 2], keepdims=True)
+        explained = tf.gather(logits, labels, batch_dims=1)
+    gradients = tf.reduce_mean(tape.gradient(explained, features), axis=[1, 2], keepdims=True)
     expected = tf.nn.relu(tf.reduce_sum(gradients * features, axis=3, keepdims=True))
-    expected = tf.image.resize(expected, [96, 96]).numpy()[..., 0]
+    expected = tf.image.resize(expected, [32, 32]).numpy()[..., 0]
     expected /= np.maximum(expected.max(axis=(1, 2), keepdims=True), 1e-9)
-    maps = explain(classifier, IMAGES, labels)
-    assert maps.dtype == np.float32 and maps.shape == (5, 96, 96)
-    np.testing.assert_allclose(maps, expected, atol=1e-3)  # sums of 1,280 terms of either sign, in another order
-    assert (maps.max(axis=(1, 2)) == 1).sum() >= 2  # the others may have nothing that speaks for the class
+    heat_maps = gradcam.heat_maps(feature_maps, kernel, IMAGES, np.array(labels))
+    assert heat_maps.dtype == np.float32 and heat_maps.shape == (5, 32, 32)
+    np.testing.assert_allclose(heat_maps, expected, atol=1e-5)
+    assert (heat_maps.max(axis=(1, 2)) == 1).sum() >= 2  # the others may have no evidence for the class
 
-    saved_model.save(classifier, list("abc")[:count], 1.0, tmp_path / "model")
+
+@pytest.mark.parametrize("class_count", [2, 3])
+def test_a_saved_model_has_the_heat_maps_of_its_network(shallow, tmp_path, class_count):
+    classifier = network.build(32, class_count)
+    base, kernel = classifier.get_layer("base"), classifier.get_layer("logits").kernel
+    saved_model.save(classifier, list("abc")[:class_count], 1.0, tmp_path / "model")
     model = saved_model.load(tmp_path / "model")
-    np.testing.assert_allclose(gradcam.maps(model.feature_maps, model.weights[-2], IMAGES, labels), maps, atol=1e-3)
+    labels = np.array([0, 1, 1, 0, class_count - 1])
+    expected = gradcam.heat_maps(lambda pixels: base(pixels / np.float32(127.5) - 1), kernel.value, IMAGES, labels)
+    assert expected.any()
+    heat_maps = gradcam.heat_maps(model.feature_maps, model.weights[-2], IMAGES, labels)
+    np.testing.assert_allclose(heat_maps, expected, atol=1e-3)  # sums of 1,280 terms of either sign, in another order
 
 
-def test_nothing_is_shown_where_nothing_speaks_for_the_class(classifier):
-    features = tf.ones([5, 3, 3, 1280])
-    maps = gradcam.maps(lambda pixels: features, -tf.ones_like(classifier.weights[-2]), IMAGES, np.ones(5, int))
-    assert (maps == 0).all()
+def test_it_is_0_where_there_is_no_evidence_for_the_class():
+    heat_maps = gradcam.heat_maps(lambda pixels: tf.ones([5, 4, 4, 20]), -tf.ones([20, 1]), IMAGES, np.ones(5, int))
+    assert heat_maps.shape == (5, 32, 32) and (heat_maps == 0).all()
 
 
-def test_many_images_go_through_in_batches(classifier, monkeypatch):
-    labels = np.array([0, 1, 1, 0, 1])
-    whole = explain(classifier, IMAGES, labels)
+def test_many_images_are_computed_in_batches(monkeypatch):
+    labels, sizes = np.array([0, 1, 1, 0, 1]), []
+    at_once = gradcam.heat_maps(feature_maps, random_kernel(3), IMAGES, labels)
     monkeypatch.setattr(gradcam, "BATCH", 2)
-    np.testing.assert_allclose(explain(classifier, IMAGES, labels), whole, atol=1e-3)
-    assert explain(classifier, IMAGES[:0], labels[:0]).shape == (0, 96, 96)
+
+    def counted(pixels):
+        sizes.append(len(pixels))
+        return feature_maps(pixels)
+
+    np.testing.assert_allclose(gradcam.heat_maps(counted, random_kernel(3), IMAGES, labels), at_once, atol=1e-5)
+    assert sizes == [2, 2, 1]
+
+
+def test_there_may_be_no_images():
+    assert gradcam.heat_maps(feature_maps, random_kernel(1), IMAGES[:0], np.zeros(0, int)).shape == (0, 32, 32)

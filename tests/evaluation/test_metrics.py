@@ -63,14 +63,14 @@ def test_classes_by_hand():
         {"precision": np.mean([1, 1, 0.5]), "recall": np.mean([0.5, 1, 1]), "f1": np.mean([2 / 3, 1, 2 / 3])}
     )
     assert scores["classes"]["a"] == pytest.approx(
-        {"precision": 1, "recall": 0.5, "f1": 2 / 3, "auc": 3 / 4, "images": 2}
+        {"precision": 1, "recall": 0.5, "f1": 2 / 3, "auc": 3 / 4, "support": 2}
     )
     assert list(scores["classes"]) == ["a", "b.c", "d"]
     first = metrics.score_classes(LABELS, TWO, 0.5, ["a", "b"])["classes"]["a"]  # predicted 0 1 0 1 1
-    assert first == pytest.approx({"precision": 1, "recall": 2 / 3, "f1": 0.8, "auc": 5 / 6, "images": 3})
+    assert first == pytest.approx({"precision": 1, "recall": 2 / 3, "f1": 0.8, "auc": 5 / 6, "support": 3})
 
 
-def test_with_more_than_five_classes_the_likeliest_five_count():
+def test_with_more_than_five_classes_there_is_top_5_accuracy():
     probabilities = np.array([[0.3, 0.2, 0.15, 0.14, 0.11, 0.1]] * 6)
     assert metrics.score(np.arange(6), probabilities, 0.5)["top5_accuracy"] == 5 / 6
     assert "top5_accuracy" not in metrics.score(np.array([0, 0, 1, 2]), THREE, 0.5)
@@ -88,28 +88,28 @@ def test_max_f1_and_precision_choose_thresholds_between_images():
         metrics.choose_threshold(1 - labels, probabilities, "precision>=0.9", "frozen")
 
 
-def test_a_threshold_between_two_neighbouring_probabilities_parts_them():
+def test_a_threshold_separates_two_neighbouring_probabilities():
     second = np.array([0.5, np.nextafter(np.float32(0.5), np.float32(1))], np.float32)
     probabilities = np.stack([1 - second, second], axis=1)
     threshold = metrics.choose_threshold(np.array([0, 1]), probabilities, "max_f1", "frozen")
     assert metrics.predicted_labels(probabilities, threshold).tolist() == [0, 1]
 
 
-def test_reliability_and_calibration_error_by_hand():
+def test_reliability_bins_and_expected_calibration_error_by_hand():
     # Confidences 0.61, 0.65 (one bin of 15, from 0.6 to 2/3) and 1.0 (the last); right are the second and the third.
     second = np.array([0.39, 0.65, 1.0])
     bins = metrics.reliability_bins(np.array([1, 1, 1]), np.stack([1 - second, second], axis=1))
-    assert list(bins.columns) == ["from", "to", "confidence", "accuracy", "images"]
+    assert list(bins.columns) == ["from", "to", "confidence", "accuracy", "support"]
     assert bins.to_numpy() == pytest.approx(np.array([[9 / 15, 10 / 15, 0.63, 0.5, 2], [14 / 15, 1, 1, 1, 1]]))
     assert metrics.expected_calibration_error(bins) == pytest.approx(2 / 3 * 0.13)
 
 
-def test_the_curves_of_a_class_are_those_against_the_rest():
+def test_the_curves_of_a_class_are_one_versus_rest():
     labels = np.array([0, 0, 1, 2])
     curves = metrics.class_curves(labels, THREE, ["a", "NA", "c"])
     for name, curve in curves.items():
         assert curve["class"].unique().tolist() == ["a", "NA", "c"]
         of_second = curve[curve["class"] == "NA"].drop(columns="class").reset_index(drop=True)
-        alone = getattr(scoring, name)((labels == 1).astype(int), np.stack([1 - THREE[:, 1], THREE[:, 1]], axis=1))
+        alone = getattr(metrics, name)((labels == 1).astype(int), np.stack([1 - THREE[:, 1], THREE[:, 1]], axis=1))
         assert of_second.iloc[[0, -1]].values.tolist() == alone.iloc[[0, -1]].values.tolist()
     assert list(curves["roc"].columns) == ["class", "fpr", "tpr", "threshold"]

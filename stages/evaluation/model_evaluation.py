@@ -1,0 +1,66 @@
+"""Evaluation of one model: all metrics of its predictions on a split."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from stages.common import dataset
+from stages.evaluation import bootstrap, metrics
+from stages.model.temperature import scale_probabilities
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The metrics of one model.
+
+    Attributes:
+        probabilities: float32 [N, C].
+        predicted: int [N], labels.
+        scores, class_scores, intervals: of metrics.score, metrics.score_classes and bootstrap.confidence_intervals.
+        bins: metrics.reliability_bins before and after temperature scaling, with a column calibrated, bool.
+    """
+
+    probabilities: np.ndarray
+    predicted: np.ndarray
+    scores: dict[str, float]
+    class_scores: dict[str, dict[str, Any]]
+    intervals: dict[str, Any]
+    bins: pd.DataFrame
+
+
+def evaluate(split: dataset.Split, probabilities: np.ndarray, threshold: float, temperature: float) -> Evaluation:
+    """Computes all metrics of a model's predictions.
+
+    Args:
+        split: dataset.Split, of N images.
+        probabilities: float [N, C], of the model.
+        threshold: as in metrics.predicted_labels.
+        temperature: of the model, for its calibrated probabilities.
+    """
+    labels = split.labels
+    scores = metrics.score(labels, probabilities, threshold)
+    class_scores = metrics.score_classes(labels, probabilities, threshold, split.classes)
+    intervals = bootstrap.confidence_intervals(
+        labels, probabilities, threshold, split.manifest["group"].to_numpy(), scores, class_scores
+    )
+    calibrated = scale_probabilities(probabilities, temperature)
+    bins = metrics.reliability_bins(labels, probabilities)
+    calibrated_bins = metrics.reliability_bins(labels, calibrated)
+    scores |= {
+        "ece": metrics.expected_calibration_error(bins),
+        "calibrated_loss": float(metrics.cross_entropy(labels, calibrated).mean()),
+        "calibrated_ece": metrics.expected_calibration_error(calibrated_bins),
+        "temperature": temperature,
+    }
+    if len(split.classes) == 2:
+        scores["threshold"] = threshold
+    return Evaluation(
+        probabilities=probabilities,
+        predicted=metrics.predicted_labels(probabilities, threshold),
+        scores=scores,
+        class_scores=class_scores,
+        intervals=intervals,
+        bins=pd.concat({False: bins, True: calibrated_bins}, names=["calibrated"]).reset_index("calibrated"),
+    )
