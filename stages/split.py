@@ -1,4 +1,4 @@
-"""Splits a folder of images into train, validation and test, and packs their pixels.
+"""Splits a folder of images into train, validation and test sets, and packs their pixels.
 
     python -m stages.split
 
@@ -23,10 +23,10 @@ from stages.images import find, near_duplicates, overview, pack, partition
 def main() -> None:
     p = params.read("seed", "image_size", "data")
     folder = p.data.images
-    images = find.find(folder)
-    divided = p.data.split == "auto" and partition.is_divided(images)
-    if divided:
-        images = partition.below_splits(images)
+    images = find.find_images(folder)
+    predefined = p.data.split == "auto" and partition.is_predefined(images)
+    if predefined:
+        images = partition.predefined_classes(images)
     with (
         files.replacing(
             **{name: f"data/splits/{name}" for name in SPLITS},
@@ -39,7 +39,7 @@ def main() -> None:
     ):
         pixels = dataset.Pixels.create(scratch / "pixels.npy", len(images), p.image_size)
         thumbnails = dataset.Pixels.create(scratch / "thumbnails.npy", len(images), near_duplicates.SIDE)
-        table, fingerprints = pack.pack(folder, images, pixels, thumbnails)
+        table, fingerprints = pack.pack_images(folder, images, pixels, thumbnails)
         table["pixels"] = fingerprints["pixels"]
         manifest, unreadable = separate_unreadable(table, folder, p.data.on_unreadable)
         manifest["group"] = near_duplicates.group(fingerprints, thumbnails)[manifest.index]
@@ -47,7 +47,7 @@ def main() -> None:
         manifest = partition.drop_label_conflicts(manifest, p.data.on_label_conflict)
         # Categories are sorted: the label is the class's place among the sorted names.
         manifest.insert(2, "label", manifest["class"].astype("category").cat.codes.astype(np.int64))
-        split = partition.given(manifest) if divided else partition.assign(manifest, p.data, p.seed)
+        split = partition.predefined(manifest) if predefined else partition.assign(manifest, p.data, p.seed)
         for name in SPLITS:
             part = manifest[split == name]
             dataset.create(getattr(out, name), pixels, part.index, part.drop(columns="pixels"))
@@ -71,12 +71,13 @@ def separate_unreadable(table: pd.DataFrame, folder: str, on_unreadable: str) ->
     """Separates the images that can be used from those that cannot be read.
 
     Args:
-        table: N rows of pack.pack.
+        table: N rows of pack.pack_images.
         folder: the folder of images, for the errors' texts.
-        on_unreadable: what to do about those, "error" or "skip".
+        on_unreadable: what to do about the latter, "error" or "skip".
 
     Returns:
-        (DataFrame, DataFrame): the manifest, with its index from `table`; and path and reason of what cannot be read.
+        (DataFrame, DataFrame): the manifest, with the index of `table`; and path and reason of each image that cannot
+            be read.
 
     Raises:
         UserError: some cannot be read, and are not to be skipped; or skipping them leaves a class empty.
@@ -88,7 +89,8 @@ def separate_unreadable(table: pd.DataFrame, folder: str, on_unreadable: str) ->
             f"{bad.sum()} of {len(table)} images cannot be read; replace or remove them, or set data.on_unreadable to "
             f"skip, which lists them in data/splits/unreadable.csv: {cli.enumeration(named)}"
         )
-    if empty := sorted(set(table["class"]) - set(table.loc[~bad, "class"])):
+    empty = sorted(set(table["class"]) - set(table.loc[~bad, "class"]))
+    if empty:
         raise UserError(f"{folder}: no image of class {empty[0]!r} can be read. Replace them or remove the folder.")
     manifest = table[~bad].drop(columns="problem")
     return manifest, table.loc[bad, ["path", "problem"]].rename(columns={"problem": "reason"})

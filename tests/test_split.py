@@ -8,9 +8,10 @@ import pytest
 from PIL import Image
 
 from stages import split
-from stages.common import dataset
+from stages.common import dataset, files
 from stages.common.cli import UserError
-from stages.images import decode
+from stages.images import pack
+from stages.images.decode import decode
 from tests.support import make_images
 
 
@@ -26,8 +27,8 @@ def test_writes_pixels_manifests_classes_and_counts(workplace):
         assert isinstance(part.pixels, dataset.Pixels)
         assert np.bincount(part.labels).tolist() == list(counts)
         assert list(part.manifest.columns) == ["path", "class", "label", "sha256", "width", "height", "group"]
-        for pixels, row in zip(part.pixels, part.manifest.itertuples()):
-            sha256, shape, decoded = decode.decode(folder / row.path, 32)
+        for pixels, row in zip(part.pixels, part.manifest.itertuples(), strict=True):
+            sha256, shape, decoded = decode(folder / row.path, 32)
             assert (row.sha256, row.width, row.height) == (sha256, *shape) and (pixels == decoded).all()
         paths += list(part.manifest["path"])
     assert sorted(paths) == sorted(x.relative_to(folder).as_posix() for x in folder.glob("*/*"))
@@ -38,12 +39,12 @@ def test_skipped_images_are_listed_and_counted_and_the_others_keep_their_pixels(
     folder = make_images(workplace.folder / "mine", {"a": 6, "b": 6})
     for name in ("a/0.png", "a/003.png", "b/005.png"):
         (folder / name).write_text("no image")
-    workplace.set({"data.images": "mine", "image_size": 32, "data.unreadable": "skip"})
+    workplace.set({"data.images": "mine", "image_size": 32, "data.on_unreadable": "skip"})
     split.main()
     parts = [dataset.load(name) for name in split.SPLITS]
     for part in parts:
-        for pixels, path in zip(part.pixels, part.manifest["path"]):
-            assert (pixels == decode.decode(folder / path, 32)[2]).all()
+        for pixels, path in zip(part.pixels, part.manifest["path"], strict=True):
+            assert (pixels == decode(folder / path, 32)[2]).all()
     assert sum(len(part.labels) for part in parts) == 10
     assert list(pd.read_csv("data/splits/unreadable.csv")["path"]) == ["a/0.png", "a/003.png", "b/005.png"]
     metrics = json.loads((workplace.folder / "metrics/split.json").read_text())
@@ -53,7 +54,7 @@ def test_skipped_images_are_listed_and_counted_and_the_others_keep_their_pixels(
 
 def test_a_class_that_skipping_empties_or_makes_too_small(workplace):
     folder = make_images(workplace.folder / "mine", {"a": 5, "b": 3})
-    workplace.set({"data.images": "mine", "data.unreadable": "skip"})
+    workplace.set({"data.images": "mine", "data.on_unreadable": "skip"})
     (folder / "b/000.png").write_text("no image")
     with pytest.raises(UserError, match="class 'b' has 2 images"):
         split.main()
@@ -73,7 +74,7 @@ def test_paths_of_any_bytes_come_back_from_the_csv(tmp_path, monkeypatch):
     dataset.create(tmp_path / "data/splits/test", np.zeros((len(paths), 2, 2, 3), np.uint8), range(len(paths)), table)
     assert list(dataset.load("test").manifest["path"]) == paths
     assert b"caf\xe9" in (tmp_path / "data/splits/test/manifest.csv").read_bytes()
-    files.write_csv(table, "shown.csv", errors="backslashreplace")
+    files.write_csv(table, Path("shown.csv"), errors="backslashreplace")
     assert list(pd.read_csv("shown.csv", keep_default_na=False)["path"]) == [
         path.replace("\udce9", "\\udce9") for path in paths
     ]
@@ -82,8 +83,13 @@ def test_paths_of_any_bytes_come_back_from_the_csv(tmp_path, monkeypatch):
 def test_decodes_every_image_once(workplace, monkeypatch):
     make_images(workplace.folder / "mine", {"a": 5, "b": 5})
     workplace.set({"data.images": "mine"})
-    decoded, decode = [], decode.decode
-    monkeypatch.setattr(images, "decode", lambda path, size: decoded.append(path) or decode(path, size))
+    decoded = []
+
+    def record(path, size):
+        decoded.append(path)
+        return decode(path, size)
+
+    monkeypatch.setattr(pack, "decode", record)
     split.main()
     assert len(decoded) == len(set(decoded)) == 10
 
@@ -99,8 +105,8 @@ def test_a_copy_of_the_folder_under_another_name_gives_the_same_bytes(workplace)
                 shutil.copy(path, target)
         workplace.set({"data.images": name})
         split.main()
-        files = [x for x in (workplace.folder / "data/splits").rglob("*") if x.is_file()]
-        outputs.append({x.relative_to(workplace.folder): x.read_bytes() for x in files})
+        written = [x for x in (workplace.folder / "data/splits").rglob("*") if x.is_file()]
+        outputs.append({x.relative_to(workplace.folder): x.read_bytes() for x in written})
     assert outputs[0] == outputs[1]
 
 
@@ -130,7 +136,7 @@ def test_identical_images_in_two_classes_stop_the_stage_or_are_dropped(workplace
     workplace.set({"data.images": "mine"})
     with pytest.raises(UserError, match="1 images are in more than one class.*: a/000.png = b/same pixels.bmp$"):
         split.main()
-    workplace.set({"data.label_conflict": "drop"})
+    workplace.set({"data.on_label_conflict": "drop"})
     split.main()
     paths = [path for name in split.SPLITS for path in dataset.load(name).manifest["path"]]
     assert sorted(paths) == sorted(
@@ -139,7 +145,7 @@ def test_identical_images_in_two_classes_stop_the_stage_or_are_dropped(workplace
     assert json.loads((workplace.folder / "metrics/split.json").read_text())["dropped"] == 2
 
 
-def test_near_copies_lie_on_one_side(workplace):
+def test_near_duplicates_lie_in_one_split(workplace):
     folder = make_images(workplace.folder / "mine", {"a": 12, "b": 12}, size=200)
     for path in folder.glob("a/*"):
         Image.open(path).resize((100, 100)).save(path.with_suffix(".small.jpg"), quality=60)
@@ -152,7 +158,7 @@ def test_near_copies_lie_on_one_side(workplace):
 
 
 @pytest.mark.parametrize("validation", ["validation", "val"])
-def test_a_folder_that_comes_divided_stays_so(workplace, validation):
+def test_a_folder_that_comes_split_stays_so(workplace, validation):
     for name, count in {"train": 5, validation: 2, "test": 3}.items():
         make_images(workplace.folder / "mine" / name, {"a": count, "b": count}, seed=count)
     workplace.set({"data.images": "mine"})
@@ -166,7 +172,7 @@ def test_a_folder_that_comes_divided_stays_so(workplace, validation):
     assert dataset.load("train").classes == sorted(["train", validation, "test"])
 
 
-def test_a_folder_that_comes_divided_with_leaks_or_gaps(workplace):
+def test_a_folder_that_comes_split_with_leaks_or_gaps(workplace):
     for name, count in {"train": 5, "val": 2, "test": 3}.items():
         make_images(workplace.folder / "mine" / name, {"a": count, "b": count}, size=200, seed=count)
     workplace.set({"data.images": "mine"})

@@ -1,30 +1,33 @@
-"""A first look at the data: a few images of every class and split, and the sizes that the images had."""
+"""Sample images of every class and split, and the original image sizes, for the charts of the data."""
+
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from PIL import Image
 
 from stages.common import dataset
 from stages.common.dataset import SPLITS
 
-SHOWN, SIDE = 8, 64  # images per class and split, and their side in pixels
+SAMPLES, SIDE = 8, 64  # images per class and split, and their side in pixels
 
 
-def save(path, manifest, split, pixels):
-    """Writes what the charts of the overview need as .npz.
+def save(path: Path, manifest: pd.DataFrame, split: np.ndarray, pixels: dataset.Pixels) -> None:
+    """Writes sample images and sizes as .npz.
 
-    That is, per split, thumbnails, uint8 [C, SHOWN, SIDE, SIDE, 3]: evenly spaced among the images of each class, and
-    white where there are fewer; the original sizes, int [N, 2]: width and height in pixels; and labels, int [N].
+    Per split: thumbnails, uint8 [C, SAMPLES, SIDE, SIDE, 3], evenly spaced among the images of each class, and white
+    where there are fewer. For all images: the original sizes, int [N, 2], width and height in pixels; and labels, [N].
 
     Args:
-        path: of the file.
-        manifest: N rows with label, width and height; its index are rows of `pixels`.
-        split: str array [N].
-        pixels: uint8 [M, size, size, 3].
+        path: of the .npz file.
+        manifest: N rows with label, width and height; its index holds rows of `pixels`.
+        split: str array [N]: "train", "validation" or "test".
+        pixels: [M, size, size, 3].
     """
     classes = manifest["label"].nunique()
-    arrays = {name: np.full((classes, SHOWN, SIDE, SIDE, 3), 255, np.uint8) for name in SPLITS}
+    samples = {name: np.full((classes, SAMPLES, SIDE, SIDE, 3), 255, np.uint8) for name in SPLITS}
     for (name, label), part in manifest.groupby([split, "label"]):
-        for place, row in enumerate(dataset.evenly_spaced(part.index, SHOWN)):
-            arrays[name][label, place] = Image.fromarray(pixels[row]).resize((SIDE, SIDE))
+        for place, row in enumerate(dataset.evenly_spaced(part.index, SAMPLES)):
+            samples[name][label, place] = Image.fromarray(pixels[row]).resize((SIDE, SIDE))
     with open(path, "wb") as file:
-        np.savez(file, sizes=manifest[["width", "height"]], labels=manifest["label"], **arrays)
+        np.savez(file, sizes=manifest[["width", "height"]], labels=manifest["label"], allow_pickle=False, **samples)

@@ -1,6 +1,7 @@
-"""Decoding every image once, several at a time, into packed pixels."""
+"""Decoding of all images, in threads, into arrays of packed pixels on disk."""
 
 import warnings
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -8,29 +9,33 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from stages.common.dataset import Pixels
 from stages.images import near_duplicates
 from stages.images.decode import decode
+from stages.images.find import ImageFile
 
-QUEUED = 1024  # images that wait for a thread at a time; map() notes down all that it is given
+QUEUED = 1024  # images that wait for a thread at a time: map() takes up all of its arguments at once
 
 
-def pack(folder, images, pixels, thumbnails):
+def pack_images(
+    folder: str | Path, images: Sequence[ImageFile], pixels: Pixels, thumbnails: Pixels
+) -> tuple[pd.DataFrame, np.ndarray]:
     """Decodes every image once, several at a time.
 
     Args:
         folder: the folder that the images' paths start from.
-        images: N of ImageFile.
-        pixels: dataset.Pixels, [N, size, size, 3], filled in, but for images that cannot be read.
-        thumbnails: dataset.Pixels, [N, near_duplicates.SIDE, near_duplicates.SIDE, 3], filled in likewise.
+        images: N image files.
+        pixels: [N, size, size, 3], filled in, but for images that cannot be read.
+        thumbnails: [N, near_duplicates.SIDE, near_duplicates.SIDE, 3], filled in likewise.
 
     Returns:
-        (DataFrame, array): N rows with path, class, sha256 of the file, original width and height in pixels, and why the
-        image cannot be read: problem, empty if it can; and near_duplicates.FINGERPRINT [N].
+        (DataFrame, array): N rows with path, class, sha256 of the file, original width and height in pixels, and
+        problem, why the image cannot be read, empty if it can; and near_duplicates.FINGERPRINT [N].
     """
-    sha256, problems = [""] * len(images), [x.problem for x in images]
+    sha256, problems = [""] * len(images), [image.problem for image in images]
     sizes, fingerprints = np.zeros((len(images), 2), int), np.zeros(len(images), near_duplicates.FINGERPRINT)
 
-    def work(row):
+    def pack_image(row: int) -> None:
         if not problems[row]:
             try:
                 sha256[row], sizes[row], decoded = decode(Path(folder) / images[row].path, pixels.shape[1])
@@ -40,17 +45,19 @@ def pack(folder, images, pixels, thumbnails):
                 problems[row] = str(error)
 
     with warnings.catch_warnings(), ThreadPoolExecutor() as pool:  # Pillow decodes and resizes without Python's lock
-        warnings.simplefilter("ignore")  # what Pillow says of odd metadata; set here because it holds for all threads
+        warnings.simplefilter(
+            "ignore"
+        )  # of Pillow about odd metadata; filters are set here because they hold for all threads
         rows = range(len(images))
         progress = tqdm(None, "decoding", len(rows), unit="image", disable=None)
         for start in rows[::QUEUED]:
-            for _ in pool.map(work, rows[start : start + QUEUED]):
+            for _ in pool.map(pack_image, rows[start : start + QUEUED]):
                 progress.update()
         progress.close()
     table = pd.DataFrame(
         {
-            "path": [x.path for x in images],
-            "class": [x.class_name for x in images],
+            "path": [image.path for image in images],
+            "class": [image.class_name for image in images],
             "sha256": sha256,
             "width": sizes[:, 0],
             "height": sizes[:, 1],

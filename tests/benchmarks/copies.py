@@ -1,10 +1,10 @@
-"""Makes a large folder of images out of a small one: altered copies of each, for the benchmarks.
+"""Makes a large folder of images out of a small one: transformed copies of each, for the benchmarks.
 
     python -m tests.benchmarks.copies SOURCE TARGET TIMES [--size PIXELS] [--seed 0]
 
-A copy is cut by up to 20% of width and height at a place of its own and changed in brightness and contrast by as much:
-TARGET/class/copyNNN_original.jpg, JPEG of quality 90. --size scales the longer side. The same seed makes the same copies.
-Copies of which little was cut count as near-duplicates and stay in one split.
+A copy is cropped by up to 20% of width and height at a place of its own and changed in brightness and contrast by as
+much: TARGET/class/copyNNN_original.jpg, JPEG of quality 90. --size scales the longer side. The same seed makes the same
+copies. Copies of which little was cropped count as near-duplicates and stay in one split.
 """
 
 import argparse
@@ -44,24 +44,24 @@ def write_copies(arguments, number, path):
     rng = np.random.default_rng([arguments.seed, number])
     for copy in range(arguments.times):
         target = arguments.target / path.parent / f"copy{copy:03}_{path.stem}.jpg"
-        altered(image, arguments.size, rng).save(target, quality=90)
+        transformed(image, arguments.size, rng).save(target, quality=90)
 
 
-def altered(image, size, rng):
-    """Cuts, scales and brightens an image at random."""
-    whole = np.array(image.size)
-    kept = np.maximum(whole * rng.uniform(0.8, 1, 2), 1)
-    corner = rng.uniform(0, whole - kept)
-    scale = size / kept.max() if size else 1
-    cut = image.resize(
-        tuple(int(side) for side in np.maximum(np.round(scale * kept), 1)),
+def transformed(image, size, rng):
+    """Crops, scales and brightens an image at random."""
+    full = np.array(image.size)
+    side = np.maximum(full * rng.uniform(0.8, 1, 2), 1)
+    corner = rng.uniform(0, full - side)
+    scale = size / side.max() if size else 1
+    crop = image.resize(
+        tuple(int(x) for x in np.maximum(np.round(scale * side), 1)),
         Image.Resampling.BILINEAR,
-        box=(*corner, *(corner + kept)),
+        box=(*corner, *(corner + side)),
         reducing_gap=2,
     )
     contrast, brightness = rng.uniform(0.8, 1.2, 2)
     levels = ((np.arange(256) - 127.5) * contrast + 127.5) * brightness
-    return cut.point(np.clip(levels, 0, 255).astype(np.uint8).tolist() * 3)
+    return crop.point(np.clip(levels, 0, 255).astype(np.uint8).tolist() * 3)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,16 @@
-"""Feeds broken and odd files to `stages.tools.predict` and to the SavedModel's signature for encoded bytes.
+"""Fuzzing: broken and odd files for `stages.tools.predict` and for the SavedModel's signature for encoded bytes.
 
     python -m tests.benchmarks.fuzz [--cases 10000] [--seed 1]
 
-Each case must end in probabilities or in an error of its own. They run in a process beside this one, so that a crash would be
-seen and counted: the exit status is 1 then, and so it is after any other exception. Printed are the outcomes for each kind of
+Each case must end in probabilities or in an error of its own. They run in a child process, so that a crash is noticed
+and counted: the exit status is 1 then, and so it is after any other exception. Prints the outcomes for each kind of
 case, the slowest cases and the process's peak memory.
 """
+
+if __name__ == "__main__":
+    from stages.model import backend
+
+    backend.start()
 
 import argparse
 import io
@@ -29,8 +34,8 @@ from tqdm import tqdm
 from stages.model import network, saved_model
 from stages.tools import inference
 
-SIZE = 32  # of the model, which plays no part in reading
-HUGE = 1000  # every so many cases, an image of just below Pillow's limit of 89 million pixels
+SIZE = 32  # of the model, which does not matter for decoding
+HUGE = 1000  # one in so many cases is an image of just below Pillow's limit of 89 million pixels
 OUTCOMES = ("probabilities", "error", "crash")
 
 
@@ -59,7 +64,7 @@ def main():
                 folder,
                 str(len(rows)),
             ]
-            # What libjpeg says of broken files on standard error is kept for the case that the process itself fails.
+            # libjpeg's messages about broken files are kept for the case that the process itself fails.
             with (
                 Path(folder, "stderr").open("w") as chatter,
                 subprocess.Popen(command, stdout=subprocess.PIPE, stderr=chatter, text=True) as child,
@@ -89,7 +94,7 @@ def main():
 
 
 def run(folder, seed, numbers):
-    """Runs cases, and prints a line of JSON for each."""
+    """Runs the cases of these numbers, and prints a line of JSON for each."""
     warnings.simplefilter("ignore")
     model, sources = saved_model.load(folder / "model"), images()
     for number in numbers:
@@ -104,7 +109,7 @@ def run(folder, seed, numbers):
 
 
 def predict(model, data, path):
-    """Returns "probabilities", "error", or the exception that should not be, for a file of these bytes."""
+    """Returns "probabilities", "error", or an unexpected exception, for a file of these bytes."""
     path.write_bytes(data)
     try:
         [prediction] = inference.classify(inference.find([path]), model, None, False)
@@ -125,12 +130,12 @@ def serve(model, data, path):
 
 
 def _checked(probabilities):
-    whole = np.isfinite(probabilities).all() and abs(np.sum(probabilities) - 1) < 1e-5
-    return "probabilities" if whole else f"no probabilities: {probabilities}"
+    valid = np.isfinite(probabilities).all() and abs(np.sum(probabilities) - 1) < 1e-5
+    return "probabilities" if valid else f"no probabilities: {probabilities}"
 
 
 def images():
-    """Returns whole files to break: list of (format, bytes)."""
+    """Returns complete files to break: list of (format, bytes)."""
     rng = np.random.default_rng(0)
     rgb = Image.fromarray(rng.integers(0, 256, (6, 8, 3), np.uint8)).resize((120, 90), Image.Resampling.BICUBIC)
     rgba = rgb.copy()
@@ -188,7 +193,7 @@ def case(seed, number, sources):
     return kind, bytes(KINDS[kind](rng, data))
 
 
-def cut(rng, data):
+def truncate(rng, data):
     return data[: rng.integers(len(data))]
 
 
@@ -200,7 +205,7 @@ def flip(rng, data):
 
 
 def flip_head(rng, data):
-    """The first bytes decide what is read how."""
+    """The first bytes decide how the others are read."""
     return flip(rng, data[:80]) + data[80:]
 
 
@@ -210,13 +215,13 @@ def overwrite(rng, data):
 
 
 def repeat(rng, data):
-    """A stretch of the file once more, or left out."""
+    """A stretch of the file repeated, or left out."""
     a, b = rng.integers(len(data), size=2)
     return data[:a] + data[b:]
 
 
 def declare(rng, data):
-    """An image that says of itself that it is larger, or smaller, than it is."""
+    """An image whose header declares another size."""
     width, height = (int(x) for x in rng.choice([0, 1, 7, 500, 9_000, 30_000, 65_500, 2**31 - 1, 2**32 - 1], 2))
     if rng.random() < 0.5:
         body = zlib.compress(bytes(rng.integers(0, 10**5)))
@@ -228,7 +233,7 @@ def declare(rng, data):
 
 
 def odd_chunks(rng, data):
-    """A PNG file, interlaced or not, of any depth and colour type, with chunks of valid checksums and senseless content."""
+    """A PNG file of any depth and colour type, interlaced or not, with chunks of random content."""
     depth, colour, interlaced = rng.choice([1, 2, 4, 8, 16]), rng.choice([0, 2, 3, 4, 6]), rng.random() < 0.3
     kinds = [b"PLTE", b"tRNS", b"iCCP", b"eXIf", b"zTXt", b"gAMA", b"cHRM", b"sBIT", b"bKGD", b"acTL", b"fcTL", b"iTXt"]
     width, height = rng.integers(1, 99, 2)
@@ -239,7 +244,7 @@ def odd_chunks(rng, data):
 
 
 def odd_exif(rng, data):
-    """A whole image whose EXIF data makes no sense."""
+    """A complete image with invalid EXIF data."""
     order = rng.choice(["<", ">"])
     count = int(rng.choice([0, 1, 3, 65_535]))
     entries = b"".join(
@@ -296,12 +301,12 @@ def no_image(rng, data):
     return others[rng.integers(len(others))]
 
 
-def whole(rng, data):
+def unchanged(rng, data):
     return data
 
 
 def huge(rng):
-    """A whole file of a few kilobytes with up to 89 million pixels."""
+    """A complete file of a few kilobytes with up to 89 million pixels."""
     height = int(rng.integers(1_500, 30_000))
     mode = str(rng.choice(["1", "L", "LA", "RGB", "RGBA", "P"]))
     image = Image.new(mode, (Image.MAX_IMAGE_PIXELS // height, height))
@@ -317,7 +322,7 @@ def chunk(kind, data=b""):
 
 PNG = b"\x89PNG\r\n\x1a\n"
 KINDS = {
-    "cut off": cut,
+    "truncated": truncate,
     "bits flipped": flip,
     "bits flipped at the start": flip_head,
     "overwritten": overwrite,
@@ -327,7 +332,7 @@ KINDS = {
     "odd EXIF": odd_exif,
     "magic number": magic,
     "no image": no_image,
-    "whole": whole,
+    "unchanged": unchanged,
 }
 
 

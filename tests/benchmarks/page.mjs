@@ -1,4 +1,4 @@
-// Opens pages in headless Chromium and prints, as JSON, what is wrong with them: see page.py, which calls this.
+// Opens pages in headless Chromium and prints the results of the checks as JSON: see page.py, which calls this.
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { basename, join } from "node:path";
@@ -14,30 +14,30 @@ const browser = await chromium.launch({
   args: ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync"],
 });
-const found = [];
+const views = [];
 for (const [number, path] of pages.entries()) {
   for (const width of [360, 1280]) {
     for (const colorScheme of ["light", "dark"]) {
       const page = await browser.newPage({ viewport: { width, height: 800 }, colorScheme });
       const address = pathToFileURL(path).href;
-      const requests = [], complaints = [];
+      const requests = [], messages = [];
       page.on("request", (request) => {
         if (request.url() !== address && !request.url().startsWith("data:")) requests.push(request.url());
       });
-      page.on("console", (message) => complaints.push(message.text()));
-      page.on("pageerror", (error) => complaints.push(String(error)));
+      page.on("console", (message) => messages.push(message.text()));
+      page.on("pageerror", (error) => messages.push(String(error)));
       await page.goto(address, { waitUntil: "load" });
       const broken = await page.$$eval("img", (images) => images.filter((image) => !image.naturalWidth).length);
       const overflow = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
       if (shots) await page.screenshot({ path: join(shots, `${number}-${width}-${colorScheme}.png`), fullPage: true });
       await page.keyboard.press("Tab");
       const first = await page.evaluate(() => document.activeElement.className);
-      // What is folded away is checked as well.
+      // Closed details are checked as well.
       await page.$$eval("details", (all) => all.forEach((one) => { one.open = true; }));
       await page.evaluate(axe);
       const { violations } = await page.evaluate(() => window.axe.run());
-      found.push({
-        page: basename(path), width, colorScheme, requests, complaints, broken, overflow, skipLinkFirst: first === "skip",
+      views.push({
+        page: basename(path), width, colorScheme, requests, messages, broken, overflow, skipLinkFirst: first === "skip",
         violations: violations.map(({ id, impact, nodes }) => ({ id, impact, count: nodes.length, first: nodes[0].html.slice(0, 200) })),
       });
       if (shots && width === 1280 && colorScheme === "light") {
@@ -49,4 +49,4 @@ for (const [number, path] of pages.entries()) {
   }
 }
 await browser.close();
-console.log(JSON.stringify(found));
+console.log(JSON.stringify(views));

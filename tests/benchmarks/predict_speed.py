@@ -1,9 +1,9 @@
-"""Measures the speed of `stages.tools.predict` against a bare loop that decodes with Pillow and calls the same SavedModel.
+"""Measures the speed of `stages.tools.predict` against a loop that decodes with Pillow and calls the same SavedModel.
 
     python -m tests.benchmarks.predict_speed FOLDER [--model data/models/finetuned] [--images 2000] [--turns 5]
 
-The images of FOLDER, as many as there are, stand for --images. Both take turns in processes of their own; printed are
-images per second with the start of Python and TensorFlow and from the loaded model on, and the ratio in each turn.
+The images of FOLDER are repeated up to --images. Both alternate in processes of their own. Prints images per second,
+with the start of Python and TensorFlow and from the loaded model on, and the ratio in each turn.
 """
 
 import argparse
@@ -52,22 +52,31 @@ def child(kind, folder, model):
     """Runs one of KINDS in a process of its own and returns when its model was loaded, in seconds since the epoch."""
     command = [sys.executable, "-m", "tests.benchmarks.predict_speed", folder, "--model", model, "--child", kind]
     result = subprocess.run(command, check=True, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-    return float(result.stderr.splitlines()[-1])  # below what TensorFlow says
+    return float(result.stderr.splitlines()[-1])  # below TensorFlow's messages
 
 
 def predict(folder, model):
-    """What the command does."""
+    """The command."""
+    from stages.model import backend
+
+    backend.start()
     from stages.model import saved_model
     from stages.tools import predict
 
     load = saved_model.load
-    saved_model.load = lambda folder: (load(folder), print(time.time(), file=sys.stderr))[0]
+
+    def timed_load(folder):
+        loaded = load(folder)
+        print(time.time(), file=sys.stderr)
+        return loaded
+
+    saved_model.load = timed_load
     sys.argv = ["predict", str(folder), "--model", model, "--format", "csv"]
     predict.main()
 
 
 def bare(folder, model):
-    """What one would write for oneself."""
+    """A script as a user would write it."""
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     import numpy as np
     import tensorflow as tf

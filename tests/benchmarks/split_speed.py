@@ -2,11 +2,16 @@
 
     python -m tests.benchmarks.split_speed FOLDER
 
-FOLDER holds photographs, one sub-folder per class. Speed: `python -m stages.split` with all its checks, without the start
-of Python, and one pass of keras.utils.image_dataset_from_directory over the same folder at the same size, by turns in
-this process. Memory: the peak resident memory of `python -m stages.split` and of one epoch of `python -m
+FOLDER holds photographs, one sub-folder per class. Speed: `python -m stages.split` with all its checks, without the
+start of Python, and one pass of keras.utils.image_dataset_from_directory over the same folder at the same size, by
+turns in this process. Memory: the peak resident memory of `python -m stages.split` and of one epoch of `python -m
 stages.train_frozen`, for 2,000 and for 50,000 made-up images, at image_size 32 for the sake of time.
 """
+
+if __name__ == "__main__":
+    from stages.model import backend
+
+    backend.start()
 
 import argparse
 import os
@@ -23,7 +28,7 @@ from PIL import Image
 
 from stages import split
 from stages.common import params
-from stages.images import decode
+from stages.images.find import find_images
 from tests.support import clone_project
 
 TURNS = 5
@@ -48,8 +53,8 @@ def main():
 
 def measure_speed(project, folder):
     project.set({"data.images": str(folder)})
-    size = params.read("image_size")["image_size"]
-    count = len(decode.find(folder))
+    size = params.read("image_size").image_size
+    count = len(find_images(folder))
     rates = {"split": [], "image_dataset_from_directory": []}
     for _ in range(TURNS):
         start = time.perf_counter()
@@ -61,7 +66,7 @@ def measure_speed(project, folder):
         rates["image_dataset_from_directory"].append(count / (time.perf_counter() - start))
     for name, values in rates.items():
         print(f"{name}: {statistics.median(values):.0f} images/s (median of {TURNS})")
-    ratios = [ours / theirs for ours, theirs in zip(*rates.values())]
+    ratios = [ours / theirs for ours, theirs in zip(*rates.values(), strict=True)]
     print(f"ratio: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
 
 

@@ -5,64 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stages.common.cli import UserError
-from stages.images import decode
-from tests.support import make_images
-
-
-def test_finds_images_below_class_folders_in_one_order(tmp_path):
-    for name in ("b/2.png", "a/deep/1.jpg", "a/.hidden", "a/.cache/3.png", ".git/4.png", "loose.png", "a/no ending"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    found = decode.find(tmp_path)
-    assert [(x.path, x.class_name) for x in found] == [("a/deep/1.jpg", "a"), ("a/no ending", "a"), ("b/2.png", "b")]
-
-
-@pytest.mark.parametrize(
-    ("counts", "words"), [({}, "has none"), ({"only": 3}, "has only 'only'"), ({"full": 2, "empty": 0}, "only 'full'")]
-)
-def test_fewer_than_two_classes(tmp_path, counts, words):
-    make_images(tmp_path, counts)
-    with pytest.raises(UserError, match=words):
-        decode.find(tmp_path)
-
-
-def test_a_missing_folder_is_named(tmp_path):
-    with pytest.raises(UserError, match="nowhere is no folder"):
-        decode.find(tmp_path / "nowhere")
-
-
-def test_a_folder_without_permission_is_listed_with_its_problem(tmp_path, monkeypatch):
-    make_images(tmp_path, {"a": 1, "b": 1, "a/locked": 1})
-    listdir = os.listdir
-
-    def deny(path):  # as the system does for everyone but root
-        if "locked" in str(path):
-            raise PermissionError(13, "Permission denied", str(path))
-        return listdir(path)
-
-    monkeypatch.setattr(os, "listdir", deny)
-    problems = {x.path: x.problem for x in decode.find(tmp_path)}
-    assert problems == {"a/000.png": "", "a/locked": "Permission denied", "b/000.png": ""}
-
-
-def test_folders_that_link_to_each_other_are_entered_once(tmp_path):
-    for name in range(8):
-        make_images(tmp_path / "a", {f"{name:02}": 1})
-    for name in range(8):
-        for other in range(8):  # followed along every path there are more than 8! of them
-            (tmp_path / f"a/{name:02}/to {other:02}").symlink_to(f"../{other:02}")
-    make_images(tmp_path, {"b": 1})
-    found = decode.find(tmp_path)
-    assert len([x for x in found if not x.problem]) == 9
-    assert {x.problem for x in found} == {"", "a link to a folder that it lies in"}
-
-
-@pytest.mark.skipif("sys.platform == 'darwin'", reason="its file system takes UTF-8 only")
-def test_a_class_whose_name_is_no_text_is_named(tmp_path):
-    make_images(tmp_path, {"a": 1, os.fsdecode(b"caf\xe9"): 1})
-    with pytest.raises(UserError, match=r"caf\\udce9.*must be UTF-8"):
-        decode.find(tmp_path)
+from stages.images.decode import decode
 
 
 def test_a_file_without_permission(tmp_path, monkeypatch):
@@ -71,7 +14,7 @@ def test_a_file_without_permission(tmp_path, monkeypatch):
 
     monkeypatch.setattr("builtins.open", deny)
     with pytest.raises(ValueError, match="^Permission denied$"):
-        decode.decode(tmp_path / "locked.png", 32)
+        decode(tmp_path / "locked.png", 32)
 
 
 def test_what_is_no_image_is_not_read_to_its_end(tmp_path):
@@ -79,13 +22,13 @@ def test_what_is_no_image_is_not_read_to_its_end(tmp_path):
     path.write_bytes(b"\0\0\0\x14ftypisom")
     os.truncate(path, 1 << 40)  # a file of a terabyte that takes no room
     with pytest.raises(ValueError, match="not an image"):
-        decode.decode(path, 32)
+        decode(path, 32)
 
 
 def test_hashes_the_file_and_packs_a_square(tmp_path):
     path = tmp_path / "wide.png"
     Image.fromarray(np.full((10, 40, 3), (200, 30, 60), np.uint8)).save(path)
-    sha256, shape, pixels = decode.decode(path, 32)
+    sha256, shape, pixels = decode(path, 32)
     assert sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert shape == (40, 10)
     assert pixels.shape == (32, 32, 3) and pixels.dtype == np.uint8
@@ -93,7 +36,7 @@ def test_hashes_the_file_and_packs_a_square(tmp_path):
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_turns_the_image_as_exif_says(tmp_path, orientation):
+def test_applies_exif_orientation(tmp_path, orientation):
     upright = Image.fromarray(np.zeros((64, 64, 3), np.uint8))
     upright.paste((255, 0, 0), (0, 0, 32, 32))  # red, upper left
     upright.paste((0, 255, 0), (32, 0, 64, 32))  # green, upper right
@@ -115,7 +58,7 @@ def test_turns_the_image_as_exif_says(tmp_path, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     image.save(tmp_path / "turned.png", exif=exif)
-    assert np.abs(decode.decode(tmp_path / "turned.png", 64)[2].astype(int) - np.asarray(upright)).max() == 0
+    assert np.abs(decode(tmp_path / "turned.png", 64)[2].astype(int) - np.asarray(upright)).max() == 0
 
 
 def test_grey_palette_16_bit_and_transparent_images(tmp_path):
@@ -123,15 +66,15 @@ def test_grey_palette_16_bit_and_transparent_images(tmp_path):
     Image.new("P", (8, 8), 0).save(tmp_path / "palette.png")
     Image.fromarray(np.full((8, 8), 77 * 256, np.uint16)).save(tmp_path / "deep.png")
     Image.new("RGBA", (8, 8), (0, 0, 0, 0)).save(tmp_path / "clear.png")
-    seen = {path.stem: tuple(decode.decode(path, 32)[2][16, 16].tolist()) for path in tmp_path.iterdir()}
+    seen = {path.stem: tuple(decode(path, 32)[2][16, 16].tolist()) for path in tmp_path.iterdir()}
     assert seen == {"grey": (77,) * 3, "palette": (0,) * 3, "deep": (77,) * 3, "clear": (255,) * 3}
 
 
-def test_what_is_no_whole_image(tmp_path):
+def test_incomplete_images_and_other_files(tmp_path):
     Image.effect_noise((64, 64), 50).save(tmp_path / "whole.jpg")
     (tmp_path / "half.jpg").write_bytes((tmp_path / "whole.jpg").read_bytes()[:-200])
     (tmp_path / "text.jpg").write_text("no image")
     (tmp_path / "empty.jpg").touch()
     for name, reason in {"half": "truncated", "text": "not an image", "empty": "an empty file"}.items():
         with pytest.raises(ValueError, match=reason):
-            decode.decode(tmp_path / f"{name}.jpg", 32)
+            decode(tmp_path / f"{name}.jpg", 32)

@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw
 from scipy import fft
 
 from stages.images import near_duplicates
-from tests.benchmarks.grouping import ALTERATIONS, altered
+from tests.benchmarks.near_duplicates import TRANSFORMS, transformed
 
 
 def photographs(count, seed=0, side=128):
@@ -22,15 +22,15 @@ def photographs(count, seed=0, side=128):
 
 def group(images, size=64):
     squares = (np.asarray(x.convert("RGB").resize((size, size), Image.Resampling.BILINEAR)) for x in images)
-    fingerprints, thumbnails = zip(*map(near_duplicates.fingerprint, squares))
+    fingerprints, thumbnails = zip(*map(near_duplicates.fingerprint, squares), strict=True)
     return near_duplicates.group(np.array(fingerprints), np.array(thumbnails))
 
 
 @pytest.mark.parametrize("size", [32, 160])
-@pytest.mark.parametrize("alteration", ALTERATIONS)
-def test_altered_copies_join_their_originals_and_nothing_else(alteration, size):
-    originals = list(photographs(100))  # with their copies more than one leaf holds
-    groups = group([*originals, *(altered(x, alteration) for x in originals)], size)
+@pytest.mark.parametrize("transform", TRANSFORMS)
+def test_transformed_copies_join_their_originals_and_nothing_else(transform, size):
+    originals = list(photographs(100))
+    groups = group([*originals, *(transformed(x, transform) for x in originals)], size)
     assert (groups[:100] == np.arange(100)).all()
     assert (groups[100:] == np.arange(100)).mean() >= 0.95
 
@@ -42,9 +42,9 @@ def test_copies_of_copies_join():
     assert len(set(group(chain))) == 1
 
 
-def test_more_copies_than_a_image_has_neighbours_join():
+def test_more_copies_than_an_image_has_neighbours_join():
     [image] = photographs(1)
-    crop = altered(image, "3% crop")
+    crop = transformed(image, "3% crop")
     copies = []
     for source in (image, crop):
         for quality in range(60, 90):
@@ -55,7 +55,7 @@ def test_more_copies_than_a_image_has_neighbours_join():
 
 
 def test_numbers_by_first_appearance_whatever_the_order():
-    images = [y for x in photographs(4) for y in (x, altered(x, "half size"))]
+    images = [y for x in photographs(4) for y in (x, transformed(x, "half size"))]
     assert group(images).tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
     assert group([images[x] for x in (7, 2, 0, 6, 1, 3)]).tolist() == [0, 1, 2, 0, 2, 1]
     assert group(images[:1]).tolist() == [0]
@@ -128,12 +128,30 @@ def test_near_hashes_meet_among_many():
     rng = np.random.default_rng(0)
     hashes, noise = (unlike(rng.normal(size=(5000, 20)))["hash"] for _ in range(2))
     copies = unlike(hashes + 0.2 * noise)["hash"]  # as far as a crop moves a hash
-    pairs = near_duplicates._near(np.concatenate([hashes, copies]))
-    assert len(np.unique(pairs[pairs[:, 1] == pairs[:, 0] + 5000])) >= 0.99 * 10000
+    pairs = near_duplicates._candidates(np.concatenate([hashes, copies]))
+    originals = pairs[pairs[:, 1] == pairs[:, 0] + 5000, 0]
+    near = np.linalg.norm(hashes - copies, axis=1) < near_duplicates.DISTANCE
+    assert near.mean() > 0.9 and set(np.flatnonzero(near)) <= set(originals)
 
 
-def test_few_pairs_get_a_second_look_even_if_all_hashes_are_alike(monkeypatch):
-    looks = []
-    monkeypatch.setattr(grouping, "_copies", lambda thumbnails, a, b: looks.extend(a) or np.arange(len(a)) == 0)
+def test_candidates_are_the_nearest_hashes_by_brute_force():
+    rng = np.random.default_rng(0)
+    hashes = unlike(rng.normal(size=(30, 20)).repeat(10, axis=0) + 0.2 * rng.normal(size=(300, 20)))["hash"]
+    distances = np.linalg.norm(hashes[:, np.newaxis] - hashes, axis=2)
+    np.fill_diagonal(distances, np.inf)
+    nearest = np.argsort(distances, axis=1)[:, : near_duplicates.NEIGHBOURS]
+    expected = {(one, other) for one in range(300) for other in nearest[one] if distances[one, other] < 0.35}
+    assert len(expected) > 300
+    assert set(map(tuple, near_duplicates._candidates(hashes).tolist())) == expected
+
+
+def test_few_pairs_are_verified_even_if_all_hashes_are_alike(monkeypatch):
+    verified = []
+
+    def verify(thumbnails, a, b):
+        verified.extend(a)
+        return np.arange(len(a)) == 0
+
+    monkeypatch.setattr(near_duplicates, "_verify", verify)
     near_duplicates.group(unlike(np.ones((3000, 20))), None)
-    assert 3000 <= len(looks) <= 2 * near_duplicates.NEIGHBOURS * 3000
+    assert 3000 <= len(verified) <= 2 * near_duplicates.NEIGHBOURS * 3000

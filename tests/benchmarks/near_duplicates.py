@@ -1,10 +1,11 @@
-"""Measures how copies of images are grouped, and how long that takes.
+"""Measures recall and speed of near-duplicate detection.
 
-    python -m tests.benchmarks.grouping FOLDER [--size 224] [--sheet GROUPS.png]
+    python -m tests.benchmarks.near_duplicates FOLDER [--size 224] [--sheet GROUPS.png]
 
-FOLDER holds the images, one sub-folder per class. Of 100 of them altered copies are made; the groups found among the
-images themselves are listed, and drawn on a sheet to look at. Then 50,000 made-up fingerprints are grouped: different
-ones, ones with a copy each, and ones with equal hashes; the time is compared with that of decoding as many images.
+FOLDER holds the images, one sub-folder per class. Of 100 of them transformed copies are made; the groups found among
+the images themselves are listed, and drawn on a sheet to look at. Then 50,000 made-up fingerprints are grouped:
+different ones, ones with a copy each, and ones with equal hashes; the time is compared with that of decoding as many
+images.
 """
 
 import argparse
@@ -18,26 +19,28 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageEnhance, ImageOps
 
-from stages.images import decode, near_duplicates
+from stages.images import near_duplicates
+from stages.images.decode import decode
+from stages.images.find import find_images
 
 MANY = 50_000
-ALTERATIONS = ("JPEG quality 40", "half size", "+15% brightness", "3% crop", "PNG")
+TRANSFORMS = ("JPEG quality 40", "half size", "+15% brightness", "3% crop", "PNG")
 
 
-def altered(image, alteration):
+def transformed(image, transform):
     """Makes a copy of an RGB image; "3% crop" takes 3% of the width or height off each side."""
     width, height = image.size
     file = io.BytesIO()
-    if alteration == "half size":
+    if transform == "half size":
         image = image.resize((width // 2, height // 2))
-    elif alteration == "+15% brightness":
+    elif transform == "+15% brightness":
         image = ImageEnhance.Brightness(image).enhance(1.15)
-    elif alteration == "3% crop":
+    elif transform == "3% crop":
         image = ImageOps.crop(image, (round(0.03 * width), round(0.03 * height)) * 2)
-    if alteration == "PNG":
+    if transform == "PNG":
         image.save(file, "PNG")
     else:
-        image.save(file, "JPEG", quality=40 if alteration == "JPEG quality 40" else 90)
+        image.save(file, "JPEG", quality=40 if transform == "JPEG quality 40" else 90)
     return Image.open(file)
 
 
@@ -47,18 +50,18 @@ def main():
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--sheet", type=Path)
     arguments = parser.parse_args()
-    paths = [arguments.folder / image.path for image in decode.find(arguments.folder)]
+    paths = [arguments.folder / image.path for image in find_images(arguments.folder)]
     start = time.perf_counter()
     with ThreadPoolExecutor() as pool:
-        pixels = list(pool.map(lambda path: decode.decode(path, arguments.size)[2], paths))
+        pixels = list(pool.map(lambda path: decode(path, arguments.size)[2], paths))
     rate = len(paths) / (time.perf_counter() - start)
     start = time.perf_counter()
-    fingerprints, thumbnails = map(np.array, zip(*map(near_duplicates.fingerprint, pixels)))
+    fingerprints, thumbnails = map(np.array, zip(*map(near_duplicates.fingerprint, pixels), strict=True))
     fingerprinting = (time.perf_counter() - start) / len(paths)
 
     joined = pd.Series(paths).groupby(near_duplicates.group(fingerprints, thumbnails)).groups.values()
     joined = [rows for rows in joined if len(rows) > 1]
-    print(f"{len(paths)} images, {len(joined)} groups of more than one; a false join is what shows no copies:")
+    print(f"{len(paths)} images, {len(joined)} groups of several; different images are false positives:")
     for rows in joined:
         print("   ", *(paths[row].relative_to(arguments.folder) for row in rows))
     if arguments.sheet and joined:
@@ -70,10 +73,12 @@ def main():
 
     chosen = np.random.default_rng(0).permutation(len(paths))[:100]
     copies = [fingerprint_copies(paths[row], arguments.size) for row in chosen]
-    groups = near_duplicates.group(*(np.concatenate(parts) for parts in zip((fingerprints, thumbnails), *copies)))
+    groups = near_duplicates.group(
+        *(np.concatenate(parts) for parts in zip((fingerprints, thumbnails), *copies, strict=True))
+    )
     found = groups[len(paths) :].reshape(len(chosen), -1) == groups[chosen, np.newaxis]
-    print(f"\nshare of copies in their original's group, of {len(chosen)} each:")
-    print(pd.Series(found.mean(axis=0), ALTERATIONS).to_string(float_format="{:.2f}".format))
+    print(f"\nrecall, the fraction of copies in their original's group, of {len(chosen)} each:")
+    print(pd.Series(found.mean(axis=0), TRANSFORMS).to_string(float_format="{:.2f}".format))
 
     print(f"\n{MANY} made-up fingerprints (decoding: {rate:.0f} images/s, {os.cpu_count()} cores):")
     seconds = {"fingerprints, one thread": MANY * fingerprinting}
@@ -98,13 +103,13 @@ def main():
 
 
 def fingerprint_copies(path, size):
-    """Fingerprints and thumbnails of an image's altered copies."""
+    """Fingerprints and thumbnails of an image's transformed copies."""
     results = []
-    for alteration in ALTERATIONS:
-        copy = altered(Image.open(path).convert("RGB"), alteration)
+    for transform in TRANSFORMS:
+        copy = transformed(Image.open(path).convert("RGB"), transform)
         square = copy.convert("RGB").resize((size, size), Image.Resampling.BILINEAR)
         results.append(near_duplicates.fingerprint(np.asarray(square)))
-    return tuple(map(np.array, zip(*results)))
+    return tuple(map(np.array, zip(*results, strict=True)))
 
 
 if __name__ == "__main__":
