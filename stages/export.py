@@ -1,4 +1,4 @@
-"""Converts the fine-tuned model for phones (LiteRT) and for other runtimes (ONNX), and checks what comes out.
+"""Converts the fine-tuned model for phones (LiteRT) and for other runtimes (ONNX), and compares the results with it.
 
     python -m stages.export
 
@@ -11,133 +11,77 @@ if __name__ == "__main__":
     from stages.model import backend
 
     backend.start()
+elif __name__ == "__mp_main__":  # in the second process of conversion.convert, which imports this file before all else
+    from stages.model import backend
 
-import contextlib
-import multiprocessing
-import signal
-import textwrap
+    backend.configure()
+
 import time
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import tensorflow as tf
 from tqdm import tqdm
 
 from stages.common import cli, dataset, files
-from stages.common.cli import UserError
-from stages.formats import litert, litert_metadata, onnx_model
-from stages.model import backend, saved_model
+from stages.common.dataset import Pixels
+from stages.formats import conversion, litert, onnx_model
 
 SAVED_MODEL = "data/models/finetuned"
-CALIBRATION = 50  # training images that show int8 the ranges of values; 25 to 200 bring it as near, and take time
 CHECKED = 1000  # test images that all four are compared on, at most, evenly spaced
 
 
-def main():
-    use_one_thread()
+def main() -> None:
+    conversion.use_one_thread()
     train_split, test_split = dataset.load("train"), dataset.load("test")
     rows = dataset.evenly_spaced(np.arange(len(test_split.labels)), CHECKED)
     with files.replacing(
         models="data/models/exported", metrics="metrics/export.json", speed="metrics/export_speed.json"
     ) as out:
-        folder = out.models
-        folder.mkdir()
-        model = convert(train_split, folder)
+        out.models.mkdir()
+        model = conversion.convert(SAVED_MODEL, train_split, out.models)
+        paths = {
+            "savedmodel": Path(SAVED_MODEL),
+            "float16": out.models / "float16.tflite",
+            "int8": out.models / "int8.tflite",
+            "onnx": out.models / "model.onnx",
+        }
         with cli.quiet():
-            models = {
-                "savedmodel": lambda image: model.signatures["serving_uint8"](images=image)["probabilities"].numpy(),
-                "float16": litert.load(folder / "float16.tflite"),
-                "int8": litert.load(folder / "int8.tflite"),
-                "onnx": onnx_model.load(folder / "model.onnx"),
+            predictors = {
+                "savedmodel": lambda images: model.signatures["serving_uint8"](images=images)["probabilities"].numpy(),
+                "float16": litert.load(paths["float16"]),
+                "int8": litert.load(paths["int8"]),
+                "onnx": onnx_model.load(paths["onnx"]),
             }
         probabilities, milliseconds = {}, {}
-        for name, predict in models.items():
+        for name, predict in predictors.items():
             probabilities[name], milliseconds[name] = run(predict, test_split.pixels, rows, name)
-        figures = {
-            name: compare(test_split.labels[rows], probabilities[name], probabilities["savedmodel"]) for name in models
+        labels, reference = test_split.labels[rows], probabilities["savedmodel"]
+        metrics = {
+            name: compare(labels, probabilities[name], reference) | {"megabytes": megabytes(path)}
+            for name, path in paths.items()
         }
-        for name, path in {
-            "savedmodel": Path(SAVED_MODEL),
-            "float16": folder / "float16.tflite",
-            "int8": folder / "int8.tflite",
-            "onnx": folder / "model.onnx",
-        }.items():
-            figures[name]["megabytes"] = sum(x.stat().st_size for x in [path, *path.rglob("*")] if x.is_file()) / 1e6
-        files.write_json(figures, out.metrics)
+        files.write_json(metrics, out.metrics)
         files.write_json(milliseconds, out.speed)
-    table = pd.DataFrame(figures).T.assign(milliseconds=milliseconds)
+    table = pd.DataFrame(metrics).T.assign(milliseconds=milliseconds)
     print(table.to_string(float_format="{:.4f}".format))
 
 
-def use_one_thread():
-    """One thread in TensorFlow as in the other runtimes: a fair comparison, and the same bits whatever the processor."""
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
-
-
-def convert(split, folder):
-    """Writes float16.tflite, int8.tflite, model.onnx and labels.txt. int8, half of the work, is made in a second process.
+def run(
+    predict: Callable[[np.ndarray], np.ndarray], pixels: Pixels | np.ndarray, rows: np.ndarray, name: str
+) -> tuple[np.ndarray, float]:
+    """Predicts one image at a time.
 
     Args:
-        split: dataset.Split, of which int8 is calibrated with some images.
-        folder: where to.
+        predict: from uint8 [1, size, size, 3] to float32 [1, C].
+        pixels: uint8 [N, size, size, 3].
+        rows: int [M], the numbers of the images.
+        name: for the progress bar.
 
     Returns:
-        What saved_model.load returned of SAVED_MODEL.
-
-    Raises:
-        UserError: there is no SavedModel, or a converter fails.
+        probabilities, float32 [M, C], and the median time of one image in milliseconds.
     """
-    labels = "".join(f"{' '.join(name.splitlines())}\n" for name in split.classes)  # a name of two lines is one label
-    (folder / litert_metadata.LABELS).write_text(labels, encoding="utf-8")
-    spawn = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
-    with files.scratch(folder) as scratch, ProcessPoolExecutor(1, spawn, begin_second_process) as second:
-        with cli.quiet():  # that process, for as long as it lives
-            second.submit(int)  # it starts while the next lines run
-        model = saved_model.load(SAVED_MODEL)
-        with converting("LiteRT"):
-            litert.fix_batch(model, scratch / "single")
-            int8 = second.submit(litert.int8, scratch / "single", split.pixels[sample(split.labels, CALIBRATION)])
-            converted = {"float16": litert.float16(scratch / "single")}
-        with converting("ONNX"):
-            (folder / "model.onnx").write_bytes(onnx_model.convert(model, split.classes))
-        with converting("LiteRT"):
-            converted["int8"] = int8.result()
-            for name, file in converted.items():
-                file = litert_metadata.add(file, labels, int(model.image_size), float(model.temperature))
-                (folder / f"{name}.tflite").write_bytes(file)
-    return model
-
-
-def begin_second_process() -> None:
-    backend.configure()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the first, which then says so in one line
-    use_one_thread()
-
-
-@contextlib.contextmanager
-def converting(name):
-    """Holds back what a converter says, and makes a UserError of its failure, of whatever kind."""
-    with cli.quiet():
-        try:
-            yield
-        except Exception as error:
-            reason = textwrap.shorten(str(error), 300)
-            raise UserError(
-                f"{SAVED_MODEL} cannot be converted to {name}: {reason}. Mend that and run again."
-            ) from None
-
-
-def sample(labels, count):
-    """Returns rows, int [M], evenly spaced within each class, of each class the same number: about `count` in all."""
-    each = max(1, count // len(np.unique(labels)))
-    return np.concatenate([dataset.evenly_spaced(np.flatnonzero(labels == label), each) for label in np.unique(labels)])
-
-
-def run(predict, pixels, rows, name):
-    """Returns the probabilities of some rows, float32 [M, C], one image at a time, and the median milliseconds of one."""
     predict(pixels[rows[:1]])  # the first call takes longer
     probabilities, seconds = [], []
     for row in tqdm(rows, f"checking {name}", unit="image", disable=None):
@@ -148,14 +92,25 @@ def run(predict, pixels, rows, name):
     return np.stack(probabilities), 1000 * float(np.median(seconds))
 
 
-def compare(labels, probabilities, reference):
-    """Compares probabilities, float [N, C], with labels, int [N], and those of the SavedModel; predicted is the likeliest."""
+def compare(labels: np.ndarray, probabilities: np.ndarray, reference: np.ndarray) -> dict[str, float]:
+    """Compares the predictions of a converted model with the labels and with the SavedModel's.
+
+    Args:
+        labels: int [N].
+        probabilities: float [N, C], of a converted model.
+        reference: float [N, C], of the SavedModel.
+    """
     predicted = probabilities.argmax(axis=1)
     return {
         "accuracy": float((predicted == labels).mean()),
         "agreement": float((predicted == reference.argmax(axis=1)).mean()),
         "max_abs_difference": float(np.abs(probabilities - reference).max()),
     }
+
+
+def megabytes(path: Path) -> float:
+    """Returns the size of a file, or of all files in a folder."""
+    return sum(file.stat().st_size for file in [path, *path.rglob("*")] if file.is_file()) / 1e6
 
 
 if __name__ == "__main__":

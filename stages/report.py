@@ -1,9 +1,9 @@
-"""Writes the page to look at after a run, and the model card.
+"""Writes the report of a run, a web page, and the model card.
 
     python -m stages.report
 
-Reads params.yaml, requirements.txt, and what the other stages measured and drew; writes plots/report.html, one file that
-needs no network, and data/models/README.md, Markdown with YAML front matter as the model hubs read it.
+Reads params.yaml, requirements.txt, and the metrics, tables and charts of the other stages; writes plots/report.html,
+one file that needs no network, and data/models/README.md, Markdown with YAML front matter as the model hubs read it.
 """
 
 if __name__ == "__main__":
@@ -17,8 +17,9 @@ import io
 import platform
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from PIL import Image
 
 from stages.common import cli, files, params
@@ -43,12 +44,12 @@ CHARTS = [
 ]
 
 
-def main():
+def main() -> None:
     p = params.read(*params.Params.model_fields)
     try:
         run = read()
         with ThreadPoolExecutor() as pool:  # Pillow encodes without Python's lock
-            charts = dict(zip(CHARTS, pool.map(embed, (f"plots/{name}.png" for name in CHARTS))))
+            charts = dict(zip(CHARTS, pool.map(embed, (f"plots/{name}.png" for name in CHARTS)), strict=True))
     except FileNotFoundError as error:
         raise UserError(f"{error.filename} is missing: run `dvc repro` first.") from None
     run |= facts.summarise(run) | {"params": params.flatten(p.model_dump())}
@@ -59,9 +60,9 @@ def main():
     print(f"plots/report.html ({len(page) / 1e6:.1f} MB) opens in any browser; data/models/README.md is the model card")
 
 
-def read():
-    """Returns the tables, as DataFrames, and numbers that other stages left, by their names in the templates."""
-    measured = {
+def read() -> dict[str, Any]:
+    """Reads the outputs of the other stages: metrics as dicts, tables as DataFrames, by the templates' names."""
+    metrics = {
         "classes": "data/splits/classes.json",
         "split": "metrics/split.json",
         "scores": "metrics/evaluate.json",
@@ -70,10 +71,10 @@ def read():
         "audit": "metrics/audit.json",
         "export": "metrics/export.json",
     }
-    run = {key: files.read_json(path) for key, path in measured.items()}
+    run = {key: files.read_json(path) for key, path in metrics.items()}
     run["phases"] = {
-        phase: files.read_json(f"metrics/{stage}.json")
-        for phase, stage in (("frozen", "train_frozen"), ("finetuned", "finetune"))
+        "frozen": files.read_json("metrics/train_frozen.json"),
+        "finetuned": files.read_json("metrics/finetune.json"),
     }
     tables = {
         "epochs": "plots/history.csv",
@@ -90,20 +91,21 @@ def read():
     return run
 
 
-def embed(path):
+def embed(path: str) -> dict[str, Any]:
     """Returns a PNG as a data: URI, with its file, width and height in pixels and width in inches.
 
-    It is re-encoded as WebP, which takes a tenth of a PNG that shows photographs, and holds up to 16,383 pixels a side.
+    It is re-encoded as WebP, a tenth of the size of a PNG that shows photographs.
     """
     with Image.open(path) as chart:
-        image, inches, webp = chart.convert("RGB"), round(chart.width / chart.info["dpi"][0], 1), io.BytesIO()
-    image.thumbnail((16_383, 16_383))
+        image, inches = chart.convert("RGB"), round(chart.width / chart.info["dpi"][0], 1)
+    image.thumbnail((16_383, 16_383))  # the largest that WebP can hold
+    webp = io.BytesIO()
     image.save(webp, "WEBP", quality=85)
     source = f"data:image/webp;base64,{base64.b64encode(webp.getvalue()).decode()}"
     return {"file": path, "source": source, "width": image.width, "height": image.height, "inches": inches}
 
 
-def template():
+def template() -> Template:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "reporting"), autoescape=True, undefined=StrictUndefined
     )

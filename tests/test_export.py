@@ -4,22 +4,22 @@ import os
 import subprocess
 import sys
 import zipfile
+from concurrent.futures import Future
 
-import flatbuffers
 import numpy as np
 import onnx
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 from ai_edge_litert.schema_py_generated import Model
-from flatbuffers.number_types import Float32Flags, Uint8Flags, Uint32Flags, UOffsetTFlags
-from flatbuffers.table import Table
+from flatbuffers.number_types import Uint8Flags, Uint32Flags
 from PIL import Image
 
 from stages import export, split
-from stages.common import dataset
+from stages.common import dataset, files
 from stages.common.cli import UserError
-from stages.formats import litert, onnx_model
+from stages.formats import conversion, litert, litert_metadata, onnx_model
 from stages.model import network, saved_model
+from tests.formats.flatbuffer import item, number, numbers, root, sub, text
 from tests.support import ROOT, Project, make_images
 
 CLASSES = ["ant", "bée", "two\nlines"]
@@ -28,7 +28,7 @@ FILES = ["float16.tflite", "int8.tflite", "labels.txt", "model.onnx"]
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory, weights):
-    """A working folder in which the stage has run by itself, and what it said: .out and .err."""
+    """A working folder in which the stage has run by itself. `ran` has what it wrote, stdout and stderr."""
     workplace = Project(tmp_path_factory.mktemp("exported"))
     (workplace.folder / "params.yaml").write_text((ROOT / "params.yaml").read_text())
     make_images(workplace.folder / "mine", dict.fromkeys(CLASSES, 10))
@@ -40,7 +40,7 @@ def exported(tmp_path_factory, weights):
         split.main()
         model = network.build(32, 3)
         network.load_base(model, weights)
-        model.get_layer("logits").set_weights(towards_the_class_means(model, dataset.load("train")))
+        model.get_layer("logits").set_weights(nearest_class_mean(model, dataset.load("train")))
         (workplace.folder / "data/models").mkdir()
         saved_model.save(model, CLASSES, 1.5, workplace.folder / "data/models/finetuned")
     workplace.ran = subprocess.run(
@@ -54,156 +54,153 @@ def exported(tmp_path_factory, weights):
     return workplace
 
 
-def towards_the_class_means(model, split):
-    """Weights of the last layer with which no image is near the border of two classes, as some are with random ones."""
-    look, _ = network.split_head(model)
-    features = look(split.pixels[:]).numpy()
+def nearest_class_mean(model, split):
+    """Weights of a head with which no image is near the border of two classes, as some are with random ones."""
+    feature_extractor, _ = network.split_head(model)
+    features = feature_extractor(split.pixels[:]).numpy()
     means = np.stack([features[split.labels == label].mean(axis=0) for label in range(len(split.classes))])
     kernel = (means - means.mean(axis=0)).T
     kernel *= 1 / (kernel**2).sum(axis=0)
     return [kernel, -means.mean(axis=0) @ kernel]
 
 
+class ThisProcess:
+    """In the place of a ProcessPoolExecutor: runs what is submitted at once, and saves the start of a process."""
+
+    def __init__(self, *_):
+        pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def submit(self, function, *arguments):
+        future = Future()
+        future.set_result(function(*arguments))
+        return future
+
+
 @pytest.fixture
 def model(exported, monkeypatch):
-    """The SavedModel; the working folder is `exported`."""
+    """The SavedModel; the working folder is `exported`, and conversion does without a second process."""
     monkeypatch.chdir(exported.folder)
-    return saved_model.load("data/models/finetuned")
+    monkeypatch.setattr(conversion, "ProcessPoolExecutor", ThisProcess)
+    return saved_model.load(export.SAVED_MODEL)
 
 
-def test_all_formats_are_near_the_savedmodel_and_small(exported):
-    figures = json.loads((exported.folder / "metrics/export.json").read_text())
-    milliseconds = json.loads((exported.folder / "metrics/export_speed.json").read_text())
-    assert list(figures) == list(milliseconds) == ["savedmodel", "float16", "int8", "onnx"]
-    assert figures["savedmodel"]["agreement"] == 1 and figures["savedmodel"]["max_abs_difference"] == 0
-    for name in ("float16", "onnx"):
-        assert figures[name]["agreement"] == 1 and 0 < figures[name]["max_abs_difference"] < 0.02
-        assert figures[name]["accuracy"] == figures["savedmodel"]["accuracy"]
-    assert 0 < figures["int8"]["max_abs_difference"] < 0.2
-    for name, file, largest in (
-        ("float16", "float16.tflite", 4.8),
-        ("int8", "int8.tflite", 3),
-        ("onnx", "model.onnx", 9.5),
-    ):
-        assert (
-            figures[name]["megabytes"]
-            == (exported.folder / "data/models/exported" / file).stat().st_size / 1e6
-            < largest
-        )
+@pytest.fixture
+def folder(exported):
+    return exported.folder / "data/models/exported"
+
+
+@pytest.fixture
+def metrics(exported):
+    return files.read_json(exported.folder / "metrics/export.json")
+
+
+def test_all_four_are_measured_and_the_savedmodel_agrees_with_itself(exported, metrics):
+    milliseconds = files.read_json(exported.folder / "metrics/export_speed.json")
+    assert list(metrics) == list(milliseconds) == ["savedmodel", "float16", "int8", "onnx"]
+    assert metrics["savedmodel"]["agreement"] == 1 and metrics["savedmodel"]["max_abs_difference"] == 0
     assert all(value > 0 for value in milliseconds.values())
 
 
-def test_the_stage_says_what_came_out_and_the_converters_nothing(exported):
-    assert [line.split()[0] for line in exported.ran.stdout.splitlines()[-4:]] == [
-        "savedmodel",
-        "float16",
-        "int8",
-        "onnx",
-    ]
+@pytest.mark.parametrize("name", ["float16", "onnx"])
+def test_float_formats_predict_what_the_savedmodel_predicts(metrics, name):
+    assert metrics[name]["agreement"] == 1 and metrics[name]["accuracy"] == metrics["savedmodel"]["accuracy"]
+    assert 0 < metrics[name]["max_abs_difference"] < 0.02
+
+
+def test_int8_is_near_the_savedmodel(metrics):
+    assert 0 < metrics["int8"]["max_abs_difference"] < 0.2
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "largest"),
+    [("float16", "float16.tflite", 4.8), ("int8", "int8.tflite", 3), ("onnx", "model.onnx", 9.5)],
+)
+def test_the_files_are_small(metrics, folder, name, file, largest):
+    megabytes = (folder / file).stat().st_size / 1e6
+    assert metrics[name]["megabytes"] == pytest.approx(megabytes, rel=1e-5) and megabytes < largest
+
+
+def test_the_stage_prints_a_table_and_the_converters_nothing(exported):
+    last_lines = exported.ran.stdout.splitlines()[-4:]
+    assert [line.split()[0] for line in last_lines] == ["savedmodel", "float16", "int8", "onnx"]
     chatter = [line for line in exported.ran.stderr.splitlines() if line.strip() and "checking" not in line]
     assert chatter == []
 
 
-def test_another_process_and_folder_give_the_same_bytes(exported, model, tmp_path):
-    export.convert(dataset.load("train"), tmp_path)
+def test_another_process_and_folder_give_the_same_bytes(model, folder, tmp_path):
+    conversion.convert(export.SAVED_MODEL, dataset.load("train"), tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == FILES
     for name in FILES:
-        assert (tmp_path / name).read_bytes() == (exported.folder / "data/models/exported" / name).read_bytes(), name
+        assert (tmp_path / name).read_bytes() == (folder / name).read_bytes(), name
 
 
 @pytest.mark.parametrize("name", ["float16", "int8"])
-def test_a_lite_file_holds_labels_and_preprocessing_where_phones_look_for_them(exported, name):
-    content = (exported.folder / f"data/models/exported/{name}.tflite").read_bytes()
+def test_a_lite_file_holds_the_labels_where_phones_look_for_them(folder, name):
+    content = (folder / f"{name}.tflite").read_bytes()
     labels = zipfile.ZipFile(io.BytesIO(content)).read("labels.txt").decode()
-    assert labels == (exported.folder / "data/models/exported/labels.txt").read_text() == "ant\nbée\ntwo lines\n"
-    file = Model.GetRootAs(content)
-    buffers = {entry.Name(): entry.Buffer() for entry in map(file.Metadata, range(file.MetadataLength()))}
-    metadata = file.Buffers(buffers[b"TFLITE_METADATA"]).DataAsNumpy().tobytes()
-    assert metadata[4:8] == b"M001"
-    graph = item(root(metadata), 3)
+    assert labels == (folder / "labels.txt").read_text() == "ant\nbée\ntwo lines\n"
+
+
+@pytest.mark.parametrize("name", ["float16", "int8"])
+def test_a_lite_file_describes_its_input_and_output(folder, name):
+    graph = item(root(metadata(folder / f"{name}.tflite")), 3)
     image, probability = item(graph, 2), item(graph, 3)
-    properties, normalization = sub(sub(image, 3), 1), sub(item(image, 4), 1)
-    assert number(sub(image, 3), 0, Uint8Flags) == 2 and number(properties, 0, Uint8Flags) == 1  # an image, RGB
-    assert [number(sub(properties, 1), side, Uint32Flags) for side in (0, 1)] == [32, 32]
-    assert [numbers(normalization, k) for k in (0, 1)] == [[0], [1]]  # mean, std: pixels as they are
-    assert [numbers(sub(image, 5), k) for k in (0, 1)] == [[255], [0]]
+    content, normalization = sub(image, 3), sub(item(image, 4), 1)
+    assert number(content, 0, Uint8Flags) == 2  # an image
+    assert number(sub(content, 1), 0, Uint8Flags) == 1  # RGB
+    assert [number(sub(sub(content, 1), 1), side, Uint32Flags) for side in (0, 1)] == [32, 32]
+    assert [numbers(normalization, field) for field in (0, 1)] == [[0], [1]]  # mean, std: pixels as they are
+    assert [numbers(sub(image, 5), field) for field in (0, 1)] == [[255], [0]]
     assert text(item(probability, 6), 0) == "labels.txt" and number(item(probability, 6), 2, Uint8Flags) == 2
     assert "1 / 1.5" in text(probability, 1)
 
 
-# Reading a FlatBuffer without its schema: field k of a table stands at place 4 + 2 * k of its vtable.
-def root(data):
-    return Table(bytearray(data), flatbuffers.encode.Get(UOffsetTFlags.packer_type, data, 0))
+def metadata(path):
+    """The FlatBuffer in the model's buffer of this name."""
+    file = Model.GetRootAs(path.read_bytes())
+    buffers = {entry.Name(): entry.Buffer() for entry in map(file.Metadata, range(file.MetadataLength()))}
+    content = file.Buffers(buffers[b"TFLITE_METADATA"]).DataAsNumpy().tobytes()
+    assert content[4:8] == b"M001"
+    return content
 
 
-def sub(table, field):
-    return Table(table.Bytes, table.Indirect(table.Pos + table.Offset(4 + 2 * field)))
-
-
-def item(table, field):
-    """The only table in a vector of tables."""
-    assert table.VectorLen(table.Offset(4 + 2 * field)) == 1
-    return Table(table.Bytes, table.Indirect(table.Vector(table.Offset(4 + 2 * field))))
-
-
-def text(table, field):
-    return table.String(table.Pos + table.Offset(4 + 2 * field)).decode()
-
-
-def number(table, field, kind):
-    return table.Get(kind, table.Pos + table.Offset(4 + 2 * field))
-
-
-def numbers(table, field):
-    return table.GetVectorAsNumpy(Float32Flags, table.Offset(4 + 2 * field)).tolist()
-
-
-def test_int8_takes_pixels_as_they_are_and_gives_256ths(exported):
-    interpreter = Interpreter(str(exported.folder / "data/models/exported/int8.tflite"))
-    [given], [answer] = interpreter.get_input_details(), interpreter.get_output_details()
-    assert given["dtype"] == answer["dtype"] == np.uint8
-    assert given["quantization"] == (1, 0) and answer["quantization"] == (1 / 256, 0)
+def test_int8_takes_pixels_as_they_are_and_gives_256ths(folder):
+    interpreter = Interpreter(str(folder / "int8.tflite"))
+    [image], [probabilities] = interpreter.get_input_details(), interpreter.get_output_details()
+    assert image["dtype"] == probabilities["dtype"] == np.uint8
+    assert image["quantization"] == (1, 0) and probabilities["quantization"] == (1 / 256, 0)
     assert {tensor["dtype"] for tensor in interpreter.get_tensor_details()} == {np.uint8, np.int8, np.int32}
 
 
-def test_the_onnx_file_takes_any_number_of_images_and_says_what_they_must_be(exported, model):
-    path = exported.folder / "data/models/exported/model.onnx"
+def test_the_onnx_file_takes_any_number_of_images(folder, model):
     images = dataset.load("test").pixels[:3]
     expected = model.signatures["serving_uint8"](images=images)["probabilities"].numpy()
-    np.testing.assert_allclose(onnx_model.load(path)(images), expected, atol=1e-5)
-    props = {prop.key: prop.value for prop in onnx.load(path).metadata_props}
-    assert json.loads(props["class_names"]) == CLASSES
-    assert (props["image_size"], props["input_layout"], props["temperature"]) == ("32", "NHWC", "1.5")
+    np.testing.assert_allclose(onnx_model.load(folder / "model.onnx")(images), expected, atol=1e-5)
 
 
-def test_an_onnx_graph_is_named_and_sorted_by_the_order_of_use():
-    def graph(p, q, y, order):
-        constants = [onnx.helper.make_tensor(name, onnx.TensorProto.FLOAT, [1], [k]) for k, name in enumerate([p, q])]
-        nodes = [
-            onnx.helper.make_node("Add", ["images", p], [y], f"{y}__3"),
-            onnx.helper.make_node("Mul", [y, q], ["probabilities"]),
-        ]
-        made = onnx.helper.make_graph(nodes, "g", [], [], [constants[k] for k in order])
-        onnx_model.name_in_order(made)
-        return made
-
-    first, second = graph("p", "q", "y", [0, 1]), graph("q", "p", "z", [1, 0])
-    assert first == second
-    assert [list(x.float_data) for x in first.initializer] == [[0], [1]]
-    assert first.node[0].input[0] == "images" and first.node[1].output[0] == "probabilities"
+def test_the_onnx_file_describes_its_input(folder):
+    properties = {entry.key: entry.value for entry in onnx.load(folder / "model.onnx").metadata_props}
+    assert json.loads(properties["class_names"]) == CLASSES
+    assert (properties["image_size"], properties["input_layout"], properties["temperature"]) == ("32", "NHWC", "1.5")
 
 
 def test_images_for_calibration_are_of_all_classes_alike():
     labels = np.repeat([0, 1, 2], [100, 10, 1])
-    rows = export.sample(labels, 30)
+    rows = conversion.sample(labels, 30)
     assert np.bincount(labels[rows]).tolist() == [10, 10, 1] and len(set(rows)) == 21
     assert rows[0] == 0 and rows[9] == 99
 
 
-def test_agreement_is_about_the_likeliest_class():
+def test_agreement_is_about_the_top_1_class():
     reference = np.array([[0.8, 0.2], [0.6, 0.4], [0.1, 0.9]])
-    figures = export.compare(np.array([0, 1, 1]), np.array([[0.7, 0.3], [0.4, 0.6], [0.1, 0.9]]), reference)
-    assert figures == {"accuracy": 1, "agreement": pytest.approx(2 / 3), "max_abs_difference": pytest.approx(0.2)}
+    metrics = export.compare(np.array([0, 1, 1]), np.array([[0.7, 0.3], [0.4, 0.6], [0.1, 0.9]]), reference)
+    assert metrics == {"accuracy": 1, "agreement": pytest.approx(2 / 3), "max_abs_difference": pytest.approx(0.2)}
 
 
 @pytest.mark.parametrize(("module", "name", "file"), [(litert, "float16", "LiteRT"), (onnx_model, "convert", "ONNX")])
@@ -214,8 +211,8 @@ def test_a_converter_that_fails_is_one_line(model, tmp_path, monkeypatch, capfd,
 
     for function in ("fix_batch", "float16", "int8"):
         monkeypatch.setattr(litert, function, lambda *_: b"")
-    monkeypatch.setattr(export.litert_metadata, "add", lambda *_: b"")
+    monkeypatch.setattr(litert_metadata, "add", lambda *_: b"")
     monkeypatch.setattr(module, name, fail)
     with pytest.raises(UserError, match=f"cannot be converted to {file}: tf.Foo is not supported. Mend"):
-        export.convert(dataset.load("train"), tmp_path)
+        conversion.convert(export.SAVED_MODEL, dataset.load("train"), tmp_path)
     assert capfd.readouterr().err == ""

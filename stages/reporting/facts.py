@@ -1,58 +1,40 @@
-"""What a run comes to, counted from what its stages measured: the facts that the page and the model card state."""
+"""The facts of a run that the report and the model card state, computed from the outputs of its stages."""
 
 import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pandas as pd
 
 from stages.common.dataset import SPLITS
 from stages.evaluation import paired_test
 from stages.reporting import formatting, model_card
 
-LISTED, DOUBTFUL, LONGEST = (
-    12,
-    20,
-    200,
-)  # rows of uncertain predictions, of doubtful labels, of any other list of images
+MAX_UNCERTAIN, MAX_DOUBTFUL = 12, 20  # rows of the least certain predictions, of doubtful labels
+MAX_ROWS = 200  # of any other list of images
 
 
-def summarise(run):
-    """Returns a dict of what page and card say, by the names in their templates; lists are of dicts, a dict for each row.
+def summarise(run: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what report and card state, by the names in their templates; lists are of dicts, a dict for each row.
 
     Args:
-        run: dict of the stages' numbers, by the names that stages.report gives them, and of DataFrames: predictions, epochs,
-            reliability, labels and unreadable.
+        run: numbers by the names that stages.report gives them, and DataFrames: predictions, epochs, reliability,
+            labels and unreadable.
     """
-    predictions, split, changed = run["predictions"], run["split"], run["scores"]["changed"]
-    counts = {name: split[name] for name in SPLITS}
-    right = predictions["actual"] == predictions["predicted"]
-    before = predictions["actual"] == predictions["frozen"]
-    wrong = predictions[~right].sort_values("probability", ascending=False, kind="stable")
-    confusions = wrong.groupby(["actual", "predicted"]).size().reset_index(name="support")
-    confusions["of"] = confusions["actual"].map(counts["test"])
-    class_scores, bounds = run["class_scores"]["finetuned"]["classes"], run["intervals"]
-    numbers = {key: words for key, words in model_card.METRICS.items() if key in run["scores"]["finetuned"]}
-    threshold = run["scores"]["finetuned"].get("threshold")  # two classes only
+    counts = {name: run["split"][name] for name in SPLITS}
+    finetuned = run["scores"]["finetuned"]
+    threshold = finetuned.get("threshold")  # two classes only
     return {
-        "counts": counts,
-        "totals": {name: sum(part.values()) for name, part in counts.items()},
-        "commonest": max(run["classes"], key=counts["test"].get),
-        "smallest_first": sorted(run["classes"], key=lambda name: sum(part[name] for part in counts.values())),
-        "worst_first": sorted(run["classes"], key=lambda name: class_scores[name]["f1"]),
-        "metrics": numbers,
-        "axes": {
-            "metrics": axis(bounds[model][key][0] for model in bounds for key in numbers if key != "loss"),
-            "classes": axis(row["f1"][0] for row in bounds["finetuned"]["classes"].values()),
-        },
-        "right": int(right.sum()),
-        "changed": changed,
-        "chance": changed["p_value"] >= paired_test.SIGNIFICANCE,
-        "moved": rows(predictions[right != before], LONGEST),
-        "confusions": rows(confusions.sort_values("support", ascending=False, kind="stable"), LONGEST),
-        "mistake_count": len(wrong),
-        "mistakes": rows(wrong, LONGEST),
-        "uncertain": rows(predictions.sort_values("margin", kind="stable"), LISTED),
-        "doubtful": rows(run["labels"], DOUBTFUL),
-        "unreadable": rows(run["unreadable"], LONGEST),
-        "epochs": rows(run["epochs"]),
-        "reliability": rows(run["reliability"][run["reliability"]["model"] == "finetuned"]),
+        **_classes(run, counts),
+        **_predictions(run["predictions"], counts["test"]),
+        "metrics": {key: words for key, words in model_card.METRICS.items() if key in finetuned},
+        "axes": _axes(run["intervals"]),
+        "changed": run["scores"]["changed"],
+        "significant": run["scores"]["changed"]["p_value"] < paired_test.SIGNIFICANCE,
+        "doubtful": _rows(run["labels"], MAX_DOUBTFUL),
+        "unreadable": _rows(run["unreadable"], MAX_ROWS),
+        "epochs": _rows(run["epochs"]),
+        "reliability": _rows(run["reliability"][run["reliability"]["model"] == "finetuned"]),
         "smallest": min(run["export"], key=lambda key: run["export"][key]["megabytes"]),
         "EXPORTS": model_card.EXPORTS,
         "usage": model_card.USAGE,
@@ -61,11 +43,49 @@ def summarise(run):
     }
 
 
-def axis(values):
-    """Returns where an axis up to 1 starts that has room for all values: a tenth."""
+def _classes(run: Mapping[str, Any], counts: dict[str, dict[str, int]]) -> dict[str, Any]:
+    """The numbers of images by split and class, and the classes in the orders of the tables."""
+    classes, scores = run["classes"], run["class_scores"]["finetuned"]["classes"]
+    return {
+        "counts": counts,
+        "totals": {name: sum(part.values()) for name, part in counts.items()},
+        "majority_class": max(classes, key=lambda name: counts["test"][name]),
+        "smallest_first": sorted(classes, key=lambda name: sum(part[name] for part in counts.values())),
+        "worst_first": sorted(classes, key=lambda name: scores[name]["f1"]),
+    }
+
+
+def _predictions(predictions: pd.DataFrame, test_counts: dict[str, int]) -> dict[str, Any]:
+    """Which test images are right, flipped by fine-tuning, wrong and uncertain, and which classes are confused."""
+    right = predictions["actual"] == predictions["predicted"]
+    right_before = predictions["actual"] == predictions["frozen"]
+    mistakes = predictions[~right].sort_values("probability", ascending=False, kind="stable")
+    confusions = mistakes.groupby(["actual", "predicted"]).size().reset_index(name="support")
+    confusions["of"] = confusions["actual"].map(test_counts)
+    return {
+        "right": int(right.sum()),
+        "flipped": _rows(predictions[right != right_before], MAX_ROWS),
+        "confusions": _rows(confusions.sort_values("support", ascending=False, kind="stable"), MAX_ROWS),
+        "mistake_count": len(mistakes),
+        "mistakes": _rows(mistakes, MAX_ROWS),
+        "uncertain": _rows(predictions.sort_values("margin", kind="stable"), MAX_UNCERTAIN),
+    }
+
+
+def _axes(intervals: Mapping[str, Any]) -> dict[str, float]:
+    """Where the axes of the bars of both tables of metrics start."""
+    keys = [key for key in model_card.METRICS if key in intervals["finetuned"] and key != "loss"]
+    return {
+        "metrics": _axis(intervals[model][key][0] for model in intervals for key in keys),
+        "classes": _axis(row["f1"][0] for row in intervals["finetuned"]["classes"].values()),
+    }
+
+
+def _axis(values: Iterable[float]) -> float:
+    """Returns where an axis up to 1 starts that includes all values: a multiple of 0.1."""
     return min(math.floor(min(values) * 10), 9) / 10
 
 
-def rows(table, most=None):
+def _rows(table: pd.DataFrame, most: int | None = None) -> list[dict[str, Any]]:
     """Returns the first rows of a DataFrame as dicts."""
     return table[:most].to_dict("records")

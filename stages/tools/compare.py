@@ -1,12 +1,19 @@
-"""Compares two settings image by image, on the same test splits: is the difference more than chance?
+"""Compares two settings image by image, on the same test splits, with a paired test.
 
     python -m stages.tools.compare A B
 
-A and B are experiments, git revisions, or names given to `python -m stages.tools.repeat_seeds`, which are paired seed by seed.
+A and B are experiments, git revisions, or names given to `python -m stages.tools.repeat_seeds`, which are paired seed
+by seed.
 """
+
+if __name__ == "__main__":
+    from stages.common import cli
+
+    cli.start()
 
 import argparse
 import re
+from collections.abc import Iterable
 
 import pandas as pd
 
@@ -16,7 +23,7 @@ from stages.evaluation import paired_test
 from stages.tools import experiments
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("a", metavar="A")
     parser.add_argument("b", metavar="B")
@@ -26,25 +33,32 @@ def main():
     print(paired_test.describe(table, arguments.a, arguments.b))
 
 
-def pair(a, b, names):
+def pair(a: str, b: str, names: Iterable[str]) -> list[tuple[str, str]]:
     """Returns the pairs of revisions to compare: seed by seed where both are repeats, or (a, b) itself."""
-    seeds = [
-        {name.removeprefix(f"{x}-seed-") for name in names if re.fullmatch(re.escape(x) + r"-seed-\d+", name)}
-        for x in (a, b)
-    ]
-    if bool(seeds[0]) != bool(seeds[1]):
+    names = list(names)
+    seeds_of_a, seeds_of_b = seeds(a, names), seeds(b, names)
+    if not seeds_of_a and not seeds_of_b:
+        return [(a, b)]
+    if not seeds_of_a or not seeds_of_b:
         raise UserError(f"of {a} and {b}, one is a name of repeats and the other is not: compare like with like.")
-    common = sorted(seeds[0] & seeds[1], key=int)
-    if seeds[0] and not common:
+    common = sorted(seeds_of_a & seeds_of_b, key=int)
+    if not common:
         raise UserError(f"{a} and {b} have no seed in common: run both with `python -m stages.tools.repeat_seeds`.")
-    return [(f"{a}-seed-{seed}", f"{b}-seed-{seed}") for seed in common] or [(a, b)]
+    return [(f"{a}-seed-{seed}", f"{b}-seed-{seed}") for seed in common]
 
 
-def align(first, second, a, b):
+def seeds(name: str, names: Iterable[str]) -> set[str]:
+    """Returns the seeds of the repeats of `name` among the names of experiments."""
+    matches = (re.fullmatch(re.escape(name) + r"-seed-(\d+)", other) for other in names)
+    return {match[1] for match in matches if match}
+
+
+def align(first: pd.DataFrame, second: pd.DataFrame, a: str, b: str) -> pd.DataFrame:
     """Returns a row per image with path, group, and whether `a` and `b` are right.
 
     Args:
         first, second: predictions of revision `a` and of revision `b`.
+        a, b: the names of the revisions.
 
     Raises:
         UserError: they are not of the same images.

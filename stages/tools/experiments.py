@@ -1,65 +1,70 @@
-"""Experiments of DVC, read back: their parameters, metrics and predictions."""
+"""DVC experiments: their names, parameters, metrics and predictions.
 
+Names come from `dvc.api.exp_show`. Its values are text for a table, in which 100 and 100.0, or the parameter
+`train.dropout` and the number of training images of a class "dropout", are the same: values come from
+`dvc.api.params_show` and `dvc.api.metrics_show`.
+"""
+
+import contextlib
 import io
-import json
-import subprocess
+from collections.abc import Iterator
+from typing import Any
 
 import dvc.api
 import pandas as pd
-import ruamel.yaml
 from dvc.exceptions import DvcException
 
+from stages.common import files
 from stages.common.cli import UserError
 
-YAML = ruamel.yaml.YAML(typ="safe")  # reads 1e-05, which DVC writes, as a number
 
+def names() -> list[str]:
+    """Returns the names of the finished experiments of the commit that is checked out, sorted.
 
-def names():
-    """Returns the names of the experiments of the commit that is checked out, sorted."""
-    head = _git("rev-parse", "HEAD").strip()
-    refs = _git("for-each-ref", "--format=%(refname)", f"refs/exps/{head[:2]}/{head[2:]}/").split()
-    return sorted(ref.split("/", 4)[4] for ref in refs)
-
-
-def read(path, revision):
-    """Returns the text of a file as an experiment, or a revision of git, has it.
-
-    Raises:
-        UserError: there is no such revision, or not that file in it.
+    Queued, running and failed experiments are left out: they have no results; DVC shows those of the commit for them.
     """
     try:
-        return dvc.api.read(path, rev=revision, encoding="utf-8")
-    except (DvcException, OSError) as error:
-        raise UserError(f"{path} of {revision}: {error}. `dvc exp show` lists the experiments.") from None
+        rows = dvc.api.exp_show()
+    except DvcException as error:
+        raise UserError(f"the experiments cannot be listed ({error}). Run this inside the repository.") from None
+    return sorted(row["Experiment"] for row in rows if row["Experiment"] and row["State"] in (None, "Success"))
 
 
-def parameters(revision):
-    """Returns the parameters as a dict from dotted names to values."""
-    return pd.json_normalize(YAML.load(read("params.yaml", revision))).to_dict("records")[0]
+def parameters(revision: str) -> dict[str, Any]:
+    """Returns the parameters by dotted names, such as "finetune.learning_rate"."""
+    with _one_line_error("params.yaml", revision):
+        return pd.json_normalize(dvc.api.params_show("params.yaml", rev=revision)).to_dict("records")[0]
 
 
-def scores(revision):
+def scores(revision: str) -> pd.Series:
     """Returns the scores of both models in metrics/evaluate.json as a Series, "finetuned accuracy" and so on."""
-    tree = json.loads(read("metrics/evaluate.json", revision))
+    tree = _metrics("metrics/evaluate.json", revision)
     return pd.Series(
         {f"{model} {metric}": value for model in ("frozen", "finetuned") for metric, value in tree[model].items()}
     )
 
 
-def counts(revision):
+def counts(revision: str) -> tuple[int, int]:
     """Returns how many images the training split and the test split have."""
-    split = json.loads(read("metrics/split.json", revision))
-    return tuple(sum(split[name].values()) for name in ("train", "test"))
+    split = _metrics("metrics/split.json", revision)
+    return sum(split["train"].values()), sum(split["test"].values())
 
 
-def predictions(revision):
+def predictions(revision: str) -> pd.DataFrame:
     """Returns plots/predictions.csv, a row per image of the test split."""
-    return pd.read_csv(
-        io.StringIO(read("plots/predictions.csv", revision)),
-        keep_default_na=False,
-        dtype=dict.fromkeys(["path", "actual", "predicted", "frozen"], str),
-    )
+    with _one_line_error("plots/predictions.csv", revision):
+        return files.read_csv(io.StringIO(dvc.api.read("plots/predictions.csv", rev=revision, encoding="utf-8")))
 
 
-def _git(*command):
-    return subprocess.run(["git", *command], check=True, capture_output=True, text=True).stdout
+def _metrics(path: str, revision: str) -> dict[str, Any]:
+    with _one_line_error(path, revision):
+        return dvc.api.metrics_show(path, rev=revision)
+
+
+@contextlib.contextmanager
+def _one_line_error(path: str, revision: str) -> Iterator[None]:
+    """Turns DVC's error, of a revision or a file in it that does not exist, into a UserError."""
+    try:
+        yield
+    except (DvcException, OSError) as error:
+        raise UserError(f"{path} of {revision}: {error}. `dvc exp show` lists the experiments.") from None

@@ -1,10 +1,12 @@
-"""What a loaded SavedModel says of image files, batch by batch."""
+"""Batch inference: predictions of a loaded SavedModel for image files."""
 
 import collections
 import itertools
 import os
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +21,7 @@ BATCH = 32  # images; the batches that are decoded ahead take 5 MB each at 224 p
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What an image shows: the predicted class, its probability, and those of all classes by their names.
+    """The prediction for one image: the predicted class, its probability, and the probabilities of all classes by name.
 
     `problem` says why the image cannot be read, and is empty if it can; the others are None if it cannot.
     """
@@ -27,26 +29,29 @@ class Prediction:
     path: str
     predicted: str | None = None
     probability: float | None = None
-    probabilities: dict | None = None
+    probabilities: dict[str, float] | None = None
     problem: str = ""
 
 
-def find(paths):
-    """Yields (str, str) for each image in `paths`: its path, and why it cannot be opened, which is empty if it can."""
-    for path in map(os.fspath, paths):
+def find(paths: Iterable[str | os.PathLike[str]]) -> Iterator[tuple[str, str]]:
+    """Yields (path, problem) of each image in `paths`: the problem says why it cannot be opened, or is empty."""
+    for path in (str(os.fspath(path)) for path in paths):
         try:
-            yield from ((os.path.join(path, below) if below else path, problem) for below, problem in walk(path))
+            for below, problem in walk(path):
+                yield (os.path.join(path, below) if below else path), problem
         except OSError as error:
-            yield path, error.strerror
+            yield path, error.strerror or str(error)
 
 
-def classes_of(model):
+def classes_of(model: Any) -> list[str]:
     """Returns the C class names of a loaded SavedModel."""
     return [name.decode() for name in model.class_names.numpy()]
 
 
-def classify(files, model, threshold, calibrated):
-    """Predicts what images show.
+def classify(
+    files: Iterable[tuple[str, str]], model: Any, threshold: float | None, calibrated: bool
+) -> Iterator[Prediction]:
+    """Predicts the classes of image files.
 
     Args:
         files: what `find` yields.
@@ -60,31 +65,38 @@ def classify(files, model, threshold, calibrated):
         UserError: the threshold is not in [0, 1], or given for more than two classes.
     """
     classes = classes_of(model)
-    if threshold is not None and len(classes) != 2:
+    if threshold is None:
+        threshold = 0.5
+    elif len(classes) != 2:
         raise UserError(f"a threshold is for two classes, but the model has {len(classes)}: leave it out.")
-    if threshold is not None and not 0 <= threshold <= 1:
+    elif not 0 <= threshold <= 1:
         raise UserError(f"the threshold is {threshold:g}, but must be from 0 to 1.")
-    size, temperature = int(model.image_size), float(model.temperature)
+    return _predictions(files, model, threshold, float(model.temperature) if calibrated else None)
 
-    def judge(batch):
-        pixels = [pixels for _, _, pixels in batch if pixels is not None]
-        if pixels:
-            probabilities = model.signatures["serving_uint8"](images=np.stack(pixels))["probabilities"].numpy()
-            if calibrated:
+
+def _predictions(
+    files: Iterable[tuple[str, str]], model: Any, threshold: float, temperature: float | None
+) -> Iterator[Prediction]:
+    """Yields a Prediction for each file, batch by batch."""
+    classes = classes_of(model)
+    for batch in _decoded(files, int(model.image_size)):
+        images = [image for _, _, image in batch if image is not None]
+        results: Iterator[tuple[int, list[float]]] = iter(())
+        if images:
+            probabilities = model.signatures["serving_uint8"](images=np.stack(images))["probabilities"].numpy()
+            if temperature is not None:
                 probabilities = scale_probabilities(probabilities, temperature)
-            predicted = metrics.predicted_labels(probabilities, 0.5 if threshold is None else threshold)
-            answers = zip(predicted.tolist(), probabilities.tolist())
-        for path, problem, pixels in batch:
+            labels = metrics.predicted_labels(probabilities, threshold)
+            results = zip(labels.tolist(), probabilities.tolist(), strict=True)
+        for path, problem, _ in batch:
             if problem:
                 yield Prediction(path, problem=problem)
             else:
-                label, row = next(answers)
-                yield Prediction(path, classes[label], row[label], dict(zip(classes, row)))
-
-    return itertools.chain.from_iterable(map(judge, _decoded(files, size)))
+                label, row = next(results)
+                yield Prediction(path, classes[label], row[label], dict(zip(classes, row, strict=True)))
 
 
-def _decoded(files, size):
+def _decoded(files: Iterable[tuple[str, str]], size: int) -> Iterator[list[tuple[str, str, np.ndarray | None]]]:
     """Yields lists of up to BATCH (path, problem, pixels), decoded by several threads while those before are used.
 
     Args:
@@ -92,16 +104,19 @@ def _decoded(files, size):
         size: side of the images in pixels. `pixels` are uint8 [size, size, 3], or None where there is a problem.
     """
 
-    def read(file):
+    def read(file: tuple[str, str]) -> tuple[str, str, np.ndarray | None]:
         path, problem = file
+        if problem:
+            return path, problem, None
         try:
-            return path, problem, None if problem else decode(path, size)[2]
+            return path, "", decode(path, size)[2]
         except ValueError as error:
             return path, str(error), None
 
-    files, ahead = iter(files), collections.deque()
+    files = iter(files)
+    ahead: collections.deque[Iterator[tuple[str, str, np.ndarray | None]]] = collections.deque()
     with ThreadPoolExecutor() as pool:  # Pillow decodes without Python's lock, and TensorFlow computes without it
-        for batch in iter(lambda: list(itertools.islice(files, BATCH)), []):
+        while batch := list(itertools.islice(files, BATCH)):
             ahead.append(pool.map(read, batch))
             if len(ahead) > 2:
                 yield list(ahead.popleft())

@@ -1,20 +1,26 @@
-"""Says what images show.
+"""Predicts the classes of images with the fine-tuned model.
 
     python -m stages.tools.predict PATH... [--model FOLDER] [--threshold T] [--calibrated] [--format table|jsonl|csv]
 
 PATH is an image, a folder of images, however deep, or - for a list of such paths on standard input, one a line or, as
-`find -print0` writes them, each ended by a zero byte. Of all that the pipeline writes, only the model's folder is needed.
+`find -print0` writes them, each ended by a zero byte. Of all that the pipeline writes, only the model's folder is
+needed.
 
 Prints a line per image as they are done: the predicted class and its probability; as jsonl (JSON Lines) or csv also the
-probabilities of all classes. What cannot be read is named with the reason on standard error, and passed over. The exit
-status is 0 if all could be read, 1 otherwise.
+probabilities of all classes. Files that cannot be read are named with the reason on standard error, and skipped. The
+exit status is 0 if all could be read, 1 otherwise.
 
-The same in Python, one image after the other:
+The same in Python, one image after the other; importing this module changes nothing else in the process:
 
     from stages.tools.predict import predict
     for image in predict(["holiday", "more/dog.jpg"]):
         print(image.path, image.problem or image.predicted, image.probability)
 """
+
+if __name__ == "__main__":
+    from stages.model import backend
+
+    backend.start()
 
 import argparse
 import csv
@@ -23,6 +29,7 @@ import os
 import signal
 import sys
 import warnings
+from collections.abc import Iterable, Iterator, Sequence
 
 from tqdm import tqdm
 
@@ -30,11 +37,30 @@ from stages.common import cli
 from stages.common.cli import UserError
 from stages.model import saved_model
 from stages.tools import inference
+from stages.tools.inference import Prediction
 
 MODEL = "data/models/finetuned"
 
 
-def main():
+def main() -> None:
+    arguments = parse_arguments()
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends this quietly, as it ends other commands
+    warnings.simplefilter("ignore")  # Pillow's, about odd metadata
+    sys.stdout.reconfigure(errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]
+    files = list(inference.find(expand_paths(arguments.paths)))
+    if not files:
+        raise UserError(f"there is no image in {cli.enumeration(arguments.paths)}.")
+    model = saved_model.load(arguments.model)
+    predictions = inference.classify(files, model, arguments.threshold, arguments.calibrated)
+    # On a terminal, the lines show the progress by themselves.
+    progress = tqdm(predictions, "predicting", len(files), unit="image", disable=sys.stdout.isatty() or None)
+    unreadable: list[Prediction] = []
+    WRITERS[arguments.format](report_unreadable(progress, unreadable), inference.classes_of(model))
+    if unreadable:
+        sys.exit(1)
+
+
+def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("paths", nargs="+", metavar="PATH")
     parser.add_argument("--model", default=MODEL, metavar="FOLDER", help="the SavedModel (%(default)s)")
@@ -46,32 +72,23 @@ def main():
     )
     parser.add_argument("--calibrated", action="store_true", help="scale the probabilities by the model's temperature")
     parser.add_argument("--format", choices=WRITERS, default="table")
-    arguments = parser.parse_args()
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends this quietly, as it ends other commands
-    warnings.simplefilter("ignore")  # what Pillow says of odd metadata
-    sys.stdout.reconfigure(errors="backslashreplace", line_buffering=True)
-    files = list(inference.find(expand_paths(arguments.paths)))
-    if not files:
-        raise UserError(f"there is no image in {cli.enumeration(arguments.paths)}.")
-    model = saved_model.load(arguments.model)
-    predictions = inference.classify(files, model, arguments.threshold, arguments.calibrated)
-    # On a terminal, the lines show the progress by themselves.
-    progress = tqdm(predictions, "predicting", len(files), unit="image", disable=sys.stdout.isatty() or None)
-    unreadable = []
-    WRITERS[arguments.format](readable(progress, unreadable), inference.classes_of(model))
-    if unreadable:
-        sys.exit(1)
+    return parser.parse_args()
 
 
-def predict(paths, model=MODEL, threshold=None, calibrated=False):
-    """Predicts what images show, at the speed of batches and in little memory, however many they are.
+def predict(
+    paths: Iterable[str | os.PathLike[str]],
+    model: str | os.PathLike[str] = MODEL,
+    threshold: float | None = None,
+    calibrated: bool = False,
+) -> Iterator[Prediction]:
+    """Predicts the classes of images, at the speed of batches and in little memory, however many they are.
 
     Args:
-        paths: iterable of paths of images, or of folders, all images in which are meant.
+        paths: of images, or of folders, of which all images are predicted.
         model: folder of the SavedModel.
         threshold: the probability of the second of two classes from which on it is predicted; 0.5 if not given.
-        calibrated: whether to scale the probabilities by the model's temperature (scale_probabilities), which the threshold
-            then refers to.
+        calibrated: whether to scale the probabilities by the model's temperature (scale_probabilities); the threshold
+            then refers to the scaled ones.
 
     Returns:
         iterator of inference.Prediction, in the order of `paths`; in folders sorted by name.
@@ -79,10 +96,10 @@ def predict(paths, model=MODEL, threshold=None, calibrated=False):
     Raises:
         UserError: there is no such model; the threshold is not in [0, 1], or given for more than two classes.
     """
-    return inference.classify(inference.find(paths), saved_model.load(model), threshold, calibrated)
+    return inference.classify(inference.find(paths), saved_model.load(os.fspath(model)), threshold, calibrated)
 
 
-def expand_paths(arguments):
+def expand_paths(arguments: Iterable[str]) -> Iterator[str]:
     """Yields the paths that the command is given, and in the place of - those on standard input.
 
     Raises:
@@ -100,7 +117,7 @@ def expand_paths(arguments):
             )
 
 
-def readable(predictions, unreadable):
+def report_unreadable(predictions: Iterable[Prediction], unreadable: list[Prediction]) -> Iterator[Prediction]:
     """Yields the predictions of images that can be read. Reports the others, and appends them to `unreadable`."""
     for prediction in predictions:
         if prediction.problem:
@@ -111,22 +128,23 @@ def readable(predictions, unreadable):
             yield prediction
 
 
-def write_table(predictions, classes):
+def write_table(predictions: Iterable[Prediction], classes: Sequence[str]) -> None:
     width = max(map(len, ["predicted", *classes]))
     print(f"{'predicted':{width}}  probability  path")
     for x in predictions:
         print(f"{x.predicted:{width}}  {x.probability:11.1%}  {cli.printable(x.path)}")
 
 
-def write_jsonl(predictions, classes):
+def write_jsonl(predictions: Iterable[Prediction], classes: Sequence[str]) -> None:
     for x in predictions:
         print(json.dumps({name: getattr(x, name) for name in ("path", "predicted", "probability", "probabilities")}))
 
 
-def write_csv(predictions, classes):
+def write_csv(predictions: Iterable[Prediction], classes: Sequence[str]) -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)  # a name may hold line breaks
     writer.writerow(["path", "predicted", "probability", *(f"probability_{name}" for name in classes)])
-    writer.writerows([x.path, x.predicted, x.probability, *x.probabilities.values()] for x in predictions)
+    for x in predictions:
+        writer.writerow([x.path, x.predicted, x.probability, *(x.probabilities or {}).values()])
 
 
 WRITERS = {"table": write_table, "jsonl": write_jsonl, "csv": write_csv}

