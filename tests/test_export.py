@@ -213,6 +213,6 @@ def test_a_converter_that_fails_is_one_line(model, tmp_path, monkeypatch, capfd,
         monkeypatch.setattr(litert, function, lambda *_: b"")
     monkeypatch.setattr(litert_metadata, "add", lambda *_: b"")
     monkeypatch.setattr(module, name, fail)
-    with pytest.raises(UserError, match=f"cannot be converted to {file}: tf.Foo is not supported. Mend"):
+    with pytest.raises(UserError, match=f"cannot be converted to {file}: tf.Foo is not supported. Fix"):
         conversion.convert(export.SAVED_MODEL, dataset.load("train"), tmp_path)
     assert capfd.readouterr().err == ""

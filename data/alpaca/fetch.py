@@ -29,7 +29,7 @@ from stages.common.cli import UserError
 LIST = "data/alpaca/images.csv"
 IMAGES = "data/alpaca/images"
 MISSING = "data/alpaca/missing.csv"
-DOWNLOADS = Path("data/alpaca/.download")  # to go on from: no output of the stage, as DVC deletes those before a run
+DOWNLOADS = Path("data/alpaca/.download")  # to resume from: no output of the stage, as DVC deletes those before a run
 SUBSETS = ("train", "validation", "test")  # most of Open Images is in the first
 AT_ONCE = 8  # requests; below the 10 connections that requests keeps open
 TIMEOUT = (10, 30)  # seconds to connect, and without any byte of the answer
@@ -54,7 +54,7 @@ def main() -> None:
         raise UserError(
             f"{len(missing)} of {len(images)} images are not at {p.alpaca.base_url}, more than the "
             f"{p.alpaca.max_missing} of alpaca.max_missing. Check alpaca.base_url, or raise alpaca.max_missing, and "
-            "run again: it goes on where this run stopped."
+            "run again: it resumes where this run stopped."
         )
     with files.replacing(images=IMAGES, missing=MISSING) as out:
         for name, class_name in zip(images["id"][found], images["class"][found], strict=True):
@@ -97,7 +97,7 @@ def download(ids: pd.Series, base_url: str) -> np.ndarray:
 
 
 def get(session: requests.Session, url: str) -> bytes | None:
-    """Downloads one image; tries again, at growing intervals, while the server fails or the image is not whole.
+    """Downloads one image; tries again, at growing intervals, while the server fails or the image is incomplete.
 
     Returns:
         bytes, or None where there is no such image.
@@ -114,11 +114,11 @@ def get(session: requests.Session, url: str) -> bytes | None:
             response.raise_for_status()
             if is_image(response.content):
                 return response.content
-            reason = "what came is no whole image"
+            reason = "the image is incomplete"
         except requests.RequestException as error:  # also for a body that ends too early
             reason = str(error)
     raise UserError(
-        f"{url} could not be fetched: {reason}. Check the network and alpaca.base_url and run again: it goes on where "
+        f"{url} could not be fetched: {reason}. Check the network and alpaca.base_url and run again: it resumes where "
         "this run stopped."
     )
 

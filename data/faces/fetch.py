@@ -1,4 +1,4 @@
-"""Writes the built-in sample, 100 faces and 100 other cut-outs, as PNG files.
+"""Writes the built-in sample, 100 faces and 100 other crops, as PNG files.
 
     python -m data.faces.fetch
 

@@ -97,8 +97,8 @@ def copy_arrays(group: h5py.Group, base: keras.Model) -> None:
     found: dict[str, h5py.Dataset] = {}
     group.visititems(lambda name, item: found.update({name: item}) if isinstance(item, h5py.Dataset) else None)
     expected = {weight.path: weight for weight in base.weights}
-    if odd := sorted(found.keys() ^ expected.keys()):
-        raise UserError(f"the weights do not fit Keras's MobileNetV2: {odd[0]} is on one side only.")
+    if mismatched := sorted(found.keys() ^ expected.keys()):
+        raise UserError(f"the weights do not fit Keras's MobileNetV2: {mismatched[0]} is in only one of the two.")
     for name, weight in expected.items():
         if found[name].shape != tuple(weight.shape):
             raise UserError(

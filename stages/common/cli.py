@@ -21,7 +21,7 @@ def start() -> None:
     """Prepares the process of a script. To be called under `__name__ == "__main__"`, before imports that take seconds.
 
     From then on Ctrl-C ends in one line, and a stage ends with the DVC that runs it: a stage whose `dvc repro` was
-    killed would otherwise go on, and write into the outputs of the next one.
+    killed would otherwise run on, and write into the outputs of the next one.
     """
     sys.excepthook = _excepthook
     if "DVC_STAGE" in os.environ:
@@ -35,11 +35,11 @@ def run(main: Callable[[], None]) -> None:
         if "tensorflow" in sys.modules and "TF_CONFIG" not in os.environ:  # distributed workers must shut down in order
             sys.stdout.flush()
             sys.stderr.flush()
-            os._exit(0)  # TensorFlow would take itself apart first, for more than a second
+            os._exit(0)  # TensorFlow's shutdown takes more than a second
     except UserError as error:
         _fail(error)
     except OSError as error:  # a full disk, a missing permission: the text has the reason and the file
-        _fail(f"{error}{'' if error.filename else f' (in {os.getcwd()})'}. Mend that and run again.")
+        _fail(f"{error}{'' if error.filename else f' (in {os.getcwd()})'}. Fix that and run again.")
     except KeyboardInterrupt:
         print("ERROR: interrupted", file=sys.stderr)
         sys.exit(130)  # 128 + SIGINT, as shells report it
@@ -93,7 +93,9 @@ def _end_with_dvc() -> None:
     """Starts a thread that ends this process when DVC has gone. Processes are looked up now, while all are there."""
     import psutil  # which DVC brings along
 
-    shell = Path(os.environ.get("SHELL") or "sh").name  # DVC starts this one; some give way to the command, others stay
+    shell = Path(
+        os.environ.get("SHELL") or "sh"
+    ).name  # DVC runs a stage in it; some shells exec the command, others wait
     try:
         child = psutil.Process()
         parent = psutil.Process(child.ppid())

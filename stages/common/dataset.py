@@ -51,7 +51,7 @@ class Pixels:
                 raise IndexError(rows)
             data = os.pread(self._file.fileno(), self._bytes, self._start + int(rows) * self._bytes)
             if len(data) < self._bytes:
-                raise OSError(errno.EIO, "The file is cut off", self._file.name)
+                raise OSError(errno.EIO, "The file is truncated", self._file.name)
             return np.frombuffer(data, np.uint8).reshape(self.shape[1:])
         numbers = np.arange(len(self))[rows]
         return np.stack([self[row] for row in numbers]) if len(numbers) else np.empty((0, *self.shape[1:]), np.uint8)
@@ -122,16 +122,16 @@ def load(name: str) -> Split:
         raise UserError(f"{error.filename} is missing: run `dvc repro split` first.") from None
 
 
-def evenly_spaced(values: Any, count: int) -> Any:
-    """Returns up to `count` evenly spaced ones of an array."""
+def evenly_spaced(values: np.ndarray, count: int) -> np.ndarray:
+    """Returns up to `count` evenly spaced elements of an array, [N] -> [n], n <= count."""
     return values[np.unique(np.linspace(0, len(values) - 1, min(count, len(values))).astype(int))]
 
 
-def batches(split: Split, batches: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yields (uint8 pixels, int64 labels) of each array of rows in `batches`; the next are read ahead from disk."""
+def batches(split: Split, steps: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yields (uint8 pixels, int64 labels) of each array of rows in `steps`; the next are read ahead from disk."""
     ahead: collections.deque[Future] = collections.deque()
     with ThreadPoolExecutor(1) as reader:
-        for rows in batches:
+        for rows in steps:
             ahead.append(reader.submit(lambda rows: (split.pixels[rows], split.labels[rows]), rows))
             if len(ahead) > 2:
                 yield ahead.popleft().result()

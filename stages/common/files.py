@@ -56,9 +56,18 @@ def scratch(folder: str | Path) -> Iterator[Path]:
         _remove(path)
 
 
+def rounded(value: Any) -> Any:
+    """Returns a value of what JSON can hold, nested or not, with numbers rounded to DIGITS significant digits."""
+    if isinstance(value, float):
+        return float(f"{value:.{DIGITS}g}")
+    if isinstance(value, Mapping):
+        return {key: rounded(item) for key, item in value.items()}
+    return [rounded(item) for item in value] if isinstance(value, list | tuple) else value
+
+
 def write_json(value: Any, path: Path) -> None:
     """Writes a value as JSON that people can read and compare line by line, numbers with DIGITS significant digits."""
-    path.write_text(json.dumps(_rounded(value), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(rounded(value), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def read_json(path: str | Path) -> Any:
@@ -66,7 +75,7 @@ def read_json(path: str | Path) -> Any:
     return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
-def write_csv(table: pd.DataFrame, path: Path, errors: str = "surrogateescape", index: bool = False) -> None:
+def write_csv(table: pd.DataFrame, path: Path, errors: str = "surrogateescape") -> None:
     """Writes a table in which paths may hold any bytes, numbers with DIGITS significant digits.
 
     Args:
@@ -74,11 +83,11 @@ def write_csv(table: pd.DataFrame, path: Path, errors: str = "surrogateescape", 
         path: of the file.
         errors: what becomes of bytes in names that are not UTF-8. "surrogateescape" writes them as they are, for
             `read_csv`, "backslashreplace" an escape in their place, for readers that insist on UTF-8, such as DVC.
-        index: whether to write the index as the first column.
     """
     # Quoted, because a carriage return in a name would otherwise end its row.
-    rounded = {name: column.map(_rounded) for name, column in table.select_dtypes("floating").items()}
-    table.assign(**rounded).to_csv(path, index=index, errors=errors, quoting=csv.QUOTE_NONNUMERIC)
+    # Rounded first: with a float_format, to_csv would quote numbers as text.
+    columns = {name: column.map(rounded) for name, column in table.select_dtypes("floating").items()}
+    table.assign(**columns).to_csv(path, index=False, errors=errors, quoting=csv.QUOTE_NONNUMERIC)
 
 
 def read_csv(file: Any, errors: str = "surrogateescape") -> pd.DataFrame:
@@ -89,14 +98,6 @@ def read_csv(file: Any, errors: str = "surrogateescape") -> pd.DataFrame:
         errors: what becomes of bytes that are not UTF-8, as in `write_csv`.
     """
     return pd.read_csv(file, keep_default_na=False, dtype=dict.fromkeys(TEXT_COLUMNS, str), encoding_errors=errors)
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, float):
-        return float(f"{value:.{DIGITS}g}")
-    if isinstance(value, Mapping):
-        return {key: _rounded(item) for key, item in value.items()}
-    return [_rounded(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _remove(path: Path) -> None:

@@ -10,6 +10,7 @@ params.yaml.
 
 import difflib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
@@ -45,13 +46,15 @@ class Group(BaseModel):
 
 
 class Data(Group):
+    """Images, their splits, and what to do about faulty ones."""
+
     images: str = Field(
         pattern=r"\S",
         description="the folder of images, one sub-folder per class",
         json_schema_extra={"allowed": "the path of a folder of images, one sub-folder per class"},
     )
-    validation: Fraction = Field(description="fraction of the images to watch training with")
-    test: Fraction = Field(description="fraction of the images kept for evaluate")
+    validation: Fraction = Field(description="fraction of the images in the validation split")
+    test: Fraction = Field(description="fraction of the images in the test split")
     split: Literal["auto", "random"] = Field(
         description="auto: folders named train, validation (or val) and test, each with class folders, are the "
         "splits; random: never"
@@ -74,6 +77,8 @@ class Data(Group):
 
 
 class Alpaca(Group):
+    """The download of the alpacas."""
+
     base_url: str = Field(
         pattern="^https?://",
         description="Open Images' bucket, or a copy of it",
@@ -83,6 +88,8 @@ class Alpaca(Group):
 
 
 class Model(Group):
+    """The network."""
+
     weights: str = Field(
         pattern=r"\.weights\.h5$",
         description="the initial weights of MobileNetV2; also data/weights/imagenet/imagenet.weights.h5, or your own",
@@ -91,6 +98,8 @@ class Model(Group):
 
 
 class Augmentation(Group):
+    """Random transforms of training images."""
+
     flip: Literal["none", "horizontal", "vertical", "horizontal_and_vertical"] = Field(
         description="none, horizontal, vertical or horizontal_and_vertical"
     )
@@ -98,6 +107,8 @@ class Augmentation(Group):
 
 
 class Train(Group):
+    """What both phases of training share."""
+
     dropout: float = Field(ge=0, le=0.99, description="fraction of the pooled features dropped in training")
     class_weights: Literal["none", "balanced"] = Field(
         description="balanced: a class of few images counts as much in training as one of many"
@@ -111,15 +122,19 @@ class Train(Group):
 
 
 class EarlyStopping(Group):
+    """Early stopping of a phase."""
+
     monitor: Literal["none", "val_loss", "val_accuracy"] = Field(
-        description="or val_loss or val_accuracy: the best epoch is kept, not the last"
+        description="or val_loss or val_accuracy: stops early and keeps the best epoch, not the last"
     )
-    patience: int = Field(ge=1, le=10_000, description="so many epochs without a better one end the training")
+    patience: int = Field(ge=1, le=10_000, description="epochs without improvement before training stops")
 
 
 class TrainFrozen(Group):
-    epochs: int = Field(ge=1, le=10_000, description="how many to train, at most")
-    learning_rate: float = Field(gt=0, lt=10, description="of Adam, which starts afresh in each phase")
+    """The first phase of training."""
+
+    epochs: int = Field(ge=1, le=10_000, description="maximum number of epochs")
+    learning_rate: float = Field(gt=0, lt=10, description="initial learning rate of Adam")
     schedule: Literal["constant", "cosine"] = Field(
         description="constant or cosine, which falls from that rate towards 0"
     )
@@ -127,6 +142,8 @@ class TrainFrozen(Group):
 
 
 class Finetune(TrainFrozen):
+    """The second phase of training."""
+
     fine_tune_at: int = Field(
         ge=0, le=BASE_LAYERS, description="the first of MobileNetV2's 154 layers that is trained; 154: none"
     )
@@ -142,10 +159,11 @@ def _criterion(value: float | str) -> float | str:
 
 
 class Evaluate(Group):
+    """Evaluation on the test split."""
+
     threshold: Annotated[float | str, Field(union_mode="left_to_right"), AfterValidator(_criterion)] = Field(
-        description="two classes: the probability of the second from which on it is predicted; or max_f1 or, for "
-        "example, precision>=0.95: the threshold that gives the second class that on the validation split, for each "
-        "model",
+        description="decision threshold of two classes: the second is predicted at or above this probability; or "
+        "max_f1 or, for example, precision>=0.95: the threshold with that on the validation split, for each model",
         json_schema_extra={"allowed": "a number between 0 and 1, max_f1, or a precision, such as precision>=0.95"},
     )
     min_metrics: dict[MetricName, Probability] = Field(
@@ -176,7 +194,7 @@ class Params(Group):
     evaluate: Evaluate
 
 
-def read(*groups: str, path: str = "params.yaml") -> Params:
+def read(*groups: str, path: str | Path = "params.yaml") -> Params:
     """Reads and checks the parameters.
 
     Args:
@@ -241,7 +259,7 @@ def _problems(error: ValidationError, tree: dict) -> list[str]:
             else:
                 near = difflib.get_close_matches(given, known, n=1)
                 hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
-                problems[given] = f"{given} is no parameter of this pipeline; {hint}"
+                problems[given] = f"{given} is not a parameter of this pipeline; {hint}"
         elif problem["type"] == "missing":
             if not any(RENAMED.get(name) == key for name in old_names):
                 problems[key] = f"{key} is missing; it must be {_allowed(known[key])}"

@@ -48,7 +48,7 @@ def choose_threshold(labels: np.ndarray, probabilities: np.ndarray, criterion: s
         if not reached.any():
             raise UserError(
                 f"evaluate.threshold is {criterion}, but the highest precision that the {model} model reaches on the "
-                f"validation split is {precision.max():.4f}. Ask for less or improve the model."
+                f"validation split is {precision.max():.4f}. Lower the precision or improve the model."
             )
         place = np.argmax(reached)
     return float((scores[place] + (scores[place - 1] if place else 0)) / 2)

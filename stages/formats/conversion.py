@@ -75,7 +75,7 @@ def converting(path: str, name: str) -> Iterator[None]:
             yield
         except Exception as error:
             reason = textwrap.shorten(str(error), 300)
-            raise UserError(f"{path} cannot be converted to {name}: {reason}. Mend that and run again.") from None
+            raise UserError(f"{path} cannot be converted to {name}: {reason}. Fix that and run again.") from None
 
 
 def sample(labels: np.ndarray, count: int) -> np.ndarray:

@@ -49,7 +49,7 @@ def int8(folder: Path, images: np.ndarray) -> bytes:
     images[0, 0, 0, :2] = (
         0,
         255,
-    )  # the range of the input is then [0, 255] in any case: the quantized pixel is the pixel
+    )  # whatever the images, the range of the input is [0, 255]: a quantized pixel is the pixel
     converter = tf.lite.TFLiteConverter.from_saved_model(str(folder))
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]

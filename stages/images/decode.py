@@ -20,7 +20,7 @@ def decode(path: str | Path, size: int) -> tuple[str, tuple[int, int], np.ndarra
 
     All of the image (of an animation, the first frame) is decoded, so a truncated file is an error. EXIF orientation
     is applied; the image is resized to a square, without keeping its aspect ratio; transparency is composited on
-    BACKGROUND; colours are converted to sRGB where there is an ICC profile. Of 16 bits the higher 8 stay.
+    BACKGROUND; colours are converted to sRGB where there is an ICC profile. 16-bit values keep their high byte.
     Floating-point grey levels go from black, 0, to white, 1, or 255 if any is above 1.
 
     Args:
@@ -32,7 +32,7 @@ def decode(path: str | Path, size: int) -> tuple[str, tuple[int, int], np.ndarra
         and uint8 [size, size, 3], RGB.
 
     Raises:
-        ValueError: the file is no complete image in one of FORMATS, or has more pixels than Pillow's limit against
+        ValueError: the file is not a complete image in one of FORMATS, or has more pixels than Pillow's limit against
             decompression bombs; the text says why, without the path.
     """
     try:
@@ -56,7 +56,7 @@ def decode(path: str | Path, size: int) -> tuple[str, tuple[int, int], np.ndarra
     # Pillow's decoders raise these, and SyntaxError and struct.error for some broken PNG and TIFF files.
     except Image.UnidentifiedImageError:
         empty = os.path.getsize(path) == 0
-        raise ValueError("an empty file" if empty else "not an image in a known format, or cut off") from None
+        raise ValueError("an empty file" if empty else "not an image in a known format, or truncated") from None
     except Exception as error:
         raise ValueError(getattr(error, "strerror", None) or str(error) or type(error).__name__) from None
 
@@ -67,7 +67,7 @@ def _eight_bits(image: Image.Image) -> Image.Image:
         values = np.asarray(image)
         white = 65535 if image.mode != "F" else 255 if values.max() > 1 else 1
         if not (values.min() >= 0 and values.max() <= white):
-            raise ValueError(f"grey values from {values.min()} to {values.max()}, of which none is known to be white")
+            raise ValueError(f"grey values from {values.min()} to {values.max()}, a range that is not supported")
         values = values * 255 if white == 1 else values if white == 255 else values >> 8
         return Image.fromarray(values.astype(np.uint8))
     if image.has_transparency_data:

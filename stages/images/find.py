@@ -49,7 +49,9 @@ def find_images(folder: str | Path) -> list[ImageFile]:
             UTF-8.
     """
     if not Path(folder).is_dir():
-        raise UserError(f"{folder} is no folder. Set data.images to a folder of images with one sub-folder per class.")
+        raise UserError(
+            f"{folder} is not a folder. Set data.images to a folder of images with one sub-folder per class."
+        )
     # A file beside the class folders belongs to no class. What cannot be opened might be a class folder.
     images = [
         ImageFile(path, path.split("/")[0], problem)

@@ -45,9 +45,7 @@ def pack_images(
                 problems[row] = str(error)
 
     with warnings.catch_warnings(), ThreadPoolExecutor() as pool:  # Pillow decodes and resizes without Python's lock
-        warnings.simplefilter(
-            "ignore"
-        )  # of Pillow about odd metadata; filters are set here because they hold for all threads
+        warnings.simplefilter("ignore")  # Pillow's, about odd metadata; set here, because it holds for all threads
         rows = range(len(images))
         progress = tqdm(None, "decoding", len(rows), unit="image", disable=None)
         for start in rows[::QUEUED]:

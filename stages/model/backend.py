@@ -1,4 +1,4 @@
-"""TensorFlow and Keras as the scripts need them: quiet, with the same bytes each time, and with memory that is kept.
+"""TensorFlow and Keras as the scripts need them: quiet, with the same bytes each time, and with memory that is reused.
 
 Importing this module, or any other of the project, changes nothing; a script calls `start` under
 `__name__ == "__main__"`, before its other imports.
@@ -72,7 +72,7 @@ def _keep_freed_memory() -> None:
 @contextlib.contextmanager
 def _lean_imports() -> Iterator[None]:
     """Saves a third of the time that Keras and TensorFlow take to be imported."""
-    # Keras takes a quarter of its start for these two, whose wrappers and galleries are not used here. It does without.
+    # Importing these two, which are optional, takes a quarter of Keras's import time; what needs them is not used here.
     unused = [name for name in ("matplotlib.pyplot", "sklearn") if name not in sys.modules]
     sys.modules.update(dict.fromkeys(unused))  # type: ignore[arg-type]
     gc.disable()  # a tenth of the time of a stage went into looking for garbage among all that the import makes

@@ -68,7 +68,7 @@ def load_base(network: keras.Model, path: str) -> None:
             "otherwise set model.weights to a file that exists."
         ) from None
     except OSError as error:
-        raise UserError(f"{path} is no complete HDF5 file ({error}). Fetch or save it again.") from None
+        raise UserError(f"{path} is not a complete HDF5 file ({error}). Fetch or save it again.") from None
     except (ValueError, KeyError) as error:
         layer = re.search(r"name=(\w+)", str(error))
         raise UserError(

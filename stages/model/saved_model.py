@@ -49,7 +49,7 @@ def load(folder: str | Path) -> Any:
     """
     try:
         model = tf.saved_model.load(folder)
-    except Exception as error:  # of many types, depending on what is missing or cut off
+    except Exception as error:  # of many types, depending on what is missing or truncated
         raise UserError(f"{folder} holds no complete SavedModel: run `dvc repro` first ({error}).") from None
     if not hasattr(model, "temperature"):
         raise UserError(f"{folder} holds a SavedModel of another program, or of an earlier version: run `dvc repro`.")
@@ -76,8 +76,8 @@ def restore(weights: Sequence[Any], folder: str | Path) -> float:
         for number, variable in enumerate(weights):
             variable.assign(reader.get_tensor(f"weights/{number}/.ATTRIBUTES/VARIABLE_VALUE"))
         return float(reader.get_tensor("temperature/.ATTRIBUTES/VARIABLE_VALUE"))
-    except Exception as error:  # of many types, depending on what is missing or cut off
-        raise UserError(f"{folder} holds no complete SavedModel of ours: run `dvc repro` first ({error}).") from None
+    except Exception as error:  # of many types, depending on what is missing or truncated
+        raise UserError(f"{folder} holds no complete SavedModel of this pipeline: run `dvc repro` ({error}).") from None
 
 
 def _serving_module(
@@ -144,5 +144,5 @@ def _save_reproducibly(build: Callable[[], tuple[tf.Module, dict[str, Any]]], fo
     try:
         tf.saved_model.save(module, str(folder), signatures)
     except tf.errors.OpError as error:  # a full disk, which TensorFlow does not report as an OSError
-        raise UserError(f"{folder} cannot be written: {error.message}. Mend that and run again.") from None
+        raise UserError(f"{folder} cannot be written: {error.message}. Fix that and run again.") from None
     (folder / "fingerprint.pb").unlink()

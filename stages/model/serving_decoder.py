@@ -17,11 +17,11 @@ def decode(data: tf.Tensor, size: int) -> tf.Tensor:
         size: side of the square in pixels.
 
     Returns:
-        uint8 [size, size, 3], RGB: turned as EXIF says, on white where it is transparent, resized without keeping its
-        proportions.
+        uint8 [size, size, 3], RGB: EXIF orientation is applied, transparency is composited on white, and the image is
+        resized to a square without keeping its aspect ratio.
 
-    Running the graph raises tf.errors.InvalidArgumentError where the file is neither, is broken or cut off, or has more
-    pixels than Pillow's limit against decompression bombs, which is looked at before anything is decoded.
+    Running the graph raises tf.errors.InvalidArgumentError where the file is neither, is broken or truncated, or has
+    more pixels than Pillow's limit against decompression bombs, which is looked at before anything is decoded.
     """
     is_png = tf.strings.substr(data, 0, len(PNG)) == PNG
     known = is_png | (tf.strings.substr(data, 0, len(JPEG)) == JPEG)
@@ -31,12 +31,12 @@ def decode(data: tf.Tensor, size: int) -> tf.Tensor:
     message = ["image_bytes has too many pixels, or none; height and width are", shape]
     with tf.control_dependencies([tf.debugging.Assert((0 < pixels) & (pixels <= Image.MAX_IMAGE_PIXELS), message)]):
         square = tf.cond(is_png, lambda: _decode_png(data, size), lambda: _decode_jpeg(data, shape, size))
-    return _turn(tf.cast(tf.round(square), tf.uint8), _orientation(data, is_png))
+    return _apply_orientation(tf.cast(tf.round(square), tf.uint8), _orientation(data, is_png))
 
 
 def _png_shape(data: tf.Tensor) -> tf.Tensor:
     """Height and width, int32 [2], as the first chunk of every PNG file has them (PNG specification, 11.2.1)."""
-    header = tf.strings.substr(data, 0, 24) + bytes(24)  # what is cut off counts as 0
+    header = tf.strings.substr(data, 0, 24) + bytes(24)  # missing bytes count as 0
     return tf.io.decode_raw(tf.strings.substr(header, 16, 8), tf.int32, little_endian=False)[::-1]
 
 
@@ -48,7 +48,7 @@ def _decode_png(data: tf.Tensor, size: int) -> tf.Tensor:
     bits = tf.cast(tf.io.decode_raw(tf.strings.substr(data, 24, 1), tf.uint8), tf.int32)
     opaque = tf.cast(tf.bitwise.left_shift(1, bits) - 1, tf.uint16)
     alpha = tf.where(tf.reduce_all(alpha == opaque), tf.constant(255, tf.uint16), alpha)
-    # Laid on white before resizing: the colour of what is transparent must not bleed. 255 * 255 fits in 16 bits.
+    # Composited on white before resizing: the colour of what is transparent must not bleed. 255 * 255 fits in 16 bits.
     return _resize(colours * alpha + 255 * (255 - alpha), size) / 255
 
 
@@ -86,7 +86,7 @@ def _orientation(data: tf.Tensor, is_png: tf.Tensor) -> tf.Tensor:
     return tf.concat([entries[entries[:, 0] == 0x0112][:, 4], [1]], 0)[0]
 
 
-def _turn(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
+def _apply_orientation(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
     """Returns a square image, [size, size, 3], that was stored under an EXIF orientation, upright."""
     transposed, mirrored, upside_down = (
         tf.reduce_any(orientation == numbers) for numbers in ([5, 6, 7, 8], [2, 3, 6, 7], [3, 4, 7, 8])

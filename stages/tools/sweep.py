@@ -46,7 +46,7 @@ def row(name: str, keys: list[str]) -> dict[str, Any]:
     values = experiments.parameters(name)
     for key in keys:
         if key not in values:
-            raise UserError(f"{key} is no parameter of experiment {name}.")
+            raise UserError(f"{key} is not a parameter of experiment {name}.")
     accuracy, (_, test_count) = experiments.scores(name)["finetuned accuracy"], experiments.counts(name)
     interval = stats.binomtest(round(accuracy * test_count), test_count).proportion_ci(method="wilson")
     return {

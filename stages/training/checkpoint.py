@@ -16,7 +16,7 @@ import numpy as np
 
 from stages.common.dataset import Split
 
-DAYS = 7  # for which the state of a training that nobody went on with is kept
+DAYS = 7  # after which the state of a training that nobody resumed is removed
 
 
 class Checkpoint:
@@ -57,7 +57,7 @@ class Checkpoint:
             return [], []
         for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
-        print(f"going on after epoch {rows[-1]['epoch']}, where this training was stopped", flush=True)
+        print(f"resuming after epoch {rows[-1]['epoch']}, where this training was stopped", flush=True)
         return rows, best
 
     def save(self, rows: list[dict[str, Any]], variables: Sequence[np.ndarray], best: Sequence[np.ndarray]) -> None:

@@ -25,13 +25,13 @@ def best(rows: list[dict[str, Any]], monitor: str) -> int:
     return int(np.argmin(values) if monitor == "val_loss" else np.argmax(values))
 
 
-def in_words(row: dict[str, Any]) -> str:
+def format_epoch(row: dict[str, Any]) -> str:
     """Returns an epoch as a line for the terminal."""
     return f"epoch {row['epoch']}: " + ", ".join(f"{name} {row[name]:.4f}" for name in METRICS)
 
 
 def write(history: pd.DataFrame, path: str, metrics_path: str, extra: dict[str, Any]) -> None:
-    """Writes a history and its metrics in place of the last ones, so that both can be watched as they grow.
+    """Writes a history and its metrics in place of the last ones, so that both can be monitored.
 
     Args:
         history: DataFrame with COLUMNS. In one that is still growing no epoch is `kept`.
@@ -58,5 +58,5 @@ def read(path: str) -> pd.DataFrame:
     except FileNotFoundError:
         raise UserError(f"{path} is missing: run `dvc repro` first.") from None
     if not history["kept"].any():
-        raise UserError(f"{path} is of a training that was stopped: run `dvc repro`, which goes on from there.")
+        raise UserError(f"{path} is of a training that was stopped: run `dvc repro`, which resumes it.")
     return history

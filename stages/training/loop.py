@@ -25,17 +25,18 @@ class Settings:
     """What a phase is trained with.
 
     Attributes:
-        stage: name of the phase and of its stage, for the history.
+        phase: its name, which is that of its stage.
         initial_epoch: number of the first epoch, counted from 1 through all phases.
-        phase, augmentation, train: groups of params.yaml; `phase` is that of the stage.
+        schedule: the group of params.yaml that has the phase's name.
+        augmentation, train: groups of params.yaml.
         batch_size: images per step.
         seed: of the order of images, their augmentation and dropout, which depend on it and the number of the epoch
             alone.
     """
 
-    stage: str
+    phase: str
     initial_epoch: int
-    phase: params.TrainFrozen
+    schedule: params.TrainFrozen
     augmentation: params.Augmentation
     train: params.Train
     batch_size: int
@@ -84,30 +85,30 @@ def fit(
     Raises:
         UserError: the loss is no longer a number.
     """
-    phase, monitor = settings.phase, settings.phase.early_stopping.monitor
-    optimizer = _optimizer(network, phase.learning_rate)
+    schedule, monitor = settings.schedule, settings.schedule.early_stopping.monitor
+    optimizer = _optimizer(network, schedule.learning_rate)
     train_step = _training_step(network, optimizer, class_weights(train.labels, settings.train.class_weights))
     state, features = [*network.variables, *optimizer.variables], network.layers[-1].input.shape[1]
     rows, best = checkpoint.restore(state)
     strategy.ensure_same_start(f"{checkpoint.path.stem} {len(rows)}")
-    while len(rows) < phase.epochs and not _stopped_early(rows, phase.early_stopping):
+    while len(rows) < schedule.epochs and not _stopped_early(rows, schedule.early_stopping):
         epoch, start = settings.initial_epoch + len(rows), time.monotonic()
-        optimizer.learning_rate = learning_rate_at(len(rows), phase)
+        optimizer.learning_rate = learning_rate_at(len(rows), schedule)
         trained = _train_epoch(train_step, train, settings, epoch, features)
         validated, logits = validation()
         if not math.isfinite(trained["loss"] + validated["loss"]):
             raise UserError(
-                f"the loss is no longer a number in epoch {epoch}, {settings.stage}: lower the learning rate."
+                f"the loss is no longer a number in epoch {epoch}, {settings.phase}: lower the learning rate."
             )
-        row: dict[str, Any] = {"epoch": epoch, "phase": settings.stage, **trained}
+        row: dict[str, Any] = {"epoch": epoch, "phase": settings.phase, **trained}
         row |= {f"val_{name}": value for name, value in validated.items()}
-        rows.append(row | {"learning_rate": learning_rate_at(len(rows), phase), "kept": False})
+        rows.append(row | {"learning_rate": learning_rate_at(len(rows), schedule), "kept": False})
         if history.best(rows, monitor) == len(rows) - 1:
             best = [logits, *([] if monitor == "none" else network.get_weights())]
         if strategy.is_chief():
             checkpoint.save(rows, [variable.numpy() for variable in state], best)
             on_epoch_end(pd.DataFrame(rows)[history.COLUMNS])
-            print(f"{history.in_words(rows[-1])} ({time.monotonic() - start:.1f} s)", flush=True)
+            print(f"{history.format_epoch(rows[-1])} ({time.monotonic() - start:.1f} s)", flush=True)
     logits, *weights = best
     if weights:
         network.set_weights(weights)
@@ -163,15 +164,15 @@ def class_weights(labels: np.ndarray, kind: str) -> np.ndarray:
     return np.ones(len(counts)) if kind == "none" else len(labels) / (len(counts) * counts)
 
 
-def learning_rate_at(epoch: int, phase: params.TrainFrozen) -> float:
+def learning_rate_at(epoch: int, schedule: params.TrainFrozen) -> float:
     """Returns the learning rate of an epoch, counted from 0 in its phase.
 
     It is constant, or half a period of a cosine, which would reach 0 after the last of all epochs (I. Loshchilov,
     F. Hutter, SGDR, ICLR 2017, eq. 5).
     """
-    if phase.schedule == "constant":
-        return phase.learning_rate
-    return phase.learning_rate * (1 + math.cos(math.pi * epoch / phase.epochs)) / 2
+    if schedule.schedule == "constant":
+        return schedule.learning_rate
+    return schedule.learning_rate * (1 + math.cos(math.pi * epoch / schedule.epochs)) / 2
 
 
 def _stopped_early(rows: list[dict], early_stopping: params.EarlyStopping) -> bool:

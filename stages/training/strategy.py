@@ -42,7 +42,7 @@ def scope(name: str) -> Iterator[None]:
             last waits until all of them are there.
 
     Raises:
-        UserError: TF_CONFIG is missing or wrong, or another worker has gone.
+        UserError: TF_CONFIG is missing or wrong, or another worker has stopped.
     """
     if name == "multi_worker":
         strategy = _join_workers()
@@ -55,8 +55,8 @@ def scope(name: str) -> Iterator[None]:
             if name != "multi_worker":
                 raise
             raise UserError(
-                f"another worker has gone, or cannot be reached ({error.message.splitlines()[0]}). Start all of "
-                "them again: training goes on after its last finished epoch."
+                f"another worker has stopped, or cannot be reached ({error.message.splitlines()[0]}). Start all of "
+                "them again: training resumes after its last finished epoch."
             ) from None
 
 

@@ -5,7 +5,7 @@
     python -m tests.benchmarks.baselines floor
 
 notebook: the notebook as one script in today's Keras, with the settings of params.yaml. As there, 80% of the images
-train, 20% validate and none are left to test, and in fine-tuning batch normalisation takes the statistics of the batch.
+train, 20% validate and none are left to test, and in fine-tuning batch normalization takes the statistics of the batch.
 tutorial: the same with the sets kept in memory, as TensorFlow's tutorials have it.
 floor: the arithmetic alone, for as many training and validation images as metrics/split.json says that our splits have:
 one forward pass of the bare base per image and epoch and, for training images, the backward pass to the first trainable

@@ -55,7 +55,8 @@ def test_what_is_said_in_a_quiet_block_shows_only_if_it_fails(capfd):
 def test_a_stage_ends_with_the_dvc_that_runs_it(shell, killed):
     if not (path := shutil.which(shell)):
         pytest.skip(f"no {shell} here")
-    stage = f"{sys.executable} -c 'import time; from stages.common import cli; cli.start(); print(1, flush=True); time.sleep(60)'"
+    code = "import time; from stages.common import cli; cli.start(); print(1, flush=True); time.sleep(60)"
+    stage = f"{sys.executable} -c '{code}'"
     dvc = subprocess.Popen(
         [sys.executable, "-c", f"import subprocess; subprocess.run({stage!r}, shell=True, executable={path!r})"],
         cwd=ROOT,

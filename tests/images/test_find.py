@@ -25,7 +25,7 @@ def test_fewer_than_two_classes(tmp_path, counts, words):
 
 
 def test_a_missing_folder_is_named(tmp_path):
-    with pytest.raises(UserError, match="nowhere is no folder"):
+    with pytest.raises(UserError, match="nowhere is not a folder"):
         find_images(tmp_path / "nowhere")
 
 

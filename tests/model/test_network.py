@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from stages.common.cli import UserError
 from stages.model import network
+from stages.model.mobilenet_v2 import mobilenet_v2
 from tests.support import keras_mobilenet_v2
 
 
@@ -21,6 +22,17 @@ def test_is_keras_own_mobilenet_v2_with_its_preprocessing(weights):
     np.testing.assert_allclose(model(images.astype("float32")), expected, rtol=1e-3, atol=1e-4)
 
 
+def test_has_the_layers_of_keras_own_mobilenet_v2_and_the_same_weights_file(tmp_path):
+    base, reference = mobilenet_v2(32), keras_mobilenet_v2()
+    assert [x.name for x in base.layers[1:]] == [x.name for x in reference.layers[1:]] and len(base.layers) == 154
+    assert [x.path for x in base.weights] == [x.path for x in reference.weights]
+    for ours, theirs in ((base, reference), (reference, base)):  # each reads what the other has saved
+        ours.set_weights([weight + 1 for weight in ours.get_weights()])
+        ours.save_weights(tmp_path / "saved.weights.h5")
+        theirs.load_weights(tmp_path / "saved.weights.h5")
+        assert all(np.array_equal(a, b) for a, b in zip(base.get_weights(), reference.get_weights(), strict=True))
+
+
 @pytest.fixture
 def float64(monkeypatch):
     """Everything is computed in float64, in which roundings, and ReLU6 that switch because of them, play no part."""
@@ -31,7 +43,7 @@ def float64(monkeypatch):
     set_policy("float32")
 
 
-@pytest.mark.parametrize("fine_tune_at", [0, 100, 101, 120])  # 101 lies between a convolution and its normalisation
+@pytest.mark.parametrize("fine_tune_at", [0, 100, 101, 120])  # 101 lies between a convolution and its normalization
 def test_has_the_outputs_and_gradients_of_keras_own_mobilenet_v2(weights, float64, fine_tune_at):
     model = network.build(32, 3)
     network.load_base(model, weights)
@@ -100,8 +112,8 @@ def test_weights_that_are_missing_or_do_not_fit_are_refused_by_name(weights, tmp
     reasons = {
         narrow: "layer Conv1 ",
         gap: "layer expanded_conv_depthwise ",
-        half: "no complete HDF5",
-        text: "no complete HDF5",
+        half: "not a complete HDF5",
+        text: "not a complete HDF5",
         tmp_path / "none.weights.h5": "is missing",
     }
     for path, reason in reasons.items():

@@ -97,10 +97,10 @@ def test_what_is_restored_from_it_is_the_same_to_the_bit(shallow, tmp_path):
 
 
 def test_a_folder_without_the_arrays_of_a_model_of_ours_is_named(shallow, tmp_path):
-    with pytest.raises(UserError, match="nothing holds no complete SavedModel of ours: run `dvc repro` first"):
+    with pytest.raises(UserError, match="nothing holds no complete SavedModel of this pipeline: run `dvc repro`"):
         saved_model.restore(network.build(32, 3).weights, tmp_path / "nothing")
     saved_model.save(network.build(32, 2), ["a", "b"], 1.0, tmp_path / "two classes")
-    with pytest.raises(UserError, match="two classes holds no complete SavedModel of ours"):
+    with pytest.raises(UserError, match="two classes holds no complete SavedModel of this pipeline"):
         saved_model.restore(network.build(32, 3).weights, tmp_path / "two classes")
 
 

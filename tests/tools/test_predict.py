@@ -99,7 +99,7 @@ def test_the_formats_and_the_exit_status(model, images, capsys):
     table, errors = run(capsys, images, "--model", model, status=1)
     assert errors.splitlines() == [
         f"{images}/x/deeper/003.png: image file is truncated",
-        f"{images}/y/007.png: not an image in a known format, or cut off",
+        f"{images}/y/007.png: not an image in a known format, or truncated",
     ]
     head, *lines = table.splitlines()
     assert head.split() == ["predicted", "probability", "path"] and len(lines) == 38

@@ -4,12 +4,14 @@ import pytest
 
 from stages.common import params
 from stages.training import augmentation
+from tests.support import ROOT
 
+DEFAULTS = params.read("augmentation", path=ROOT / "params.yaml").augmentation
 IMAGES = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), np.uint8)
 
 
 def transforms(flip, rotation, count=40, seed=0):
-    settings = params.Augmentation(flip=flip, rotation=rotation)
+    settings = DEFAULTS.model_copy(update={"flip": flip, "rotation": rotation})
     return augmentation.random_transforms(np.random.default_rng(seed), count, 32, settings)
 
 
@@ -39,6 +41,6 @@ def test_rotates_evenly_by_up_to_the_fraction_of_a_turn():
 
 
 def test_a_preview_shows_one_image_in_several_ways():
-    shown = augmentation.preview(IMAGES[0], 1, params.Augmentation(flip="none", rotation=0.2))
+    shown = augmentation.preview(IMAGES[0], 1, DEFAULTS.model_copy(update={"rotation": 0.2}))
     assert shown.shape == (9, 32, 32, 3) and shown.dtype == np.uint8
     assert len({image.tobytes() for image in shown}) == 9

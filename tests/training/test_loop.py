@@ -12,7 +12,7 @@ from stages.common.cli import UserError
 from stages.model import network
 from stages.training import augmentation, history, loop
 from stages.training.checkpoint import Checkpoint
-from tests.support import make_split
+from tests.support import ROOT, make_split
 
 
 @pytest.fixture(autouse=True)
@@ -20,23 +20,24 @@ def in_workplace(workplace):
     """Every test has a working folder, with its checkpoints, of its own."""
 
 
-def make_settings(**options):
-    """Settings of a phase; options are parameters by their last name, such as epochs or rotation."""
-    options = {
+def make_settings(**changes):
+    """Settings of a phase: those of params.yaml but for one plain epoch; changes are parameters by their last name."""
+    changes = {
         "epochs": 1, "learning_rate": 0.01, "schedule": "constant", "monitor": "none", "patience": 1, "flip": "none",
         "rotation": 0, "dropout": 0, "class_weights": "none", "initial_epoch": 1, "seed": 1, "batch_size": 4,
-    } | options  # fmt: skip
+    } | changes  # fmt: skip
+    p = params.read("augmentation", "train", "finetune", path=ROOT / "params.yaml")
 
-    def pick(*names):
-        return {name: options[name] for name in names}
+    def changed(group, **more):
+        update = {name: changes[name] for name in type(group).model_fields if name in changes}
+        return group.model_copy(update=update | more)
 
-    early_stopping = params.EarlyStopping(**pick("monitor", "patience"))
     return loop.Settings(
-        stage="finetune",
-        phase=params.TrainFrozen(early_stopping=early_stopping, **pick("epochs", "learning_rate", "schedule")),
-        augmentation=params.Augmentation(**pick("flip", "rotation")),
-        train=params.Train(mixed_precision="none", strategy="none", **pick("dropout", "class_weights")),
-        **pick("initial_epoch", "batch_size", "seed"),
+        phase="finetune",
+        schedule=changed(p.finetune, early_stopping=changed(p.finetune.early_stopping)),
+        augmentation=changed(p.augmentation),
+        train=changed(p.train),
+        **{name: changes[name] for name in ("initial_epoch", "seed", "batch_size")},
     )
 
 
@@ -257,7 +258,7 @@ def test_resumes_after_its_last_finished_epoch_with_all_that_matters(capsys):
         with pytest.raises(KeyboardInterrupt):
             run(stop)
     resumed, resumed_epochs = run()
-    assert "going on after epoch 3," in capsys.readouterr().out
+    assert "resuming after epoch 3," in capsys.readouterr().out
     shutil.rmtree(".checkpoints")
     undisturbed, epochs = run()
     assert "going on" not in capsys.readouterr().out
