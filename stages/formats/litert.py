@@ -46,10 +46,8 @@ def int8(folder: Path, images: np.ndarray) -> bytes:
         images: uint8 [N, size, size, 3], typical ones, from which each layer's range of values is calibrated.
     """
     images = images.astype(np.float32)
-    images[0, 0, 0, :2] = (
-        0,
-        255,
-    )  # whatever the images, the range of the input is [0, 255]: a quantized pixel is the pixel
+    # Whatever the images, the range of the input then is [0, 255]: a quantized pixel is the pixel.
+    images[0, 0, 0, :2] = 0, 255
     converter = tf.lite.TFLiteConverter.from_saved_model(str(folder))
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
