@@ -1,12 +1,14 @@
 """Fixtures that several test files share."""
 
+import os
 import shutil
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from stages.model import backend
-from tests.support import ROOT, Project, clone_project
+from tests.support import ROOT, SMALL_RUN, Project, clone_project, clone_small, keras_mobilenet_v2
 
 backend.configure()  # as the scripts do, before anything imports TensorFlow
 
@@ -23,13 +25,67 @@ def weights(tmp_path_factory):
     import keras
 
     keras.utils.set_random_seed(0)
-    base = keras.applications.MobileNetV2((32, 32, 3), include_top=False, weights=None)
+    base = keras_mobilenet_v2()
     for layer in base.layers:
-        layer.momentum = 0  # batch normalisation: take over the statistics of the next batch
+        layer.momentum = 0  # batch normalization: take over the statistics of the next batch
     base(np.random.default_rng(0).uniform(-1, 1, (64, 32, 32, 3)), training=True)
     path = tmp_path_factory.mktemp("weights") / "random.weights.h5"
     base.save_weights(path)
     return path
+
+
+@pytest.fixture(scope="session")
+def default_run(tmp_path_factory):
+    """A clone that has run and been committed: the sample, the default network and weights. Tests change a copy."""
+
+    def build(folder):
+        folder.mkdir()
+        project = clone_project(folder)
+        project.set(SMALL_RUN)
+        return run_and_commit(project)
+
+    return build_once(tmp_path_factory, "default run", build)  # the space is deliberate
+
+
+@pytest.fixture(scope="session")
+def small_run(tmp_path_factory):
+    """The same of a small network, a user's own images of three classes, and weights of their own."""
+
+    settings = {
+        "seed": 1,
+        "train_frozen.epochs": 4,
+        "train_frozen.early_stopping.monitor": "val_loss",
+        "finetune.epochs": 4,
+        "finetune.early_stopping.monitor": "val_accuracy",
+        "finetune.schedule": "cosine",
+    }
+
+    def build(folder):
+        project = clone_small(folder, {"ant": 10, "bee": 10, "cow": 20}, settings)
+        project.run("dvc", "add", "data/mine", "own.weights.h5")
+        return run_and_commit(project)
+
+    return build_once(tmp_path_factory, "small run", build)
+
+
+def run_and_commit(project):
+    output = project.run("dvc", "repro")
+    project.commit()
+    return output
+
+
+def build_once(tmp_path_factory, name, build):
+    """Returns the project that `build` makes, with what it printed; the processes of pytest-xdist share it."""
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+    project, log = Project(base / name), base / f"{name}.log"
+    with FileLock(base / f"{name}.lock"):
+        if not log.exists():
+            shutil.rmtree(project.folder, ignore_errors=True)
+            log.write_text(build(project.folder))
+    project.output = log.read_text()
+    return project
 
 
 @pytest.fixture
@@ -44,3 +100,9 @@ def workplace(tmp_path, monkeypatch):
     shutil.copy(ROOT / "params.yaml", tmp_path)
     monkeypatch.chdir(tmp_path)
     return Project(tmp_path)
+
+
+@pytest.fixture
+def shallow(monkeypatch):
+    """MobileNetV2 has three blocks, 30 layers: it is built in a moment, and random weights let gradients through."""
+    monkeypatch.setattr("stages.model.mobilenet_v2.BLOCKS", [(1, 16, 1, 1), (6, 24, 2, 2)])

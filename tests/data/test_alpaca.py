@@ -5,12 +5,12 @@ import http.server
 import io
 import re
 import threading
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+import requests
 from PIL import Image
 
 from data.alpaca import fetch
@@ -21,7 +21,6 @@ SUBSETS = ("train", "validation", "test")
 NAMES = [f"{number:016x}" for number in range(9)]
 CLASSES = {name: ("alpaca", "not alpaca")[number % 2] for number, name in enumerate(NAMES)}
 KEYS = {name: f"/{SUBSETS[number % 3]}/{name}.jpg" for number, name in enumerate(NAMES)}
-SLOW = 1  # second
 
 
 class Bucket(http.server.ThreadingHTTPServer):
@@ -29,9 +28,10 @@ class Bucket(http.server.ThreadingHTTPServer):
 
     Attributes:
         absent: the status for every other key.
-        faults: {key: iterator over what its next answers suffer from}.
+        faults: {key: list of what its next answers suffer from}.
         asked: the keys that were asked for, in order.
-        busy, busiest: number of requests being answered now, and at most.
+        two_at_once: set once two requests are being answered at the same time.
+        closing: set when the server is about to close.
     """
 
     request_queue_size = 64  # at socketserver's 5, a burst of requests waits a second
@@ -39,7 +39,9 @@ class Bucket(http.server.ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server_port}"
-        self.absent, self.faults, self.asked, self.busy, self.busiest = 404, {}, [], 0, 0
+        self.absent, self.faults, self.asked = 404, {}, []
+        self.lock, self.busy = threading.Lock(), 0
+        self.two_at_once, self.closing = threading.Event(), threading.Event()
         self.images = {}
         for number, key in enumerate(KEYS.values()):
             file = io.BytesIO()
@@ -49,14 +51,19 @@ class Bucket(http.server.ThreadingHTTPServer):
 
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        key = self.requestline.split()[1]  # self.path is cleared of double slashes, which S3 would not find
-        self.server.asked.append(key)
-        self.server.busy += 1
-        self.server.busiest = max(self.server.busiest, self.server.busy)
-        fault = next(self.server.faults.get(key, iter(())), None)
-        if fault == "slow":
-            time.sleep(SLOW)
-        self.server.busy -= 1
+        server, key = self.server, self.requestline.split()[1]  # self.path is cleared of double slashes, unlike S3's
+        with server.lock:
+            server.asked.append(key)
+            fault = server.faults[key].pop(0) if server.faults.get(key) else None
+            server.busy += 1
+            if server.busy == 2:
+                server.two_at_once.set()
+        if fault == "no answer":
+            server.closing.wait()
+        elif fault == "wait for another":
+            server.two_at_once.wait(60)
+        with server.lock:
+            server.busy -= 1
         data = self.server.images.get(key)
         if fault == "500" or data is None:
             return self.send_error(500 if fault else self.server.absent)
@@ -76,6 +83,7 @@ def bucket():
     with Bucket() as server:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         yield server
+        server.closing.set()
         server.shutdown()
 
 
@@ -90,6 +98,15 @@ def alpaca(workplace, bucket, monkeypatch):
     write_list(workplace.folder / "data/alpaca")
     workplace.set({"data.images": "data/alpaca/images", "alpaca.base_url": bucket.url, "alpaca.max_missing": 2})
     monkeypatch.setattr(fetch, "PAUSES", (0.01, 0.02))
+    get = requests.Session.get
+
+    def get_soon(session, url, timeout):
+        """Waits for an answer as long as `fetch` says, but for one that does not come."""
+        assert timeout == fetch.TIMEOUT
+        faults = bucket.faults.get(url.removeprefix(bucket.url))
+        return get(session, url, timeout=0.1 if faults and faults[0] == "no answer" else timeout)
+
+    monkeypatch.setattr(requests.Session, "get", get_soon)
     return workplace.folder / "data/alpaca"
 
 
@@ -130,19 +147,17 @@ def test_a_slash_at_the_end_of_the_addresses_does_no_harm(alpaca, bucket, workpl
 
 
 def test_several_are_fetched_at_a_time(alpaca, bucket):
-    bucket.faults = {key: iter(["slow"]) for key in KEYS.values()}
+    bucket.faults = {key: ["wait for another"] for key in KEYS.values()}
     fetch.main()
-    assert 2 <= bucket.busiest <= fetch.AT_ONCE
+    assert bucket.two_at_once.is_set()
 
 
-@pytest.mark.parametrize("fault", ["500", "slow", "half a body", "half an image"])
+@pytest.mark.parametrize("fault", ["500", "no answer", "half a body", "half an image"])
 def test_what_fails_twice_is_tried_a_third_time(alpaca, bucket, monkeypatch, fault):
-    if fault == "slow":
-        monkeypatch.setattr(fetch, "TIMEOUT", (SLOW / 2, SLOW / 2))
     pauses = []
     monkeypatch.setattr(fetch, "time", SimpleNamespace(sleep=pauses.append))
     key = KEYS[NAMES[4]]
-    bucket.faults = {key: iter([fault] * 2)}
+    bucket.faults = {key: [fault] * 2}
     fetch.main()
     assert bytes_of(alpaca / "images") == expected(bucket)
     assert bucket.asked.count(key) == 3
@@ -153,17 +168,15 @@ def test_what_fails_twice_is_tried_a_third_time(alpaca, bucket, monkeypatch, fau
     ("fault", "words"),
     [
         ("500", "500 Server Error"),
-        ("slow", "timed out"),
+        ("no answer", "timed out"),
         ("half a body", "IncompleteRead"),
         ("half an image", "no whole image"),
     ],
 )
-def test_the_next_run_goes_on_where_one_stopped(alpaca, bucket, monkeypatch, fault, words):
-    if fault == "slow":
-        monkeypatch.setattr(fetch, "TIMEOUT", (SLOW / 2, SLOW / 2))
+def test_the_next_run_goes_on_where_one_stopped(alpaca, bucket, fault, words):
     key = KEYS[NAMES[8]]
-    bucket.faults = {key: iter([fault] * 99)}
-    with pytest.raises(UserError, match=rf"{key} could not be fetched: .*{words}.*alpaca.base_url.*goes on"):
+    bucket.faults = {key: [fault] * 99}
+    with pytest.raises(UserError, match=rf"{key} could not be fetched: .*{words}.*alpaca.base_url.*resumes"):
         fetch.main()
     assert bucket.asked.count(key) == 3
     assert {path.name for path in alpaca.iterdir()} == {"images.csv", ".download"}
@@ -233,7 +246,7 @@ def test_nothing_is_fetched_unless_asked_for(alpaca, bucket, workplace):
 def test_one_parameter_leads_to_the_alpacas_and_back(tmp_path, bucket):
     project = clone_project(tmp_path)
     write_list(tmp_path / "data/alpaca")
-    project.set({"alpaca.base_url": bucket.url})
+    project.set({"image_size": 32, "alpaca.base_url": bucket.url})
     project.run("dvc", "repro", "split")
     project.commit()
     assert bucket.asked == []
