@@ -10,7 +10,16 @@ from filelock import FileLock
 from stages.model import backend
 from tests.support import ROOT, SMALL_RUN, Project, clone_project, clone_small, keras_mobilenet_v2
 
-backend.configure()  # as the scripts do, before anything imports TensorFlow
+
+def pytest_configure(config):
+    """Sets TensorFlow up as the scripts do, before a test module imports it, in the processes that run tests."""
+    if hasattr(config, "workerinput") or not config.getoption("numprocesses", None):
+        backend.configure()
+
+
+def pytest_xdist_auto_num_workers():
+    """One more than there are processors, up to 4: slow tests often wait, for DVC, for disks and for each other."""
+    return min((os.cpu_count() or 1) + 1, 4)
 
 
 def pytest_collection_modifyitems(items):

@@ -170,7 +170,7 @@ def test_what_fails_twice_is_tried_a_third_time(alpaca, bucket, monkeypatch, fau
         ("500", "500 Server Error"),
         ("no answer", "timed out"),
         ("half a body", "IncompleteRead"),
-        ("half an image", "no whole image"),
+        ("half an image", "incomplete"),
     ],
 )
 def test_the_next_run_goes_on_where_one_stopped(alpaca, bucket, fault, words):

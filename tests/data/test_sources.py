@@ -88,7 +88,7 @@ def reshape(file):
 
 @pytest.mark.parametrize(
     ("change", "words"),
-    [(rename, "Conv1/core is on one side only"), (reshape, r"Conv1/kernel is \(3, 3, 3, 16\), not")],
+    [(rename, "Conv1/core is in only one of the two"), (reshape, r"Conv1/kernel is \(3, 3, 3, 16\), not")],
 )
 def test_arrays_that_do_not_fit_are_refused_by_name(workplace, index, monkeypatch, base, change, words):
     publish(index, monkeypatch, base, change)
