@@ -8,7 +8,7 @@ import pytest
 from filelock import FileLock
 
 from stages.model import backend
-from tests.support import ROOT, SMALL_RUN, Project, clone_project, clone_small, keras_mobilenet_v2
+from tests.support import ROOT, SMALL_RUN, STAGES, Project, clone_project, clone_small, keras_mobilenet_v2
 
 
 def pytest_configure(config):
@@ -51,14 +51,19 @@ def default_run(tmp_path_factory):
         folder.mkdir()
         project = clone_project(folder)
         project.set(SMALL_RUN)
-        return run_and_commit(project)
+        output = project.run("dvc", "repro")
+        project.commit()
+        return output
 
     return build_once(tmp_path_factory, "default run", build)  # the space is deliberate
 
 
 @pytest.fixture(scope="session")
 def small_run(tmp_path_factory):
-    """The same of a small network, a user's own images of three classes, and weights of their own."""
+    """The same of a small network, a user's own images of three classes, and weights of their own.
+
+    It ran in a temporary copy, as an experiment: a run in the workspace that is the same shows that both are.
+    """
 
     settings = {
         "seed": 1,
@@ -72,15 +77,16 @@ def small_run(tmp_path_factory):
     def build(folder):
         project = clone_small(folder, {"ant": 10, "bee": 10, "cow": 20}, settings)
         project.run("dvc", "add", "data/mine", "own.weights.h5")
-        return run_and_commit(project)
+        project.commit()
+        output = project.run("dvc", "exp", "run", "--temp", "--name", "first")
+        [ref] = project.run("git", "for-each-ref", "--format=%(refname)", "refs/exps/*/*/first").split()
+        project.run("git", "checkout", ref, "--", ".")
+        project.run("dvc", "checkout", *STAGES, "data/alpaca/dvc.yaml", "data/weights/dvc.yaml:imagenet")
+        project.run("dvc", "exp", "remove", "first")
+        project.commit()
+        return output
 
     return build_once(tmp_path_factory, "small run", build)
-
-
-def run_and_commit(project):
-    output = project.run("dvc", "repro")
-    project.commit()
-    return output
 
 
 def build_once(tmp_path_factory, name, build):

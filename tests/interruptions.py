@@ -14,7 +14,7 @@ import ruamel.yaml
 
 from tests.support import ROOT, STAGES, environment
 
-LOCKS = ["dvc.lock", "data/faces/dvc.lock", "data/alpaca/dvc.lock", "data/weights/dvc.lock"]  # with MD5 of every output
+LOCKS = ["dvc.lock", "data/alpaca/dvc.lock", "data/weights/dvc.lock"]  # with MD5 of every output
 
 
 @dataclass
