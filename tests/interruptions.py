@@ -14,6 +14,7 @@ import ruamel.yaml
 
 from tests.support import ROOT, STAGES, environment
 
+YAML = ruamel.yaml.YAML(typ="safe")  # reads and writes 2e-05 as a number, as DVC does
 LOCKS = ["dvc.lock", "data/alpaca/dvc.lock", "data/weights/dvc.lock"]  # with MD5 of every output
 
 
@@ -97,16 +98,11 @@ def forget(project, *stages):
     lock = read_lock(project)
     for stage in stages:
         del lock["stages"][stage]
-    yaml().dump(lock, project.folder / "dvc.lock")
-
-
-def yaml():
-    """Reads and writes 2e-05 as a number, as DVC does; one per call, since two threads cannot share one."""
-    return ruamel.yaml.YAML(typ="safe")
+    YAML.dump(lock, project.folder / "dvc.lock")
 
 
 def read_lock(project, name="dvc.lock"):
-    return yaml().load(project.folder / name)
+    return YAML.load(project.folder / name)
 
 
 def assert_the_same(project, undisturbed):
