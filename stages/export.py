@@ -25,7 +25,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from stages.common import cli, dataset, files
-from stages.common.dataset import Pixels
+from stages.common.array_file import ArrayFile
 from stages.formats import conversion, litert, onnx_model
 
 SAVED_MODEL = "data/models/finetuned"
@@ -69,7 +69,7 @@ def main() -> None:
 
 
 def run(
-    predict: Callable[[np.ndarray], np.ndarray], pixels: Pixels | np.ndarray, rows: np.ndarray, name: str
+    predict: Callable[[np.ndarray], np.ndarray], pixels: ArrayFile | np.ndarray, rows: np.ndarray, name: str
 ) -> tuple[np.ndarray, float]:
     """Predicts one image at a time.
 

@@ -15,23 +15,20 @@ if __name__ == "__main__":
 import keras
 
 from stages.common import cli, params
-from stages.model import network, saved_model
-from stages.training import history, loop, phase
+from stages.model import saved_model
+from stages.training import history, phase
 
 
 def main() -> None:
     p = params.read("seed", "batch_size", "augmentation", "train", "finetune")
-    phase.run("finetune", p, prepare)
+    phase.run("finetune", p, p.finetune.fine_tune_at, prepare)
 
 
-def prepare(model: keras.Model, validation: loop.Validation, p: params.Params) -> phase.Start:
-    """Takes over the frozen model, measures it, and unfreezes the layers from fine_tune_at on."""
-    last_epoch = int(history.read(phase.HISTORIES["train_frozen"])["epoch"].max())
+def prepare(model: keras.Model, p: params.Params) -> phase.Start:
+    """Takes over the frozen model."""
+    epochs = history.read(phase.HISTORIES["train_frozen"])
     saved_model.restore(model.weights, phase.MODELS["train_frozen"])
-    start, _ = validation()
-    print(f"starting from the frozen model: val_accuracy {start['accuracy']:.4f}, val_loss {start['loss']:.4f}")
-    print(network.freeze_below(model, p.finetune.fine_tune_at))
-    return phase.Start(last_epoch + 1, {"start": {f"val_{name}": value for name, value in start.items()}})
+    return phase.Start(int(epochs["epoch"].max()) + 1, epochs[epochs["kept"]].to_dict("records")[0])
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from stages.common import cli, dataset, files, params
+from stages.common.array_file import ArrayFile
 from stages.common.cli import UserError
 from stages.common.dataset import SPLITS
 from stages.images import find, near_duplicates, overview, pack, partition
@@ -37,8 +38,10 @@ def main() -> None:
         ) as out,
         files.scratch("data/splits") as scratch,
     ):
-        pixels = dataset.Pixels.create(scratch / "pixels.npy", len(images), p.image_size)
-        thumbnails = dataset.Pixels.create(scratch / "thumbnails.npy", len(images), near_duplicates.SIDE)
+        pixels = ArrayFile.create(scratch / "pixels.npy", (len(images), p.image_size, p.image_size, 3))
+        thumbnails = ArrayFile.create(
+            scratch / "thumbnails.npy", (len(images), near_duplicates.SIDE, near_duplicates.SIDE, 3)
+        )
         table, fingerprints = pack.pack_images(folder, images, pixels, thumbnails)
         table["pixels"] = fingerprints["pixels"]
         manifest, unreadable = separate_unreadable(table, folder, p.data.on_unreadable)

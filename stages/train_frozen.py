@@ -16,25 +16,24 @@ import numpy as np
 
 from stages.common import cli, dataset, files, params
 from stages.model import network
-from stages.training import augmentation, loop, phase, strategy
+from stages.training import augmentation, phase, strategy
 
 
 def main() -> None:
     p = params.read("seed", "batch_size", "model", "augmentation", "train", "train_frozen")
-    phase.run("train_frozen", p, prepare)
+    phase.run("train_frozen", p, params.BASE_LAYERS, prepare)
 
 
-def prepare(model: keras.Model, validation: loop.Validation, p: params.Params) -> phase.Start:
-    """Loads the base's weights, freezes it, and shows how training augments an image."""
+def prepare(model: keras.Model, p: params.Params) -> phase.Start:
+    """Loads the base's weights, and shows how training augments an image."""
     network.load_base(model, p.model.weights)
-    print(network.freeze_below(model, params.BASE_LAYERS))
     if strategy.is_chief():
         with (
             files.replacing(augmentations="data/training/augmentations.npy") as out,
             out.augmentations.open("wb") as file,
         ):
             np.save(file, augmentation.preview(dataset.load("train").pixels[0], p.seed, p.augmentation))
-    return phase.Start(initial_epoch=1, metrics={})
+    return phase.Start(initial_epoch=1)
 
 
 if __name__ == "__main__":

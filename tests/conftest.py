@@ -72,6 +72,8 @@ def small_run(tmp_path_factory):
         "finetune.epochs": 4,
         "finetune.early_stopping.monitor": "val_accuracy",
         "finetune.schedule": "cosine",
+        "finetune.warmup": 0.2,
+        "finetune.mix": "auto",
     }
 
     def build(folder):
@@ -133,4 +135,4 @@ def workplace(tmp_path, monkeypatch):
 @pytest.fixture
 def shallow(monkeypatch):
     """MobileNetV2 has three blocks, 30 layers: it is built in a moment, and random weights let gradients through."""
-    monkeypatch.setattr("stages.model.mobilenet_v2.BLOCKS", [(1, 16, 1, 1), (6, 24, 2, 2)])
+    monkeypatch.setattr("stages.model.mobilenet_v2.BLOCKS", [(1, 16, 1, 1), (6, 16, 2, 2)])

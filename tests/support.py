@@ -23,10 +23,18 @@ SMALL_BLOCKS = [(1, 8, 1, 1), (2, 8, 2, 2)]
 SMALL_RUN = {
     "image_size": 32,
     "batch_size": 8,
+    "train.views": 2,
     "train_frozen.epochs": 2,
     "finetune.epochs": 3,
+    "train_frozen.passes": 2,
+    "finetune.passes": 1,
     "train_frozen.learning_rate": 0.005,
     "finetune.learning_rate": 0.0005,
+    "train_frozen.warmup": 0,
+    "finetune.warmup": 0,
+    "train_frozen.schedule": "constant",
+    "finetune.schedule": "constant",
+    "finetune.mix": 1,
 }
 
 
@@ -46,7 +54,8 @@ def make_images(folder, counts, size=24, seed=0):
 def make_split(count, classes, seed=0, size=32):
     """A split of random pixels in memory; the classes take turns."""
     pixels = np.random.default_rng(seed).integers(0, 256, (count, size, size, 3), np.uint8)
-    manifest = pd.DataFrame({"path": map(str, range(count)), "label": np.arange(count) % len(classes)})
+    numbers = np.arange(count)
+    manifest = pd.DataFrame({"path": map(str, numbers), "label": numbers % len(classes), "group": numbers})
     return Split(pixels, manifest, classes)
 
 
@@ -151,10 +160,15 @@ def save_small_weights(path):
     with mock.patch.object(mobilenet_v2, "BLOCKS", SMALL_BLOCKS):
         keras.utils.set_random_seed(0)
         base = mobilenet_v2.mobilenet_v2(32)
-    for weight in base.weights:
+    amplify(base)
+    base.save_weights(path)
+
+
+def amplify(network):
+    """Triples the scales of batch normalization, so that signals do not fade in a network with random weights."""
+    for weight in network.weights:
         if weight.name == "gamma":
             weight.assign(3 * weight)
-    base.save_weights(path)
 
 
 def ran(output):

@@ -97,7 +97,9 @@ def test_the_history_counts_through_both_phases(finished):
     history = pd.read_csv(finished.folder / "plots/history.csv")
     assert history["epoch"].tolist() == list(range(1, len(history) + 1))
     assert history["phase"].drop_duplicates().tolist() == ["train_frozen", "finetune"]
-    assert history.groupby("phase")["kept"].sum().tolist() == [1, 1]
+    of_phase = history.groupby("phase")["kept"].sum()
+    assert of_phase["train_frozen"] == 1
+    assert of_phase["finetune"] == (read(finished, "metrics/finetune.json")["mix"] > 0)
     assert history.notna().all(axis=None)
 
 
@@ -106,6 +108,36 @@ def test_without_early_stopping_every_epoch_is_trained_and_the_last_is_kept(two_
     assert history["phase"].tolist() == ["train_frozen"] * 2 + ["finetune"] * 3
     assert history["learning_rate"].tolist() == [0.005] * 2 + [0.0005] * 3
     assert history["kept"].tolist() == [False, True, False, False, True]
+
+
+def weights_of(project, model):
+    return [x.numpy() for x in tf.saved_model.load(str(project.folder / f"data/models/{model}")).weights]
+
+
+def test_fine_tuning_that_does_not_pay_ends_in_the_frozen_model(three_classes, tmp_path):
+    project = three_classes.copy(tmp_path / "project")
+    project.set({"finetune.learning_rate": 1.0, "finetune.early_stopping.monitor": "none", "finetune.mix": "auto"})
+    output = project.run("dvc", "repro", "report")
+    assert "kept: the frozen model" in output
+    frozen, finetuned = read(project, "metrics/train_frozen.json"), read(project, "metrics/finetune.json")
+    assert finetuned["mix"] == 0 and finetuned["best_epoch"] == frozen["best_epoch"]
+    assert finetuned["val_loss"] == finetuned["start"]["val_loss"] == pytest.approx(frozen["val_loss"], abs=1e-6)
+    history = pd.read_csv(project.folder / "plots/history.csv")
+    assert history[history["kept"]]["epoch"].tolist() == [frozen["best_epoch"]]
+    models = (weights_of(project, "frozen"), weights_of(project, "finetuned"))
+    assert all(np.array_equal(a, b) for a, b in zip(*models, strict=True))
+    scores = read(project, "metrics/evaluate.json")
+    assert scores["finetuned"]["accuracy"] == scores["frozen"]["accuracy"]
+
+
+def test_a_mix_lies_between_the_frozen_and_the_fine_tuned_weights(two_classes, tmp_path):
+    project = two_classes.copy(tmp_path / "project")
+    project.set({"finetune.mix": 0.25})
+    project.stage("finetune")
+    assert read(project, "metrics/finetune.json")["mix"] == 0.25
+    models = [weights_of(*each) for each in ((project, "frozen"), (project, "finetuned"), (two_classes, "finetuned"))]
+    for frozen, mixed, finetuned in zip(*models, strict=True):
+        np.testing.assert_array_equal(mixed, frozen + (finetuned - frozen) * np.float32(0.25))
 
 
 def test_the_metrics_are_those_of_the_predictions(finished):

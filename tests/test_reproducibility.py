@@ -15,7 +15,9 @@ pytestmark = pytest.mark.slow
 KILLS = [  # in the order in which DVC runs the stages
     (Moment("split", "os.rename", "data/splits/validation"), "everything"),  # of its outputs, one is in its place
     (Moment("split", "os.rename", "metrics/split.json"), "dvc"),  # all but one
+    (Moment("train_frozen", "os.rename", ".train1"), "everything"),  # the second view is not in its place yet
     (Moment("train_frozen", "os.rename", ".npz", count=3), "stage"),  # the third state is not saved yet
+    (Moment("finetune", "os.rename", ".validation0"), "stage"),  # after the views of training images
     (Moment("finetune", "os.rename", ".npz", count=2), "Ctrl-C"),
     (Moment("finetune", "os.remove", ".npz"), "everything"),  # all is written, only the state is left
     (Moment("evaluate", "os.rename", "plots/roc"), "everything"),
@@ -77,7 +79,14 @@ def test_a_run_that_is_killed_prints_no_traceback(survivor):
     assert [output for output in survivor.outputs if "Traceback" in output] == []
 
 
-@pytest.mark.parametrize(("kill", "last"), [(2, 2), (3, 5), (4, 8)])
+@pytest.mark.parametrize(("kill", "computed"), [(2, ["view 2 of 2"]), (4, [])])
+def test_views_that_are_complete_are_not_computed_again(survivor, kill, computed):
+    stage, goes_on = KILLS[kill][0].stage, survivor.outputs[kill + 1]
+    printed = goes_on.split(f"Running stage '{stage}'")[1].split("Running stage")[0]
+    assert re.findall("^view . of 2", printed, flags=re.MULTILINE) == computed
+
+
+@pytest.mark.parametrize(("kill", "last"), [(3, 2), (5, 5), (6, 8)])
 def test_training_goes_on_after_its_last_finished_epoch(survivor, kill, last):
     stage, goes_on = KILLS[kill][0].stage, survivor.outputs[kill + 1]
     printed = goes_on.split(f"Running stage '{stage}'")[1].split("Running stage")[0]

@@ -9,6 +9,7 @@ from PIL import Image
 
 from stages import split
 from stages.common import dataset, files
+from stages.common.array_file import ArrayFile
 from stages.common.cli import UserError
 from stages.images import pack
 from stages.images.decode import decode
@@ -24,7 +25,7 @@ def test_writes_pixels_manifests_classes_and_counts(workplace):
         part = dataset.load(name)
         assert part.classes == ["cat", "not cat"]
         assert part.pixels.shape == (sum(counts), 32, 32, 3) and part.pixels[0].dtype == np.uint8
-        assert isinstance(part.pixels, dataset.Pixels)
+        assert isinstance(part.pixels, ArrayFile)
         assert np.bincount(part.labels).tolist() == list(counts)
         assert list(part.manifest.columns) == ["path", "class", "label", "sha256", "width", "height", "group"]
         for pixels, row in zip(part.pixels, part.manifest.itertuples(), strict=True):

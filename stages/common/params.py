@@ -104,12 +104,24 @@ class Augmentation(Group):
         description="none, horizontal, vertical or horizontal_and_vertical"
     )
     rotation: float = Field(ge=0, le=0.5, description="by up to this fraction of a full turn, either way")
+    crop: float = Field(ge=0.01, le=1, description="random crops have at least this fraction of the image's area; 1: none")
+    brightness: float = Field(ge=0, le=1, description="is multiplied by a factor of 1 plus or minus up to this")
+    contrast: float = Field(ge=0, le=1, description="likewise")
+    saturation: float = Field(ge=0, le=1, description="likewise")
 
 
 class Train(Group):
     """What both phases of training share."""
 
+    views: int = Field(
+        ge=1,
+        le=1000,
+        description="of each training image: itself, and augmented ones; the frozen layers compute each once",
+    )
     dropout: float = Field(ge=0, le=0.99, description="fraction of the pooled features dropped in training")
+    l2: float = Field(
+        ge=0, le=1000, description="L2 penalty on the head's weights, as 1 / C of scikit-learn's LogisticRegression"
+    )
     class_weights: Literal["none", "balanced"] = Field(
         description="balanced: a class of few images counts as much in training as one of many"
     )
@@ -134,11 +146,20 @@ class TrainFrozen(Group):
     """The first phase of training."""
 
     epochs: int = Field(ge=1, le=10_000, description="maximum number of epochs")
-    learning_rate: float = Field(gt=0, lt=10, description="initial learning rate of Adam")
+    passes: int = Field(ge=1, le=1000, description="through the training images per epoch, each with another view")
+    learning_rate: float = Field(gt=0, lt=10, description="highest learning rate of Adam")
+    warmup: float = Field(ge=0, le=0.99, description="fraction of all steps in which it rises from 0")
     schedule: Literal["constant", "cosine"] = Field(
         description="constant or cosine, which falls from that rate towards 0"
     )
     early_stopping: EarlyStopping
+
+
+def _fraction(value: float | str) -> float | str:
+    """Checks finetune.mix: "auto", or a number in [0, 1]."""
+    if value == "auto" or isinstance(value, float) and 0 <= value <= 1:
+        return value
+    raise ValueError
 
 
 class Finetune(TrainFrozen):
@@ -146,6 +167,11 @@ class Finetune(TrainFrozen):
 
     fine_tune_at: int = Field(
         ge=0, le=BASE_LAYERS, description="the first of MobileNetV2's 154 layers that is trained; 154: none"
+    )
+    mix: Annotated[float | Literal["auto"], AfterValidator(_fraction)] = Field(
+        description="fraction of fine-tuned weights in the model that is kept, the rest being the frozen model's; "
+        "auto: of 0, 0.25, 0.5 and 0.75 the one with the lowest validation loss",
+        json_schema_extra={"allowed": "auto or a number from 0 to 1"},
     )
 
 

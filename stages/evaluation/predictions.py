@@ -7,9 +7,10 @@ import pandas as pd
 from tqdm import tqdm
 
 from stages.common import dataset
+from stages.common.array_file import ArrayFile
 
 
-def predict_probabilities(model: Any, pixels: dataset.Pixels, batch_size: int, progress: str) -> np.ndarray:
+def predict_probabilities(model: Any, pixels: ArrayFile, batch_size: int, progress: str) -> np.ndarray:
     """Returns the class probabilities of images, float32 [N, C].
 
     Args:

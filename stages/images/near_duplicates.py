@@ -15,7 +15,7 @@ from scipy import fft, sparse
 from scipy.sparse import csgraph
 from scipy.spatial import KDTree
 
-from stages.common.dataset import Pixels
+from stages.common.array_file import ArrayFile
 
 DISTANCE = 0.35  # Euclidean, of hashes; 3% off every side of a photograph moves its hash by 0.20 or less in 95 of 100
 CONTRAST = 2  # standard deviation in grey levels; below it little but noise is left to compare
@@ -57,7 +57,7 @@ def fingerprint(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.array((digest, waves), FINGERPRINT), thumbnail
 
 
-def group(fingerprints: np.ndarray, thumbnails: np.ndarray | Pixels) -> np.ndarray:
+def group(fingerprints: np.ndarray, thumbnails: np.ndarray | ArrayFile) -> np.ndarray:
     """Groups near-duplicates, and near-duplicates of those.
 
     Images with the same pixels are in one group. Others are candidates if their hashes are nearest neighbours within
@@ -98,7 +98,7 @@ def _candidates(hashes: np.ndarray) -> np.ndarray:
     return np.stack([row, found[row, rank]], axis=1)
 
 
-def _verify(thumbnails: np.ndarray | Pixels, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def _verify(thumbnails: np.ndarray | ArrayFile, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Tells which of the images `a` are near-duplicates of `b`, row by row: bool [P].
 
     Of each pair, the full image of one is compared with the crops of the other, and vice versa, in grey; the best crop

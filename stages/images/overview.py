@@ -7,12 +7,13 @@ import pandas as pd
 from PIL import Image
 
 from stages.common import dataset
+from stages.common.array_file import ArrayFile
 from stages.common.dataset import SPLITS
 
 SAMPLES, SIDE = 8, 64  # images per class and split, and their side in pixels
 
 
-def save(path: Path, manifest: pd.DataFrame, split: np.ndarray, pixels: dataset.Pixels) -> None:
+def save(path: Path, manifest: pd.DataFrame, split: np.ndarray, pixels: ArrayFile) -> None:
     """Writes sample images and sizes as .npz.
 
     Per split: thumbnails, uint8 [C, SAMPLES, SIDE, SIDE, 3], evenly spaced among the images of each class, and white

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from stages.common.dataset import Pixels
+from stages.common.array_file import ArrayFile
 from stages.images import near_duplicates
 from stages.images.decode import decode
 from stages.images.find import ImageFile
@@ -18,7 +18,7 @@ QUEUED = 1024  # images that wait for a thread at a time: map() takes up all of 
 
 
 def pack_images(
-    folder: str | Path, images: Sequence[ImageFile], pixels: Pixels, thumbnails: Pixels
+    folder: str | Path, images: Sequence[ImageFile], pixels: ArrayFile, thumbnails: ArrayFile
 ) -> tuple[pd.DataFrame, np.ndarray]:
     """Decodes every image once, several at a time.
 

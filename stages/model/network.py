@@ -1,7 +1,9 @@
 """The network: MobileNetV2 with a new head; trainable layers and initial weights."""
 
+import math
 import re
 import warnings
+from itertools import pairwise
 
 import keras
 import tensorflow as tf
@@ -36,6 +38,41 @@ def split_head(network: keras.Model) -> tuple[keras.Model, keras.layers.Layer]:
     """Returns the feature extractor, from pixels to features, float32 [N, 1280], and the head, from those to logits."""
     head = network.layers[-1]
     return keras.Model(network.inputs[0], head.input), head
+
+
+def split_at(network: keras.Model, layer_index: int) -> tuple[keras.Model, keras.Model]:
+    """Splits the feature extractor into a frozen part and the part that is trained.
+
+    The frozen part ends where a block of MobileNetV2 does, because little passes from block to block ("linear
+    bottlenecks", M. Sandler et al., CVPR 2018): behind the last complete block below `layer_index`. Where even that is
+    more than the pixels are, all is in the second part.
+
+    Args:
+        network: a model that `build` made.
+        layer_index: the first layer of the base that is trained, as in `freeze_below`.
+
+    Returns:
+        (frozen, trained): from pixels, [N, image_size, image_size, 3], to activations, [N, ...]; and from those to
+        features, float32 [N, 1280]. Either part may do nothing.
+    """
+    images, features = network.inputs[0], network.layers[-1].input
+    base = network.get_layer("base")
+    if layer_index == len(base.layers):
+        unchanged = keras.Input(features.shape[1:])
+        return keras.Model(images, features), keras.Model(unchanged, unchanged)
+    ends = [
+        layer.output
+        for layer, following in pairwise(base.layers[: layer_index + 1])
+        if layer.name.endswith("_add") or layer.name.endswith("_project_BN") and not following.name.endswith("_add")
+    ]
+    if not ends or math.prod(ends[-1].shape[1:]) * 2 >= math.prod(images.shape[1:]):  # float16 against uint8
+        return keras.Model(images, images), keras.Model(images, features)
+    rescaling, pooling = network.layers[1], network.layers[3]
+    activations = keras.Input(ends[-1].shape[1:], dtype=ends[-1].dtype)
+    return (
+        keras.Model(images, keras.Model(base.inputs, ends[-1])(rescaling(images))),
+        keras.Model(activations, pooling(keras.Model(ends[-1], base.output)(activations))),
+    )
 
 
 def to_serving(network: keras.Model) -> keras.Model:

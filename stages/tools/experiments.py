@@ -1,4 +1,4 @@
-"""DVC experiments: their names, parameters, metrics and predictions.
+"""DVC experiments: runs of them, their names, parameters, metrics and predictions.
 
 Names come from `dvc.api.exp_show`. Its values are text for a table, in which 100 and 100.0, or the parameter
 `train.dropout` and the number of training images of a class "dropout", are the same: values come from
@@ -7,15 +7,81 @@ Names come from `dvc.api.exp_show`. Its values are text for a table, in which 10
 
 import contextlib
 import io
-from collections.abc import Iterator
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import dvc.api
 import pandas as pd
+import ruamel.yaml
 from dvc.exceptions import DvcException
 
 from stages.common import files
 from stages.common.cli import UserError
+
+YAML = ruamel.yaml.YAML(typ="safe")  # as DVC reads values: 1e-05 is a number
+
+
+def setting(text: str) -> tuple[str, Any]:
+    """Returns the key and the value of a text such as "finetune.fine_tune_at=100"."""
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise UserError(f"{text} must be KEY=VALUE, such as finetune.fine_tune_at=100.")
+    return key, YAML.load(value)
+
+
+@contextlib.contextmanager
+def run(name: str, changes: Sequence[str]) -> Iterator[Iterable[str]]:
+    """Runs an experiment in a temporary copy, as far as the stage plot.
+
+    If the block fails, the experiment is interrupted as by Ctrl-C, and DVC removes the copy.
+
+    Args:
+        name: of the experiment.
+        changes: texts such as "finetune.fine_tune_at=100".
+
+    Yields:
+        the lines of its standard output, as they come, to be read to the end.
+
+    Raises:
+        UserError: it failed.
+    """
+    command = ["dvc", "exp", "run", "--temp", "--name", name]
+    command += [part for change in changes for part in ("-S", change)] + ["plot"]
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # which the background of a script ignores
+    )
+    try:
+        yield process.stdout or ()
+    except BaseException:
+        os.killpg(process.pid, signal.SIGINT)
+        raise
+    finally:
+        process.communicate()
+    if process.returncode:
+        raise UserError(
+            f"experiment {name} failed, see above. Those before it are kept: correct the cause and run this again."
+        )
+
+
+def epochs(lines: Iterable[str]) -> Iterator[tuple[int, float]]:
+    """Yields number and validation loss of the epochs of which the lines of `run` tell."""
+    for line in lines:
+        match = re.match(r"epoch (\d+): .*val_loss ([\d.]+)", line)  # as history.format_epoch has it
+        if match:
+            yield int(match[1]), float(match[2])
+
+
+def commit() -> str:
+    """Returns the hash of the commit that is checked out."""
+    return subprocess.run(["git", "rev-parse", "HEAD"], text=True, stdout=subprocess.PIPE).stdout.strip()
 
 
 def names() -> list[str]:
@@ -30,10 +96,18 @@ def names() -> list[str]:
     return sorted(row["Experiment"] for row in rows if row["Experiment"] and row["State"] in (None, "Success"))
 
 
-def parameters(revision: str) -> dict[str, Any]:
-    """Returns the parameters by dotted names, such as "finetune.learning_rate"."""
+def parameters(revision: str, required: Iterable[str] = ()) -> dict[str, Any]:
+    """Returns the parameters by dotted names, such as "finetune.learning_rate".
+
+    Raises:
+        UserError: one that is required is not among them.
+    """
     with _one_line_error("params.yaml", revision):
-        return pd.json_normalize(dvc.api.params_show("params.yaml", rev=revision)).to_dict("records")[0]
+        found = pd.json_normalize(dvc.api.params_show("params.yaml", rev=revision)).to_dict("records")[0]
+    for key in required:
+        if key not in found:
+            raise UserError(f"{key} is not a parameter of {revision}: see params.yaml.")
+    return found
 
 
 def scores(revision: str) -> pd.Series:
@@ -44,10 +118,26 @@ def scores(revision: str) -> pd.Series:
     )
 
 
-def counts(revision: str) -> tuple[int, int]:
-    """Returns how many images the training split and the test split have."""
+def validation(revision: str) -> dict[str, float]:
+    """Returns val_accuracy and val_loss of the fine-tuned model."""
+    tree = _metrics("metrics/finetune.json", revision)
+    return {metric: tree[metric] for metric in ("val_accuracy", "val_loss")}
+
+
+def counts(revision: str) -> tuple[list[int], list[int]]:
+    """Returns how many images of each class the training split and the test split have, in the order of the classes."""
     split = _metrics("metrics/split.json", revision)
-    return sum(split["train"].values()), sum(split["test"].values())
+    return list(split["train"].values()), list(split["test"].values())
+
+
+def hashes(revision: str) -> dict[str, dict[str, str]]:
+    """Returns what dvc.lock says of each stage: {stage: {path of a dependency or output: its MD5}}."""
+    with _one_line_error("dvc.lock", revision):
+        stages = YAML.load(dvc.api.read("dvc.lock", rev=revision))["stages"]
+    return {
+        name: {file["path"]: file.get("md5", "") for file in stage.get("deps", []) + stage.get("outs", [])}
+        for name, stage in stages.items()
+    }
 
 
 def predictions(revision: str) -> pd.DataFrame:

@@ -13,19 +13,18 @@ if __name__ == "__main__":
     cli.start()
 
 import argparse
-import math
-import subprocess
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
-import ruamel.yaml
 from scipy import stats
 
 from stages.common import cli
 from stages.common.cli import UserError
 from stages.tools import experiments
 
-YAML = ruamel.yaml.YAML(typ="safe")  # as DVC reads values: 1e-05 is a number
+OF_ALL_IMAGES, OF_CLASSES = ["accuracy", "top5_accuracy"], ["auc", "precision", "recall", "f1"]  # fractions of images
+UNBOUNDED = ["loss", "calibrated_loss", "temperature"]  # all others are at most 1
 
 
 def main() -> None:
@@ -37,8 +36,7 @@ def main() -> None:
     if arguments.seeds < 2:
         raise UserError(f"--seeds is {arguments.seeds}, but a standard deviation takes at least 2.")
     for change in arguments.changes:
-        if "=" not in change:
-            raise UserError(f"{change} must be KEY=VALUE, such as finetune.fine_tune_at=100.")
+        experiments.setting(change)
     names = {seed: f"{arguments.name}-seed-{seed}" for seed in range(1, arguments.seeds + 1)}
     finished = experiments.names()
     for seed, name in names.items():
@@ -46,49 +44,57 @@ def main() -> None:
         if name in finished:
             check(name, changes)
         else:
-            run(name, changes)
+            with experiments.run(name, changes) as lines:
+                for line in lines:
+                    print(line, end="", flush=True)
     table = pd.DataFrame({seed: experiments.scores(name) for seed, name in names.items()})
     print(table.to_markdown(floatfmt=".4f"), end="\n\n")
     print(summary(table.T, *experiments.counts(names[1])).to_markdown(floatfmt=".4f"))
-    print("\nThe interval is for the mean over other random splits of these images (Nadeau and Bengio 2003).")
+    print("\nThe intervals are for the mean over other random splits, of these images or of others like them.")
 
 
 def check(name: str, changes: Sequence[str]) -> None:
     """Raises a UserError if the finished experiment has other parameters than these changes."""
     found = experiments.parameters(name)
     for change in changes:
-        key, value = change.split("=", 1)
-        if found.get(key) != YAML.load(value):
+        key, value = experiments.setting(change)
+        if found.get(key) != value:
             raise UserError(
                 f"experiment {name} has {key}={found.get(key)}: take another NAME, or `dvc exp remove {name}`."
             )
 
 
-def run(name: str, changes: Sequence[str]) -> None:
-    """Runs an experiment in a temporary copy, as far as the stage plot."""
-    settings = [part for change in changes for part in ("-S", change)]
-    if subprocess.run(["dvc", "exp", "run", "--temp", "--name", name, *settings, "plot"]).returncode:
-        raise UserError(
-            f"experiment {name} failed, see above. Those before it are kept: correct the cause and run this again."
-        )
-
-
-def summary(table: pd.DataFrame, train_count: int, test_count: int) -> pd.DataFrame:
+def summary(table: pd.DataFrame, train: Sequence[int], test: Sequence[int]) -> pd.DataFrame:
     """Returns mean, standard deviation and 95% interval of every column.
 
-    The repeats split the same images at random, so they are not independent. The interval is that of the corrected
-    resampled t-test (C. Nadeau, Y. Bengio, Machine Learning 52, 2003, eq. 9): the variance of the mean of n repeats is
-    sd^2 * (1 / n + test_count / train_count), with n - 1 degrees of freedom.
+    Repeats share images, so they are not independent: the variance of the mean of n repeats is taken as
+    sd^2 * (1 / n + test / train), with n - 1 degrees of freedom (C. Nadeau, Y. Bengio, Machine Learning 52, 2003,
+    eq. 9). So that the interval stays in the range of the score, it is a score interval (E. B. Wilson, JASA 22, 1927):
+    it holds every value that the mean is not significantly far from, if the variance at a value m is in proportion to
+    m * (1 - m), or to m for a score without an upper bound. A fraction of images varies at least as that of so many
+    independent ones, which matters where all repeats are equal (an effective sample size, as in E. L. Korn,
+    B. I. Graubard, Survey Methodology 24, 1998). `python -m tests.benchmarks.repeat_intervals` measures the coverage.
 
     Args:
-        table: a row per repeat, a column per score.
-        train_count, test_count: images in the training split and in the test split.
+        table: a row per repeat, a column per score, none negative; the last word of its name is the metric.
+        train, test: images of each class in the training split and in the test split.
     """
-    n = len(table)
-    deviation = table.std(ddof=1)
-    half = stats.t.ppf(0.975, n - 1) * deviation * math.sqrt(1 / n + test_count / train_count)
-    mean = table.mean()
-    return pd.DataFrame({"mean": mean, "standard deviation": deviation, "from": mean - half, "to": mean + half})
+    n, metric = len(table), table.columns.str.split().str[-1]
+    mean, deviation = table.mean().to_numpy(), table.std(ddof=1).to_numpy()
+    factor = 1 / n + sum(test) / sum(train)
+    # Of two classes the metrics are those of the second, of more the macro averages.
+    of_classes = test[1] if len(test) == 2 else len(test) ** 2 / sum(1 / count for count in test)
+    images = metric.map(dict.fromkeys(OF_ALL_IMAGES, sum(test)) | dict.fromkeys(OF_CLASSES, of_classes)).to_numpy(float)
+    bounded = ~metric.isin(UNBOUNDED)
+    scale = mean * np.where(bounded, 1 - mean, 1)
+    with np.errstate(invalid="ignore"):
+        observed = (stats.t.ppf(0.975, n - 1) * deviation) ** 2 * factor / scale  # not a number if all are 0, or 1
+    spread = np.nan_to_num(np.fmax(observed, stats.norm.ppf(0.975) ** 2 * factor / images))
+    half = np.sqrt(spread * scale + spread**2 / 4)
+    ends = (mean + spread / 2 + np.array([-half, half])) / np.where(bounded, 1 + spread, 1)
+    low, high = np.clip(ends, 0, np.where(bounded, 1, np.inf))
+    columns = {"mean": mean, "standard deviation": deviation, "from": low, "to": high}
+    return pd.DataFrame(columns, index=table.columns)
 
 
 if __name__ == "__main__":

@@ -13,12 +13,17 @@ FLIPS = {
     "vertical": (False, True),
     "horizontal_and_vertical": (True, True),
 }
+ASPECT = 4 / 3  # of crops: at most, and at least 3 / 4 (C. Szegedy et al., CVPR 2015, section 6)
+GREY = (0.299, 0.587, 0.114)  # luma of red, green and blue (ITU-R BT.601)
+COLUMNS = 11  # of transforms
 
 
 def random_transforms(rng: np.random.Generator, count: int, size: int, augmentation: params.Augmentation) -> np.ndarray:
     """Draws transforms of `count` images.
 
-    Half of the images are flipped, each way by itself; all are rotated by an angle that is uniform in the range.
+    A rectangle is cropped, its area and aspect ratio (on a logarithmic scale) uniform in their ranges, and resized to
+    the whole square; half of the images are flipped, each way by itself; all are rotated by an angle that is uniform in
+    its range; brightness, contrast and saturation are multiplied by factors that are uniform around 1.
 
     Args:
         rng: generator of all random numbers.
@@ -27,38 +32,58 @@ def random_transforms(rng: np.random.Generator, count: int, size: int, augmentat
         augmentation: the group of params.yaml.
 
     Returns:
-        float32 [n, 8]: (a, b, c, d, e, f, 0, 0) takes the pixel (x, y) of the augmented image from
-        (a x + b y + c, d x + e y + f) of the image.
+        float32 [n, COLUMNS]: (a, b, c, d, e, f, 0, 0, ...) takes the pixel (x, y) of the augmented image from
+        (a x + b y + c, d x + e y + f) of the image; the last three are the factors of brightness, contrast and
+        saturation.
     """
     flipped = rng.random((count, 2)) < np.where(FLIPS[augmentation.flip], 0.5, 0)
     angle = rng.uniform(-1, 1, count) * augmentation.rotation * 2 * math.pi
-    signs = np.where(flipped, -1, 1)
+    area = rng.uniform(augmentation.crop, 1, count)
+    aspect = np.exp(rng.uniform(-1, 1, count) * math.log(ASPECT)) if augmentation.crop < 1 else np.ones(count)
+    sides = np.minimum(np.sqrt(np.stack([area * aspect, area / aspect], axis=1)), 1)
     turn = np.stack([np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle)], axis=1).reshape(count, 2, 2)
-    matrix = signs[:, :, np.newaxis] * turn
+    matrix = (np.where(flipped, -1, 1) * sides)[:, :, np.newaxis] * turn
     centre = (size - 1) / 2
-    shift = centre - matrix.sum(axis=2) * centre
-    rows = np.concatenate([matrix, shift[:, :, np.newaxis]], axis=2).reshape(count, 6)
-    return np.pad(rows, ((0, 0), (0, 2))).astype(np.float32)
+    offset = rng.uniform(-1, 1, (count, 2)) * (1 - sides) / 2 * size
+    shift = centre + offset - matrix.sum(axis=2) * centre
+    places = np.concatenate([matrix, shift[:, :, np.newaxis]], axis=2).reshape(count, 6)
+    strengths = [augmentation.brightness, augmentation.contrast, augmentation.saturation]
+    factors = 1 + rng.uniform(-1, 1, (count, 3)) * strengths
+    return np.concatenate([places, np.zeros((count, 2)), factors], axis=1).astype(np.float32)
+
+
+def identity_transforms(count: int) -> np.ndarray:
+    """Returns transforms, float32 [count, COLUMNS], that leave images as they are."""
+    return np.tile(np.array([1, 0, 0, 0, 1, 0, 0, 0, 1, 1, 1], np.float32), (count, 1))
 
 
 def apply_transforms(pixels: tf.Tensor, transforms: tf.Tensor) -> tf.Tensor:
-    """Augments images in one bilinear resampling; beyond the border the image is reflected.
+    """Augments images: one bilinear resampling, beyond the border of the image reflected; then the colours.
+
+    Contrast moves all values of an image away from their mean, saturation those of a pixel away from its grey level, as
+    in torchvision's ColorJitter.
 
     Args:
-        pixels: [n, size, size, 3].
+        pixels: [n, size, size, 3], in [0, 255].
         transforms: what `random_transforms` returns.
 
     Returns:
-        float32, [n, size, size, 3].
+        float32, [n, size, size, 3], in [0, 255].
     """
-    return tf.raw_ops.ImageProjectiveTransformV3(
+    moved = tf.raw_ops.ImageProjectiveTransformV3(
         images=tf.cast(pixels, tf.float32),
-        transforms=transforms,
+        transforms=transforms[:, :8],
         output_shape=tf.shape(pixels)[1:3],
         fill_value=0.0,
         interpolation="BILINEAR",
         fill_mode="REFLECT",
     )
+    brightness, contrast, saturation = [transforms[:, column, None, None, None] for column in (8, 9, 10)]
+    grey = tf.reduce_sum(moved * GREY, axis=3, keepdims=True)
+    mean = tf.reduce_mean(grey, axis=[1, 2], keepdims=True)
+    saturated = moved + (moved - grey) * (saturation - 1)  # in a form in which factors of 1 change nothing
+    contrasted = saturated + (saturated - mean) * (contrast - 1) + mean * (brightness - 1)
+    return tf.clip_by_value(contrasted, 0, 255)
 
 
 def preview(image: np.ndarray, seed: int, augmentation: params.Augmentation, count: int = 9) -> np.ndarray:

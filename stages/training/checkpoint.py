@@ -39,6 +39,10 @@ class Checkpoint:
                 path.unlink(missing_ok=True)
         self.path = folder / f"{_key(settings, variables, splits)}.npz"
 
+    def beside(self, name: str) -> Path:
+        """Returns the path of a file that is removed together with the state."""
+        return self.path.with_suffix(f".{name}")
+
     def restore(self, variables: Sequence[Any]) -> tuple[list[dict[str, Any]], list[np.ndarray]]:
         """Gives `variables` their values of the last finished epoch, where there is such a state.
 

@@ -9,7 +9,7 @@ from stages.common import files
 from stages.common.cli import UserError
 
 COLUMNS = ["epoch", "phase", "accuracy", "val_accuracy", "loss", "val_loss", "learning_rate", "kept"]
-METRICS = ["accuracy", "val_accuracy", "loss", "val_loss"]
+METRICS = ["accuracy", "loss", "val_accuracy", "val_loss"]
 
 
 def best(rows: list[dict[str, Any]], monitor: str) -> int:
@@ -27,24 +27,47 @@ def best(rows: list[dict[str, Any]], monitor: str) -> int:
 
 def format_epoch(row: dict[str, Any]) -> str:
     """Returns an epoch as a line for the terminal."""
-    return f"epoch {row['epoch']}: " + ", ".join(f"{name} {row[name]:.4f}" for name in METRICS)
+    return f"epoch {row['epoch']}: {format_metrics({name: row[name] for name in METRICS})}"
 
 
-def write(history: pd.DataFrame, path: str, metrics_path: str, extra: dict[str, Any]) -> None:
+def format_metrics(metrics: dict[str, float]) -> str:
+    """Returns numbers and their names for the terminal."""
+    return ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+
+
+def table(rows: list[dict[str, Any]], kept: dict[str, Any] | None = None) -> pd.DataFrame:
+    """Returns rows of a phase as a DataFrame with COLUMNS; `kept` marks the row whose weights are kept.
+
+    Args:
+        rows: dicts with COLUMNS but for `kept`.
+        kept: one of them, or one of the phase before, or None while training goes on.
+    """
+    marks = [None if kept is None else row["epoch"] == kept["epoch"] for row in rows]
+    return pd.DataFrame(rows).assign(kept=marks)[COLUMNS]
+
+
+def summary(rows: list[dict[str, Any]], kept: dict[str, Any]) -> dict[str, Any]:
+    """Returns the metrics of a phase: the epoch whose weights are kept, the number of epochs, and that epoch's METRICS.
+
+    Args:
+        rows: of the history of the phase.
+        kept: the row whose weights are kept, of this phase or of the one before.
+    """
+    return {"best_epoch": int(kept["epoch"]), "epochs": len(rows)} | {name: float(kept[name]) for name in METRICS}
+
+
+def write(history: pd.DataFrame, metrics: dict[str, Any], path: str, metrics_path: str) -> None:
     """Writes a history and its metrics in place of the last ones, so that both can be monitored.
 
     Args:
-        history: DataFrame with COLUMNS. In one that is still growing no epoch is `kept`.
+        history: DataFrame with COLUMNS. In one that is still growing `kept` is None.
+        metrics: of `summary`, and more.
         path: of the CSV file.
-        metrics_path: of a JSON file with the epoch that is kept (until then, the last), the number of epochs, and that
-            epoch's METRICS.
-        extra: what else belongs into it.
+        metrics_path: of the JSON file.
     """
-    row = (history[history["kept"]] if history["kept"].any() else history).iloc[-1]
-    metrics = {name: float(row[name]) for name in ("accuracy", "loss", "val_accuracy", "val_loss")}
     with files.replacing(history=path, metrics=metrics_path) as out:
         files.write_csv(history, out.history)
-        files.write_json({"best_epoch": int(row["epoch"]), "epochs": len(history), **metrics, **extra}, out.metrics)
+        files.write_json(metrics, out.metrics)
 
 
 def read(path: str) -> pd.DataFrame:
@@ -57,6 +80,6 @@ def read(path: str) -> pd.DataFrame:
         history = files.read_csv(path)
     except FileNotFoundError:
         raise UserError(f"{path} is missing: run `dvc repro` first.") from None
-    if not history["kept"].any():
+    if history["kept"].dtype != bool:
         raise UserError(f"{path} is of a training that was stopped: run `dvc repro`, which resumes it.")
     return history

@@ -15,9 +15,26 @@ from tqdm import tqdm
 
 from stages.common import dataset, params
 from stages.common.cli import UserError
-from stages.model.network import split_head
-from stages.training import augmentation, history, strategy
+from stages.training import history, mixing, strategy
 from stages.training.checkpoint import Checkpoint
+from stages.training.views import Views
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One step of an epoch.
+
+    Attributes:
+        rows: int [n], which images of the split are in the step.
+        shard: which of these this process computes, m of them.
+        inputs: of those, [m, ...] as Views.spec has it.
+        labels: int64 [m].
+    """
+
+    rows: np.ndarray
+    shard: strategy.Shard
+    inputs: np.ndarray | tf.Tensor
+    labels: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -28,128 +45,145 @@ class Settings:
         phase: its name, which is that of its stage.
         initial_epoch: number of the first epoch, counted from 1 through all phases.
         schedule: the group of params.yaml that has the phase's name.
-        augmentation, train: groups of params.yaml.
+        train: the group of params.yaml.
         batch_size: images per step.
-        seed: of the order of images, their augmentation and dropout, which depend on it and the number of the epoch
-            alone.
+        seed: of the order of images and dropout, which depend on it and the number of the epoch alone.
+        start: the row of the history whose weights the phase starts from, the frozen model; None where the head is new.
     """
 
     phase: str
     initial_epoch: int
     schedule: params.TrainFrozen
-    augmentation: params.Augmentation
     train: params.Train
     batch_size: int
     seed: int
+    start: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
-class Batch:
-    """One step of an epoch.
+class Result:
+    """What training ends with.
 
     Attributes:
-        rows: int [n], which images of the split are in the step.
-        shard: which of these this process computes, m of them.
-        pixels: uint8 [m, size, size, 3], of those.
-        labels: int64 [m].
+        epochs: a row per epoch with history.COLUMNS.
+        metrics: of the model that is kept (history.summary); of fine-tuning, also `mix`, the fraction of fine-tuned
+            weights in it, the rest being the frozen model's, and `start`, the frozen model's validation metrics.
+        logits: of that model for the validation split, float32.
     """
 
-    rows: np.ndarray
-    shard: strategy.Shard
-    pixels: np.ndarray
-    labels: np.ndarray
+    epochs: pd.DataFrame
+    metrics: dict[str, Any]
+    logits: np.ndarray
 
 
 def fit(
     network: keras.Model,
-    train: dataset.Split,
+    trained: keras.Model,
+    views: Views,
     validation: "Validation",
     settings: Settings,
     checkpoint: Checkpoint,
-    on_epoch_end: Callable[[pd.DataFrame], object],
-) -> tuple[pd.DataFrame, np.ndarray]:
+    on_epoch_end: Callable[[pd.DataFrame, dict[str, Any]], object],
+) -> Result:
     """Trains the trainable weights of `network` with a fresh Adam. Resumes the same training, if it was stopped.
 
+    Every pass shows another view of an image, in turn; half of the images, say, begin with one and half with the other.
+
     Args:
-        network: what network.build made. At the end it has the weights of the epoch that is kept.
-        train: the training split.
+        network: what network.build made. At the end it has the weights that are kept: those of the best epoch by
+            `early_stopping.monitor`, or of the last one where that is "none"; of fine-tuning, mixed with those it
+            starts from (mixing.mix).
+        trained: its trained part (network.split_at).
+        views: of the training split.
         validation: of the network on the validation split. Its loss is never weighted by class.
         settings: of the phase.
         checkpoint: of this very training.
-        on_epoch_end: called after every epoch with the history so far.
-
-    Returns:
-        (DataFrame, array): a row per epoch with history.COLUMNS, and the validation logits of the epoch that is kept:
-        the best one by `early_stopping.monitor`, or the last one where that is "none".
+        on_epoch_end: called after every epoch with the history and its metrics so far.
 
     Raises:
         UserError: the loss is no longer a number.
     """
     schedule, monitor = settings.schedule, settings.schedule.early_stopping.monitor
     optimizer = _optimizer(network, schedule.learning_rate)
-    train_step = _training_step(network, optimizer, class_weights(train.labels, settings.train.class_weights))
-    state, features = [*network.variables, *optimizer.variables], network.layers[-1].input.shape[1]
+    train_step = _training_step(network, trained, views, optimizer, settings.train)
+    state, weights_at_start = [*network.variables, *optimizer.variables], network.get_weights()
+    if settings.start is not None:
+        at_start, _ = validation()
+        print(
+            "starting from the frozen model: val_accuracy {val_accuracy:.4f}, val_loss {val_loss:.4f}".format(
+                **at_start
+            )
+        )
     rows, best = checkpoint.restore(state)
     strategy.ensure_same_start(f"{checkpoint.path.stem} {len(rows)}")
-    while len(rows) < schedule.epochs and not _stopped_early(rows, schedule.early_stopping):
-        epoch, start = settings.initial_epoch + len(rows), time.monotonic()
-        optimizer.learning_rate = learning_rate_at(len(rows), schedule)
-        trained = _train_epoch(train_step, train, settings, epoch, features)
+    while len(rows) < schedule.epochs and not _stopped_early(rows, settings):
+        began = time.monotonic()
+        learned = _train_epoch(train_step, optimizer, views, settings, len(rows), trained.output_shape[1])
         validated, logits = validation()
-        if not math.isfinite(trained["loss"] + validated["loss"]):
+        row: dict[str, Any] = {
+            "epoch": settings.initial_epoch + len(rows),
+            "phase": settings.phase,
+            **learned,
+            **validated,
+        }
+        if not math.isfinite(row["loss"] + row["val_loss"]):
             raise UserError(
-                f"the loss is no longer a number in epoch {epoch}, {settings.phase}: lower the learning rate."
+                f"the loss is no longer a number in epoch {row['epoch']}, {settings.phase}: lower the learning rate."
             )
-        row: dict[str, Any] = {"epoch": epoch, "phase": settings.phase, **trained}
-        row |= {f"val_{name}": value for name, value in validated.items()}
-        rows.append(row | {"learning_rate": learning_rate_at(len(rows), schedule), "kept": False})
+        rows.append(row)
         if history.best(rows, monitor) == len(rows) - 1:
             best = [logits, *([] if monitor == "none" else network.get_weights())]
         if strategy.is_chief():
             checkpoint.save(rows, [variable.numpy() for variable in state], best)
-            on_epoch_end(pd.DataFrame(rows)[history.COLUMNS])
-            print(f"{history.format_epoch(rows[-1])} ({time.monotonic() - start:.1f} s)", flush=True)
+            on_epoch_end(history.table(rows), history.summary(rows, row))
+            print(f"{history.format_epoch(row)} ({time.monotonic() - began:.1f} s)", flush=True)
     logits, *weights = best
     if weights:
         network.set_weights(weights)
-    rows[history.best(rows, monitor)]["kept"] = True
-    return pd.DataFrame(rows)[history.COLUMNS], logits
+    kept = rows[history.best(rows, monitor)]
+    if settings.start is None or not isinstance(schedule, params.Finetune):
+        return Result(history.table(rows, kept), history.summary(rows, kept), logits)
+    fraction, validated, logits = mixing.mix(network, weights_at_start, validation, schedule.mix)
+    kept = kept if fraction else settings.start
+    metrics = history.summary(rows, kept | validated) | {"mix": fraction, "start": at_start}
+    print(mixing.describe(metrics), flush=True)
+    return Result(history.table(rows, kept), metrics, logits)
 
 
 class Validation:
     """The validation of a network on a split, as it now is: called without arguments, between epochs.
 
+    Images that are near-duplicates of each other count as one.
+
     Args:
         network: what network.build made.
-        split: dataset.Split.
+        trained: its trained part (network.split_at).
+        views: of the validation split, one of each image.
         batch_size: images at a time.
     """
 
-    def __init__(self, network: keras.Model, split: dataset.Split, batch_size: int) -> None:
-        self.split = split
-        self._batch_size, self._outputs = batch_size, network.output_shape[1]
-        self._extractor, self._head = split_head(network)
-        self._extract = strategy.per_device(
-            lambda count, pixels: self._extractor(pixels), [_pixels_of(network)], partial(tf.concat, axis=0)
+    def __init__(self, network: keras.Model, trained: keras.Model, views: Views, batch_size: int) -> None:
+        self._views, self._batch_size, self._outputs = views, batch_size, network.output_shape[1]
+        head, inputs = network.layers[-1], trained.input.dtype
+        self._logits = strategy.per_device(
+            lambda count, inputs_: head(trained(tf.cast(inputs_, inputs))), [views.spec], partial(tf.concat, axis=0)
         )
-        self._features: list[tuple[np.ndarray, tf.Tensor]] = []
+        _, group, sizes = np.unique(views.split.manifest["group"], return_inverse=True, return_counts=True)
+        self._weights = 1 / sizes[group]
 
     def __call__(self) -> tuple[dict[str, float], np.ndarray]:
-        """Returns accuracy and mean loss, and the logits, float32 [N, 1] or [N, C] (network.build)."""
-        labels = self.split.labels
-        if self._extractor.trainable_variables or not self._features:  # features of a frozen base stay the same
-            self._features = [
-                (batch.rows[batch.shard.own], self._extract(batch.shard, batch.pixels))  # not awaited: a GPU runs ahead
-                for batch in _batches(self.split, np.arange(len(labels)), self._batch_size, "validation")
-            ]
-        logits = np.zeros((len(labels), self._outputs))
-        for rows, features in self._features:
-            logits[rows] = self._head(features)
+        """Returns val_accuracy and val_loss, and the logits, float32 [N, 1] or [N, C] (network.build)."""
+        labels = self._views.split.labels
+        logits, order = np.zeros((len(labels), self._outputs)), (np.arange(len(labels)), np.zeros(len(labels), int))
+        for batch in _batches(self._views, [order], self._batch_size, "validation"):
+            logits[batch.rows[batch.shard.own]] = self._logits(batch.shard, batch.inputs)
         logits = strategy.sum_over_workers(logits).astype(np.float32)
-        losses, correct = _losses(logits, labels), _correct(logits, labels)
         # In float64: in float32, 5/9 would come out as 0.5555555820465088.
-        accuracy, loss = (float(np.mean(values, dtype=np.float64)) for values in (correct, losses))
-        return {"accuracy": accuracy, "loss": loss}, logits
+        accuracy, loss = (
+            float(np.average(np.asarray(values, np.float64), weights=self._weights))
+            for values in (_correct(logits, labels), _losses(logits, labels))
+        )
+        return {"val_accuracy": accuracy, "val_loss": loss}, logits
 
 
 def class_weights(labels: np.ndarray, kind: str) -> np.ndarray:
@@ -164,46 +198,74 @@ def class_weights(labels: np.ndarray, kind: str) -> np.ndarray:
     return np.ones(len(counts)) if kind == "none" else len(labels) / (len(counts) * counts)
 
 
-def learning_rate_at(epoch: int, schedule: params.TrainFrozen) -> float:
-    """Returns the learning rate of an epoch, counted from 0 in its phase.
+def learning_rate_at(progress: float, schedule: params.TrainFrozen) -> float:
+    """Returns the learning rate at a step of a phase.
 
-    It is constant, or half a period of a cosine, which would reach 0 after the last of all epochs (I. Loshchilov,
-    F. Hutter, SGDR, ICLR 2017, eq. 5).
+    It rises linearly for the fraction `warmup` of all steps (P. Goyal et al., 2017, section 2.2). From there on it is
+    constant, or half a period of a cosine, which would reach 0 after the last step (I. Loshchilov, F. Hutter, SGDR,
+    ICLR 2017, eq. 5).
+
+    Args:
+        progress: the fraction of all steps of the phase that the step ends, in (0, 1].
+        schedule: the group of params.yaml.
     """
+    if progress < schedule.warmup:
+        return schedule.learning_rate * progress / schedule.warmup
     if schedule.schedule == "constant":
         return schedule.learning_rate
-    return schedule.learning_rate * (1 + math.cos(math.pi * epoch / schedule.epochs)) / 2
+    fraction = (progress - schedule.warmup) / (1 - schedule.warmup)
+    return schedule.learning_rate * (1 + math.cos(math.pi * fraction)) / 2
 
 
-def _stopped_early(rows: list[dict], early_stopping: params.EarlyStopping) -> bool:
-    return bool(rows) and len(rows) - 1 - history.best(rows, early_stopping.monitor) >= early_stopping.patience
+def _stopped_early(rows: list[dict], settings: Settings) -> bool:
+    """Whether no epoch of the last `patience` ones was the best so far; the model at the start counts as one."""
+    early_stopping = settings.schedule.early_stopping
+    candidates = [*([settings.start] if settings.start else []), *rows]
+    if not rows or early_stopping.monitor == "none":
+        return False
+    return len(candidates) - 1 - history.best(candidates, early_stopping.monitor) >= early_stopping.patience
 
 
 def _optimizer(network: keras.Model, learning_rate: float) -> keras.optimizers.Optimizer:
-    optimizer = keras.optimizers.Adam(learning_rate)
-    if any(
-        layer.compute_dtype == "float16" for layer in network.layers
-    ):  # its smallest number is far above some gradients
+    # Fine-tuning starts with gradients near 0, because the head has converged; Keras's own epsilon would let Adam make
+    # steps of full length of them.
+    optimizer = keras.optimizers.Adam(learning_rate, epsilon=1e-5)
+    if any(layer.compute_dtype == "float16" for layer in network.layers):  # where small gradients would become 0
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     optimizer.build(network.trainable_variables)
     return optimizer
 
 
 def _train_epoch(
-    train_step: Callable, split: dataset.Split, settings: Settings, epoch: int, features: int
+    train_step: Callable,
+    optimizer: keras.optimizers.Optimizer,
+    views: Views,
+    settings: Settings,
+    finished: int,
+    features: int,
 ) -> dict[str, float]:
-    """Trains on every image once and returns the accuracy and the mean loss on the way; the head takes `features`."""
-    rng = np.random.default_rng([settings.seed, epoch])
-    order = rng.permutation(len(split.labels))
-    sums = [np.zeros(2)]
-    for batch in _batches(split, order, settings.batch_size, f"epoch {epoch}"):
-        count, own = len(batch.rows), batch.shard.own
-        transforms = augmentation.random_transforms(rng, count, split.image_size, settings.augmentation)
-        mask = _dropout_mask(rng, (count, features), settings.train.dropout)
-        sums.append(train_step(batch.shard, batch.pixels, batch.labels, transforms[own], mask[own]))
+    """Trains for an epoch, after `finished` ones; the head takes `features`.
+
+    Returns:
+        The accuracy and the mean loss of the training images on the way, and the mean learning rate.
+    """
+    schedule, epoch = settings.schedule, settings.initial_epoch + finished
+    rng, count = np.random.default_rng([settings.seed, epoch]), len(views.split.labels)
+    first = np.random.default_rng(settings.seed).integers(views.count, size=count)  # view of each image; others follow
+    passes = [
+        (rng.permutation(count), (first + finished * schedule.passes + number) % views.count)
+        for number in range(schedule.passes)
+    ]
+    steps = schedule.passes * math.ceil(count / settings.batch_size)
+    sums, rates = [np.zeros(2)], list[float]()
+    for batch in _batches(views, passes, settings.batch_size, f"epoch {epoch}"):
+        rates.append(learning_rate_at((finished + (len(rates) + 1) / steps) / schedule.epochs, schedule))
+        optimizer.learning_rate = rates[-1]
+        mask = _dropout_mask(rng, (len(batch.rows), features), settings.train.dropout)
+        sums.append(train_step(batch.shard, batch.inputs, batch.labels, mask[batch.shard.own]))
     total = np.asarray(np.sum(sums, axis=0, dtype=np.float64))
-    correct, loss = strategy.sum_over_workers(total) / len(order)
-    return {"accuracy": float(correct), "loss": float(loss)}
+    correct, loss = strategy.sum_over_workers(total) / (count * schedule.passes)
+    return {"accuracy": float(correct), "loss": float(loss), "learning_rate": float(np.mean(rates))}
 
 
 def _dropout_mask(rng: np.random.Generator, shape: tuple[int, int], dropout: float) -> np.ndarray:
@@ -211,47 +273,52 @@ def _dropout_mask(rng: np.random.Generator, shape: tuple[int, int], dropout: flo
     return (rng.random(shape, np.float32) >= dropout) / np.float32(1 - dropout)
 
 
-def _batches(split: dataset.Split, order: np.ndarray, batch_size: int, name: str) -> Iterator[Batch]:
+def _batches(views: Views, passes: list[tuple[np.ndarray, np.ndarray]], batch_size: int, name: str) -> Iterator[Batch]:
     """Yields the steps of an epoch, and shows progress on a terminal.
 
     Args:
-        split: dataset.Split.
-        order: int [N], its rows in the order in which they come.
-        batch_size: rows in a step; the last may have fewer.
+        views: of a split.
+        passes: for each, int [N], the rows of the split in the order in which they come, and int [N], the view of each
+            image.
+        batch_size: rows in a step; the last of a pass may have fewer.
         name: to show.
     """
-    steps = np.split(order, range(batch_size, len(order), batch_size))
-    shards = [strategy.shard(len(rows)) for rows in steps]
-    loaded = dataset.batches(split, (rows[shard.own] for rows, shard in zip(steps, shards, strict=True)))
-    with tqdm(None, name, len(order), unit="image", leave=False, disable=None) as progress:
-        for rows, shard, (pixels, labels) in zip(steps, shards, loaded, strict=True):
-            yield Batch(rows, shard, pixels, labels)
+    steps = [
+        (rows, of_image[rows], strategy.shard(len(rows)))
+        for order, of_image in passes
+        for rows in np.split(order, range(batch_size, len(order), batch_size))
+    ]
+    loaded = dataset.read_ahead(lambda step: views.read(step[0][step[2].own], step[1][step[2].own]), steps)
+    with tqdm(None, name, sum(len(rows) for rows, _, _ in steps), unit="image", leave=False, disable=None) as progress:
+        for (rows, _, shard), inputs in zip(steps, loaded, strict=True):
+            yield Batch(rows, shard, inputs, views.split.labels[rows[shard.own]])
             progress.update(len(rows))
 
 
-def _training_step(network: keras.Model, optimizer: keras.optimizers.Optimizer, class_weights: np.ndarray) -> Callable:
+def _training_step(
+    network: keras.Model,
+    trained: keras.Model,
+    views: Views,
+    optimizer: keras.optimizers.Optimizer,
+    train: params.Train,
+) -> Callable:
     """Returns a function that takes one step and gives the sums of correct predictions and of weighted losses."""
-    weights = tf.constant(class_weights, tf.float32)
-    extractor, head = split_head(network)
+    weights = tf.constant(class_weights(views.split.labels, train.class_weights), tf.float32)
+    head, images, devices = network.layers[-1], len(views.split.labels), strategy.device_count()
 
-    def on_device(
-        count: tf.Tensor, pixels: tf.Tensor, labels: tf.Tensor, transforms: tf.Tensor, mask: tf.Tensor
-    ) -> tf.Tensor:
+    def on_device(count: tf.Tensor, inputs: tf.Tensor, labels: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
-            logits = head(extractor(augmentation.apply_transforms(pixels, transforms)) * mask)
+            logits = head(trained(tf.cast(inputs, trained.input.dtype)) * mask)
             losses = _losses(logits, labels) * tf.gather(weights, labels)
-            mean = optimizer.scale_loss(tf.reduce_sum(losses) / tf.cast(count, tf.float32))
+            penalty = train.l2 / 2 / images * tf.reduce_sum(head.kernel.value**2)
+            mean = tf.reduce_sum(losses) / tf.cast(count, tf.float32) + penalty / devices
+            mean = optimizer.scale_loss(mean)
         gradients = tape.gradient(mean, [variable.value for variable in network.trainable_variables])
         optimizer.apply(gradients)  # which sums those of all devices
         return tf.stack([tf.reduce_sum(_correct(logits, labels)), tf.reduce_sum(losses)])
 
-    labels, transforms = tf.TensorSpec([None], tf.int64), tf.TensorSpec([None, 8], tf.float32)
-    mask = tf.TensorSpec([None, head.input.shape[1]], tf.float32)
-    return strategy.per_device(on_device, [_pixels_of(network), labels, transforms, mask], tf.add_n)
-
-
-def _pixels_of(network: keras.Model) -> tf.TensorSpec:
-    return tf.TensorSpec([None, *network.input_shape[1:]], tf.uint8)
+    labels, mask = tf.TensorSpec([None], tf.int64), tf.TensorSpec([None, trained.output_shape[1]], tf.float32)
+    return strategy.per_device(on_device, [views.spec, labels, mask], tf.add_n)
 
 
 def _losses(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:

@@ -77,15 +77,26 @@ def _join_workers() -> tf.distribute.Strategy:
     return tf.distribute.MultiWorkerMirroredStrategy()
 
 
+def device_count() -> int:
+    """Returns the number of devices of all processes, whose gradients are summed."""
+    return tf.distribute.get_strategy().num_replicas_in_sync
+
+
 def is_chief() -> bool:
     """Whether this process is the one that writes: the only one, or worker 0 of several."""
-    return _worker() == 0
+    return worker() == 0
+
+
+def worker() -> int:
+    """Returns the number of this process among the workers, from 0."""
+    resolver = tf.distribute.get_strategy().cluster_resolver
+    return resolver.task_id if resolver else 0
 
 
 def shard(count: int) -> Shard:
     """Returns which of the `count` rows of a step this process computes."""
-    replicas, devices = tf.distribute.get_strategy().num_replicas_in_sync, _devices()
-    cuts = count * (_worker() * devices + np.arange(devices + 1)) // replicas
+    replicas, devices = device_count(), _devices()
+    cuts = count * (worker() * devices + np.arange(devices + 1)) // replicas
     return Shard(count, slice(cuts[0], cuts[-1]), (cuts - cuts[0]).astype(np.int32))
 
 
@@ -103,7 +114,7 @@ def per_device(on_device: Callable, signature: Sequence[tf.TensorSpec], join: Ca
         A function of a Shard and the arguments, whose rows are those of the shard.
     """
     strategy = tf.distribute.get_strategy()
-    first = _worker() * _devices()
+    first = worker() * _devices()
 
     @tf.function(
         autograph=False, input_signature=[tf.TensorSpec([], tf.int32), tf.TensorSpec([None], tf.int32), *signature]
@@ -128,6 +139,15 @@ def sum_over_workers(value: np.ndarray) -> np.ndarray:
     return strategy.experimental_local_results(sums)[0].numpy()
 
 
+def gather(own: tf.Tensor, shard: Shard) -> np.ndarray:
+    """Returns all rows of a step, [count, ...], from those that this process computed, `shard.own`."""
+    if tf.distribute.get_strategy().cluster_resolver is None:
+        return own.numpy()
+    rows = np.zeros((shard.count, *own.shape[1:]), np.float32)  # only one worker has anything else in a row
+    rows[shard.own] = own
+    return sum_over_workers(rows)
+
+
 def ensure_same_start(text: str) -> None:
     """Raises a UserError on every worker, unless all of them give the same text."""
     number = float(int(hashlib.sha256(text.encode()).hexdigest()[:12], 16))  # so few bits that sums are exact
@@ -139,14 +159,8 @@ def ensure_same_start(text: str) -> None:
         )
 
 
-def _worker() -> int:
-    """The number of this process, from 0."""
-    resolver = tf.distribute.get_strategy().cluster_resolver
-    return resolver.task_id if resolver else 0
-
-
 def _devices() -> int:
     """How many devices this process computes on."""
     strategy = tf.distribute.get_strategy()
     workers = strategy.cluster_resolver.cluster_spec().num_tasks("worker") if strategy.cluster_resolver else 1
-    return strategy.num_replicas_in_sync // workers
+    return device_count() // workers

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from stages.common import dataset
 from tests.support import make_split
@@ -11,3 +12,18 @@ def test_batches_are_rows_in_the_order_asked_for():
     assert [len(labels) for _, labels in batches] == [4, 4, 2]
     assert np.array_equal(np.concatenate([pixels for pixels, _ in batches]), split.pixels[order])
     assert np.array_equal(np.concatenate([labels for _, labels in batches]), split.labels[order])
+
+
+def test_reading_ahead_keeps_the_order_and_reads_few_steps_before_they_are_needed():
+    read = []
+    ahead = dataset.read_ahead(lambda step: read.append(step) or step**2, range(100))
+    assert [next(ahead) for _ in range(3)] == [0, 1, 4]
+    assert len(read) <= 6
+    assert list(ahead) == [step**2 for step in range(3, 100)] and read == list(range(100))
+
+
+def test_an_error_of_reading_ahead_comes_where_the_step_is_needed():
+    ahead = dataset.read_ahead(lambda step: 1 // (2 - step), range(9))
+    assert [next(ahead), next(ahead)] == [0, 1]
+    with pytest.raises(ZeroDivisionError):
+        next(ahead)

@@ -23,6 +23,12 @@ def test_a_threshold_is_a_number_or_a_criterion(workplace, threshold):
     assert params.read("evaluate").evaluate.threshold == threshold
 
 
+@pytest.mark.parametrize("mix", [0, 0.25, 1, "auto"])
+def test_a_mix_is_a_fraction_or_chosen(workplace, mix):
+    workplace.set({"finetune.mix": mix})
+    assert params.read("finetune").finetune.mix == mix
+
+
 def test_parameters_do_not_change_once_they_are_read(workplace):
     with pytest.raises(ValueError, match="frozen"):
         params.read("seed").seed = 43
@@ -41,6 +47,21 @@ def test_parameters_do_not_change_once_they_are_read(workplace):
         ({"train_frozen.learning_rate": 0}, ["train_frozen.learning_rate", "between 0 and 10"]),
         ({"train.dropout": float("nan")}, ["train.dropout", "nan", "from 0 to 0.99"]),
         ({"augmentation.flip": "sideways"}, ["augmentation.flip", "'sideways'", "horizontal_and_vertical"]),
+        ({"augmentation.crop": 0}, ["augmentation.crop is 0,", "from 0.01 to 1"]),
+        ({"augmentation.crop": 1.1}, ["augmentation.crop", "1.1", "from 0.01 to 1"]),
+        ({"augmentation.brightness": -0.1}, ["augmentation.brightness", "-0.1", "from 0 to 1"]),
+        ({"augmentation.contrast": 1.1}, ["augmentation.contrast", "1.1", "from 0 to 1"]),
+        ({"augmentation.saturation": "grey"}, ["augmentation.saturation", "'grey'", "from 0 to 1"]),
+        ({"train.views": 0}, ["train.views", "0", "whole number from 1"]),
+        ({"train.views": 2.5}, ["train.views", "2.5", "whole number from 1"]),
+        ({"train.l2": -1}, ["train.l2", "-1", "a number from 0"]),
+        ({"train_frozen.passes": 0}, ["train_frozen.passes", "0", "whole number from 1"]),
+        ({"finetune.passes": 0}, ["finetune.passes", "0", "whole number from 1"]),
+        ({"train_frozen.warmup": -0.1}, ["train_frozen.warmup", "-0.1", "from 0 to 0.99"]),
+        ({"finetune.warmup": 1}, ["finetune.warmup is 1,", "from 0 to 0.99"]),
+        ({"finetune.mix": "best"}, ["finetune.mix", "'best'", "auto or a number from 0 to 1"]),
+        ({"finetune.mix": 1.5}, ["finetune.mix", "1.5", "auto or a number from 0 to 1"]),
+        ({"train_frozen.mix": 0.5}, ["train_frozen.mix is not a parameter", "did you mean"]),
         ({"model.weights": "model.keras"}, ["model.weights", "'model.keras'", ".weights.h5"]),
         ({"alpaca.base_url": "ftp://a"}, ["alpaca.base_url", "'ftp://a'", "http:// or https://"]),
         ({"alpaca.max_missing": 328}, ["alpaca.max_missing", "328", "from 0 to 327"]),
@@ -71,6 +92,13 @@ def test_names_the_key_the_value_and_what_is_allowed(workplace, changes, words):
         params.read("seed")
     assert all(word in str(caught.value) for word in words), caught.value
     assert "\n" not in str(caught.value) and "pydantic" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", [key for key, field in params.fields() if not hasattr(field.annotation, "model_fields")])
+def test_every_parameter_says_what_it_may_be(workplace, key):
+    workplace.set({key: [[]]})
+    with pytest.raises(UserError, match=rf"{key} is \[\[\]\], but must be"):
+        params.read("seed")
 
 
 def test_all_that_is_wrong_is_named_at_once(workplace):

@@ -97,6 +97,59 @@ def test_freezing_and_unfreezing_act_layer_by_layer():
     assert "block_16_project" in words
 
 
+def test_the_frozen_part_the_trained_part_and_the_head_are_the_network(weights):
+    model = network.build(32, 3)
+    network.load_base(model, weights)
+    images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype("float32")
+    expected, head = model(images), model.layers[-1]
+    for fine_tune_at in (154, 153, 120, 101, 100, 60, 0):  # 101: between a convolution and its normalization
+        network.freeze_below(model, fine_tune_at)
+        frozen, trained = network.split_at(model, fine_tune_at)
+        np.testing.assert_allclose(head(trained(frozen(images))), expected, rtol=1e-4, atol=1e-5)
+        assert frozen.trainable_weights == []
+        trainable = [*trained.trainable_weights, *head.trainable_weights]
+        assert [w.path for w in trainable] == [w.path for w in model.trainable_weights]
+
+
+def test_the_network_is_split_behind_the_last_complete_block_below_the_layer():
+    model = network.build(224, 2)
+    names = [layer.name for layer in model.get_layer("base").layers]
+    cuts = {  # the last layer of the frozen part and its output, of the first layer that is trained
+        "block_13_depthwise": ("block_12_add", (14, 14, 96)),  # layer 120
+        "block_11_expand_relu": ("block_10_project_BN", (14, 14, 96)),  # layer 100
+        "block_13_expand": ("block_12_add", (14, 14, 96)),
+        "block_12_add": ("block_11_add", (14, 14, 96)),
+        "block_12_project_BN": ("block_11_add", (14, 14, 96)),
+        "block_14_expand": ("block_13_project_BN", (7, 7, 160)),
+        "out_relu": ("block_16_project_BN", (7, 7, 320)),
+        "block_4_expand": ("block_3_project_BN", (28, 28, 32)),
+    }
+    assert names.index("block_13_depthwise") == 120 and names.index("block_11_expand_relu") == 100
+    for layer, (last, shape) in cuts.items():
+        frozen, trained = network.split_at(model, names.index(layer))
+        assert frozen.layers[-1].layers[-1].name == last, layer
+        assert frozen.output_shape[1:] == trained.input_shape[1:] == shape and trained.output_shape == (None, 1280)
+    for layer in (names[0], "block_1_expand", "block_3_expand"):  # what comes out is no smaller than the images are
+        frozen, trained = network.split_at(model, names.index(layer))
+        assert frozen.output_shape[1:] == trained.input_shape[1:] == (224, 224, 3) and len(frozen.layers) == 1
+    frozen, trained = network.split_at(model, 154)
+    assert frozen.output_shape == trained.output_shape == (None, 1280) and len(trained.layers) == 1
+
+
+@pytest.mark.parametrize("mixed_precision", ["float16", "bfloat16"])
+def test_the_parts_compute_in_mixed_precision_what_the_network_does(weights, mixed_precision):
+    model = network.build(32, 3, mixed_precision)
+    network.load_base(model, weights)
+    images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype("float32")
+    for fine_tune_at in (154, 120):
+        frozen, trained = network.split_at(model, fine_tune_at)
+        activations = frozen(images)
+        assert activations.dtype == ("float32" if fine_tune_at == 154 else mixed_precision)
+        features = trained(activations)
+        assert features.dtype == "float32"
+        np.testing.assert_allclose(model.layers[-1](features), model(images), rtol=1e-3, atol=1e-3)
+
+
 def test_weights_that_are_missing_or_do_not_fit_are_refused_by_name(weights, tmp_path):
     model = network.build(32, 2)
     narrow = tmp_path / "narrow.weights.h5"

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from stages.common.cli import UserError
-from stages.tools import experiments, repeat_seeds, sweep
+from stages.tools import experiments, repeat_seeds
 from tests.support import ran, readme_block
 
 pytestmark = pytest.mark.slow
@@ -73,20 +73,30 @@ def names(project):
 
 
 def test_a_sweep_is_drawn_from_the_grid(grids):
-    grids.run("python", "-m", "stages.tools.sweep", "finetune.fine_tune_at", "finetune.learning_rate")
+    said = grids.run("python", "-m", "stages.tools.sweep", "finetune.fine_tune_at", "finetune.learning_rate")
     points = pd.read_csv(grids.folder / "plots/sweep.csv")
     assert set(points["finetune.fine_tune_at"]) == {9, 18}
     assert set(points["finetune.learning_rate"]) == {0.0005, 0.00001}
-    assert (points["from"] < points["accuracy"]).all() and points["test images"].eq(8).all()
+    best = points.loc[points["val_loss"].idxmin(), "experiment"]
+    assert points.loc[points["best"], "experiment"].tolist() == [best]
+    test = json.loads(grids.run("dvc", "exp", "show", "--json", "--rev", "HEAD"))  # as DVC has it
+    [row] = [exp for exp in test[1]["experiments"] if exp["name"] == best]
+    scores = row["revs"][0]["data"]["metrics"]["metrics/evaluate.json"]["data"]["finetuned"]
+    assert f"accuracy {scores['accuracy']:.4f}, loss {scores['loss']:.4f} on 8 images" in said
     assert (grids.folder / "plots/sweep.png").stat().st_size > 10_000
     assert grids.run("git", "status", "--porcelain", "plots") == ""
+
+
+def test_a_sweep_refuses_what_differs_in_a_parameter_that_is_not_drawn(grids):
+    said = grids.run("python", "-m", "stages.tools.sweep", "finetune.fine_tune_at", status=1)
+    assert "ERROR: the experiments differ in finetune.learning_rate, too: add finetune.learning_rate as second" in said
 
 
 def test_what_no_experiment_has_is_named(grids, monkeypatch):
     monkeypatch.chdir(grids.folder)
     name = names(grids)[0]
-    with pytest.raises(UserError, match="none is not a parameter of experiment"):
-        sweep.row(name, ["none"])
+    with pytest.raises(UserError, match=f"none is not a parameter of {name}"):
+        experiments.parameters(name, ["none"])
     with pytest.raises(UserError, match="plots/predictions.csv of nothing: "):
         experiments.predictions("nothing")
     with pytest.raises(UserError, match=f"experiment {name} has finetune.fine_tune_at=.*: take another NAME"):

@@ -97,3 +97,22 @@ def test_old_states_go():
     new.save(ROWS, ARRAYS, [])
     state()
     assert list(new.path.parent.iterdir()) == [new.path]
+
+
+def test_what_lies_beside_a_state_is_of_the_same_training_and_goes_with_it():
+    one, other = state({"seed": 1}), state({"seed": 2})
+    for checkpoint in (one, other):
+        checkpoint.save(ROWS, ARRAYS, [])
+        checkpoint.beside("train0").write_text("view")
+    assert state({"seed": 1}).beside("train0").read_text() == "view"
+    one.remove()
+    assert sorted(other.path.parent.iterdir()) == sorted([other.path, other.beside("train0")])
+
+
+def test_what_lies_beside_an_old_state_goes_too():
+    old = state({"seed": 7}).beside("train0")
+    old.write_text("view")
+    week = time.time() - 8 * 86400
+    os.utime(old, (week, week))
+    state()
+    assert not old.exists()

@@ -108,9 +108,10 @@ def test_a_worker_that_dies_ends_the_other_and_the_next_run_goes_on(alone, toget
 
 
 @pytest.mark.slow
-def test_workers_that_start_from_different_things_are_told(together, tmp_path):
+@pytest.mark.parametrize("changes", [{"finetune.learning_rate": 0.1}, {"train.views": 3}])
+def test_workers_that_start_from_different_things_are_told(together, tmp_path, changes):
     other = together.copy(tmp_path / "other")
-    other.set({"finetune.learning_rate": 0.1})
+    other.set(changes)
     statuses, outputs = ended(start("finetune", together, other))
     assert statuses == [1, 1], outputs
     for output in outputs:

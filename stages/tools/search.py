@@ -1,0 +1,60 @@
+"""Searches for parameters with a low validation loss, with Optuna; each trial is an experiment of DVC.
+
+    python -m stages.tools.search NAME [--trials 20] KEY=LOW..HIGH KEY=A,B,C KEY=VALUE ...
+
+Trials run in temporary copies as far as plot, or are pruned. .dvc/tmp/search.db lists them: a stopped search goes on.
+"""
+
+import argparse
+
+import optuna
+
+from stages.common import cli
+from stages.common.cli import UserError
+from stages.tools import experiments
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", metavar="NAME")
+    parser.add_argument("space", nargs="+", metavar="KEY=VALUES")
+    parser.add_argument("--trials", type=int, default=20)
+    arguments = parser.parse_intermixed_args()
+    known = experiments.parameters("HEAD", [text.split("=")[0] for text in arguments.space])
+    study_name = " ".join([experiments.commit(), arguments.name, *arguments.space])
+    storage = "sqlite:///.dvc/tmp/search.db"
+    pruner = optuna.pruners.MedianPruner(n_warmup_steps=known["train_frozen.epochs"] + 3)  # not before this epoch
+    study = optuna.create_study(storage=storage, pruner=pruner, study_name=study_name, load_if_exists=True)
+    done = sum(trial.state.name in ("COMPLETE", "PRUNED") for trial in study.trials)
+    study.optimize(lambda trial: run(trial, arguments.name, arguments.space), arguments.trials - done)
+    print(study.trials_dataframe(("number", "state", "value", "params")).to_markdown(index=False))
+
+
+def run(trial: optuna.Trial, name: str, space: list[str]) -> float:
+    """Returns the validation loss of a trial, or nan if it failed. What is worse than the median is pruned."""
+    name, changes = f"{name}-trial-{trial.number}", [suggest(trial, *text.split("=", 1)) for text in space]
+    try:
+        with experiments.run(name, changes) as lines:
+            for epoch, loss in experiments.epochs(lines):
+                trial.report(loss, epoch)
+                if trial.should_prune():
+                    raise optuna.TrialPruned
+    except (UserError, KeyboardInterrupt) as error:
+        if isinstance(error, KeyboardInterrupt):
+            trial.study.stop()
+        return float("nan")
+    return experiments.validation(name)["val_loss"]
+
+
+def suggest(trial: optuna.Trial, key: str, values: str) -> str:
+    """Returns KEY=VALUE with one of A,B,C, or a number from LOW to HIGH, on a log scale if HIGH is 30 * LOW or more."""
+    ends = [experiments.YAML.load(end) for end in values.split("..")]
+    if len(ends) != 2 or not all(isinstance(end, int | float) for end in ends):
+        return f"{key}={trial.suggest_categorical(key, values.split(','))}"
+    if all(isinstance(end, int) for end in ends):
+        return f"{key}={trial.suggest_int(key, min(ends), max(ends))}"
+    return f"{key}={trial.suggest_float(key, min(ends), max(ends), log=0 < 30 * min(ends) <= max(ends)):.3g}"
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,92 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from stages.common.cli import UserError
+from stages.tools import experiments, repeat_seeds
+from tests.benchmarks import repeat_intervals
+from tests.support import ROOT
+
+SPLIT = {"train": [150, 150], "test": [60, 40]}
+FACTOR = 1 / 3 + 1 / 3  # of Nadeau and Bengio, for three repeats
+
+
+def interval(values, metric="accuracy", split=SPLIT):
+    """The ends of the interval of one score."""
+    [row] = repeat_seeds.summary(pd.DataFrame({f"finetuned {metric}": values}), **split).itertuples()
+    assert row[1:3] == pytest.approx((np.mean(values), np.std(values, ddof=1)))
+    return row[3:]
+
+
+@pytest.mark.parametrize(
+    ("metric", "variance_at"),
+    [("accuracy", lambda m: m * (1 - m)), ("loss", lambda m: m), ("ece", lambda m: m * (1 - m))],
+)
+def test_the_ends_are_as_far_away_as_nadeau_and_bengio_have_it(metric, variance_at):
+    values = [0.6, 0.75, 0.9]
+    for end in interval(values, metric):
+        deviation = 0.15 * np.sqrt(FACTOR * variance_at(end) / variance_at(0.75))
+        assert abs(end - 0.75) == pytest.approx(4.302652729911275 * deviation)  # Student's t, 2 degrees of freedom
+
+
+@pytest.mark.parametrize(
+    "metric", ["accuracy", "top5_accuracy", "auc", "precision", "recall", "f1", "ece", "threshold"]
+)
+@pytest.mark.parametrize("values", [[1, 1, 0.5], [0, 0, 0.5], [1, 1, 1], [0, 0, 0], [0, 1, 0]])
+def test_what_lies_between_0_and_1_has_an_interval_there(metric, values):
+    low, high = interval(values, metric)
+    assert 0 <= low <= np.mean(values) <= high + 1e-12 <= 1 + 1e-12  # up to float rounding
+
+
+@pytest.mark.parametrize("metric", ["loss", "calibrated_loss", "temperature"])
+@pytest.mark.parametrize("values", [[0.01, 0.02, 0.9], [3, 4, 9], [0, 0, 0]])
+def test_a_loss_has_an_interval_above_0_without_an_upper_bound(metric, values):
+    low, high = interval(values, metric)
+    assert 0 <= low <= np.mean(values) <= high
+    assert high > 9 or max(values) < 9
+
+
+@pytest.mark.parametrize(
+    ("metric", "test", "images"),
+    [
+        ("accuracy", [60, 40], 100),
+        ("recall", [60, 40], 40),  # that of the second class
+        ("recall", [20, 40, 40], 90),  # 9 / (1 / 20 + 1 / 40 + 1 / 40)
+    ],
+)
+def test_equal_repeats_are_no_surer_than_so_many_images_allow(metric, test, images):
+    split = {"train": [2 * count for count in test], "test": test}
+    wilson = stats.binomtest(images, images).proportion_ci(method="wilson")  # two repeats: 1 / 2 + 1 / 2 = 1
+    assert interval([1, 1], metric, split) == pytest.approx((wilson.low, wilson.high))
+
+
+def test_all_metrics_of_evaluate_are_taken_care_of():
+    metrics = json.loads((ROOT / "metrics/evaluate.json").read_text())["finetuned"]
+    others = {"ece", "calibrated_ece", "threshold"}  # at most 1, but no fractions of images
+    known = {*repeat_seeds.OF_ALL_IMAGES, *repeat_seeds.OF_CLASSES, *repeat_seeds.UNBOUNDED, *others}
+    assert metrics.keys() <= known
+
+
+def test_the_intervals_hold_the_mean_over_other_splits():
+    counts = (100, 100)
+    scores = [repeat_intervals.run(np.random.default_rng(k), counts, 0.995, noise=0.1) for k in range(200)]
+    rows = repeat_intervals.measure({"accuracy": np.array([x["accuracy"] for x in scores])}, counts)
+    covered = pd.DataFrame(rows).set_index(["repeats", "kind"])[["others", "same"]].unstack("kind")
+    assert (covered.xs("ours", axis=1, level="kind") > 0.94).all(axis=None)
+    assert (covered.xs("plain", axis=1, level="kind").loc[3] < 0.8).all()  # often without any width
+
+
+def test_a_finished_experiment_with_other_parameters_is_refused(monkeypatch):
+    monkeypatch.setattr(experiments, "parameters", lambda name: {"finetune.learning_rate": 1e-05, "seed": 1})
+    repeat_seeds.check("x-seed-1", ["finetune.learning_rate=1e-05", "seed=1"])
+    with pytest.raises(UserError, match="experiment x-seed-1 has finetune.learning_rate=1e-05: take another NAME"):
+        repeat_seeds.check("x-seed-1", ["finetune.learning_rate=2e-05", "seed=1"])
+
+
+def test_a_change_without_a_value_is_refused_before_anything_runs(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["repeat_seeds", "x", "finetune.fine_tune_at"])
+    with pytest.raises(UserError, match="finetune.fine_tune_at must be KEY=VALUE"):
+        repeat_seeds.main()

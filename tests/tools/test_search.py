@@ -1,0 +1,173 @@
+import contextlib
+import os
+import sys
+
+import optuna
+import pytest
+
+from stages.common.cli import UserError
+from stages.tools import experiments, search
+from stages.training import history
+
+# Prints the epochs of a trial, whose losses are in a file by its name. A negative one stands for a failure; after a
+# third epoch with a loss of 9 it waits for Ctrl-C.
+DVC = f"""#!{sys.executable}
+import pathlib, signal, sys
+
+signal.alarm(60)  # if nobody interrupts
+name = sys.argv[sys.argv.index("--name") + 1]
+with open("ran", "a") as file:
+    file.write(" ".join(sys.argv[1:]) + "\\n")
+losses = pathlib.Path("losses").read_text().split()
+loss = float(losses[int(name.split("-")[-1])])
+try:
+    for epoch in (1, 2, 3):
+        print(f"epoch {{epoch}}: val_accuracy 0.5, val_loss {{loss}} (1.0 s)", flush=True)
+    if loss == 9:
+        signal.pause()
+except KeyboardInterrupt:
+    pathlib.Path(name).write_text("interrupted")
+    sys.exit(130)
+sys.exit(loss < 0)
+"""
+
+
+@pytest.fixture
+def dvc(tmp_path, monkeypatch):
+    """A working folder with a `dvc` that only pretends; a function gives the losses of its trials."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/dvc").write_text(DVC)
+    (tmp_path / "bin/dvc").chmod(0o755)
+    (tmp_path / ".dvc/tmp").mkdir(parents=True)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    monkeypatch.chdir(tmp_path)
+    known = {"rate": 0.1, "train_frozen.epochs": 0}
+    monkeypatch.setattr("dvc.api.params_show", lambda path, rev: known)
+    monkeypatch.setattr(experiments, "commit", lambda: "1a2b3c")
+    losses = tmp_path / "losses"
+    monkeypatch.setattr(
+        experiments, "validation", lambda name: {"val_loss": float(losses.read_text().split()[int(name[-1])])}
+    )
+    return lambda *values: losses.write_text(" ".join(map(str, values)))
+
+
+def run(monkeypatch, *arguments):
+    """Searches; returns the commands of DVC until now."""
+    monkeypatch.setattr("sys.argv", ["search", "x", *arguments])
+    search.main()
+    with open("ran") as file:
+        return file.read().splitlines()
+
+
+def states():
+    [study] = optuna.get_all_study_names("sqlite:///.dvc/tmp/search.db")
+    trials = optuna.load_study(study_name=study, storage="sqlite:///.dvc/tmp/search.db").trials
+    return [trial.state.name for trial in trials], [trial.value for trial in trials]
+
+
+def test_every_trial_is_an_experiment_with_a_name(dvc, monkeypatch, capsys):
+    dvc(0.5, 0.25)
+    ran = run(monkeypatch, "rate=1..1", "--trials", "2")
+    assert ran == [f"exp run --temp --name x-trial-{number} -S rate=1 plot" for number in (0, 1)]
+    assert states() == (["COMPLETE"] * 2, [0.5, 0.25])
+    assert "0.25" in capsys.readouterr().out
+
+
+def test_a_trial_worse_than_the_median_is_interrupted(dvc, monkeypatch, tmp_path):
+    dvc(0.1, 0.2, 0.3, 0.4, 0.5, 9, 0.1)
+    run(monkeypatch, "rate=0.1..0.2", "--trials", "7")
+    assert states()[0] == ["COMPLETE"] * 5 + ["PRUNED", "COMPLETE"]
+    assert (tmp_path / "x-trial-5").read_text() == "interrupted"
+
+
+def test_a_search_goes_on_where_it_was_stopped(dvc, monkeypatch):
+    dvc(0.1, 0.2, 0.3)
+    run(monkeypatch, "rate=0.1..0.2", "--trials", "2")
+    ran = run(monkeypatch, "rate=0.1..0.2", "--trials", "3")
+    assert [line.split()[4] for line in ran] == ["x-trial-0", "x-trial-1", "x-trial-2"]
+
+
+def test_a_failure_does_not_end_the_search_and_does_not_count(dvc, monkeypatch):
+    dvc(0.1, -1, 0.3)
+    run(monkeypatch, "rate=0.1..0.2", "--trials", "3")
+    run(monkeypatch, "rate=0.1..0.2", "--trials", "2")
+    assert states() == (["COMPLETE", "FAIL", "COMPLETE"], [0.1, None, 0.3])
+
+
+def test_ctrl_c_ends_the_search_with_what_it_has(dvc, monkeypatch, capsys):
+    @contextlib.contextmanager
+    def interrupted(name, changes):
+        yield iter(())
+        raise KeyboardInterrupt
+
+    dvc(0.1, 0.2)
+    run(monkeypatch, "rate=0.1..0.2", "--trials", "1")
+    monkeypatch.setattr(experiments, "run", interrupted)
+    run(monkeypatch, "rate=0.1..0.2", "--trials", "9")
+    assert states()[0] == ["COMPLETE", "FAIL"] and "FAIL" in capsys.readouterr().out
+
+
+def test_an_unknown_parameter_starts_nothing(dvc, monkeypatch, tmp_path):
+    with pytest.raises(UserError, match="rte is not a parameter"):
+        run(monkeypatch, "rte=0.1..0.2")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_an_experiment_whose_reader_fails_is_interrupted(dvc, tmp_path):
+    dvc(9)
+    with pytest.raises(KeyboardInterrupt), experiments.run("x-trial-0", ["rate=1"]) as lines:
+        assert [next(experiments.epochs(lines)) for _ in range(3)] == [(1, 9), (2, 9), (3, 9)]
+        raise KeyboardInterrupt
+    assert (tmp_path / "x-trial-0").read_text() == "interrupted"
+
+
+def test_an_experiment_that_fails_is_a_user_error(dvc):
+    dvc(-1)
+    with pytest.raises(UserError, match="experiment x-trial-0 failed"), experiments.run("x-trial-0", []) as lines:
+        list(lines)
+
+
+def test_the_epochs_are_found_in_what_training_prints():
+    row = {"epoch": 6, "accuracy": 0.9, "val_accuracy": 0.8, "loss": 0.2, "val_loss": 0.31}
+    lines = ["Running stage 'finetune':\n", f"{history.format_epoch(row)} (1.2 s)\n", "accuracy 0.9\n"]
+    assert list(experiments.epochs(lines)) == [(6, 0.31)]
+
+
+@pytest.mark.parametrize(
+    ("values", "distribution"),
+    [
+        ("60..140", optuna.distributions.IntDistribution(60, 140)),
+        ("0.00001..0.001", optuna.distributions.FloatDistribution(1e-05, 1e-03, log=True)),
+        ("1e-05..1e-03", optuna.distributions.FloatDistribution(1e-05, 1e-03, log=True)),
+        ("0.5..0.1", optuna.distributions.FloatDistribution(0.1, 0.5)),
+        ("none,horizontal", optuna.distributions.CategoricalDistribution(("none", "horizontal"))),
+        ("../shared/images", optuna.distributions.CategoricalDistribution(("../shared/images",))),
+    ],
+)
+def test_values_are_ranges_or_choices(values, distribution):
+    trial = optuna.create_study().ask()
+    key, value = search.suggest(trial, "key", values).split("=")
+    assert key == "key" and trial.distributions == {"key": distribution}
+    assert value == str(trial.params["key"]) or float(value) == pytest.approx(trial.params["key"], rel=0.01)
+
+
+ALWAYS_PRUNED = """
+import optuna
+from stages.tools import search
+
+optuna.pruners.MedianPruner = lambda **_: optuna.pruners.ThresholdPruner(upper=0)
+search.main()
+"""
+
+
+@pytest.mark.slow
+def test_a_pruned_trial_leaves_nothing_behind_and_another_is_an_experiment(run_with_sources, tmp_path):
+    project = run_with_sources.copy(tmp_path / "project")
+    space = ("finetune.learning_rate=0.0001..0.01", "finetune.fine_tune_at=9,18")
+    before = project.run("git", "for-each-ref"), project.run("git", "status", "--porcelain")
+    assert "Trial 0 pruned" in project.run("python", "-c", ALWAYS_PRUNED, "x", *space, "--trials", "1")
+    assert (project.run("git", "for-each-ref"), project.run("git", "status", "--porcelain")) == before
+    assert [path.name for path in (project.folder / ".dvc/tmp/exps/standalone").iterdir()] == ["run"]
+    assert "COMPLETE" in project.run("python", "-m", "stages.tools.search", "x", *space, "--trials", "2")
+    assert "x-trial-1" in project.run("dvc", "exp", "list")
+    assert "accuracy" in project.run("python", "-m", "stages.tools.sweep", "finetune.learning_rate")
