@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import runpy
 import shutil
 import sys
@@ -91,6 +92,18 @@ def test_fine_tuning_starts_where_the_frozen_phase_ended(finished):
 
 def test_fine_tuning_says_from_which_layer_it_trains(two_classes):
     assert "training from layer 120, block_13_depthwise: 1,626,177 of 2,259,265 parameters" in two_classes.output
+
+
+def test_fine_tuning_takes_the_views_that_the_frozen_phase_has_stored(two_classes):
+    frozen, finetuned = re.findall(
+        r"Running stage '(?:train_frozen|finetune)'(.*?)Running", two_classes.output, re.DOTALL
+    )
+    assert "view 2 of 2: (2, 2, 96) of each image" in frozen and "view 2 of 2: (1280,) of each image" in frozen
+    assert "view " not in finetuned
+
+
+def test_nothing_of_training_is_left(finished):
+    assert list((finished.folder / ".checkpoints").iterdir()) == []
 
 
 def test_the_history_counts_through_both_phases(finished):

@@ -17,7 +17,7 @@ KILLS = [  # in the order in which DVC runs the stages
     (Moment("split", "os.rename", "metrics/split.json"), "dvc"),  # all but one
     (Moment("train_frozen", "os.rename", ".train1"), "everything"),  # the second view is not in its place yet
     (Moment("train_frozen", "os.rename", ".npz", count=3), "stage"),  # the third state is not saved yet
-    (Moment("finetune", "os.rename", ".validation0"), "stage"),  # after the views of training images
+    (Moment("finetune", "os.rename", "-0", count=2), "stage"),  # the validation images', after the training images'
     (Moment("finetune", "os.rename", ".npz", count=2), "Ctrl-C"),
     (Moment("finetune", "os.remove", ".npz"), "everything"),  # all is written, only the state is left
     (Moment("evaluate", "os.rename", "plots/roc"), "everything"),

@@ -1,6 +1,8 @@
 """A split on disk: packed pixels, read as they are needed, and the manifest with labels and paths."""
 
 import collections
+import functools
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -41,6 +43,14 @@ class Split:
     def labels(self) -> np.ndarray:
         """int64 [N]."""
         return self.manifest["label"].to_numpy()
+
+    @functools.cached_property
+    def sha256(self) -> str:
+        """A hash of pixels and labels, in hexadecimal."""
+        digest = hashlib.sha256(np.ascontiguousarray(self.labels).data)
+        for image in range(len(self.labels)):
+            digest.update(np.ascontiguousarray(self.pixels[image]).data)
+        return digest.hexdigest()
 
     @property
     def image_size(self) -> int:

@@ -104,7 +104,9 @@ class Augmentation(Group):
         description="none, horizontal, vertical or horizontal_and_vertical"
     )
     rotation: float = Field(ge=0, le=0.5, description="by up to this fraction of a full turn, either way")
-    crop: float = Field(ge=0.01, le=1, description="random crops have at least this fraction of the image's area; 1: none")
+    crop: float = Field(
+        ge=0.01, le=1, description="random crops have at least this fraction of the image's area; 1: none"
+    )
     brightness: float = Field(ge=0, le=1, description="is multiplied by a factor of 1 plus or minus up to this")
     contrast: float = Field(ge=0, le=1, description="likewise")
     saturation: float = Field(ge=0, le=1, description="likewise")

@@ -57,7 +57,7 @@ def split_at(network: keras.Model, layer_index: int) -> tuple[keras.Model, keras
     """
     images, features = network.inputs[0], network.layers[-1].input
     base = network.get_layer("base")
-    if layer_index == len(base.layers):
+    if layer_index >= len(base.layers):
         unchanged = keras.Input(features.shape[1:])
         return keras.Model(images, features), keras.Model(unchanged, unchanged)
     ends = [

@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import json
 import os
-import sys
 import time
 import zipfile
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ import numpy as np
 from stages.common.dataset import Split
 
 DAYS = 7  # after which the state of a training that nobody resumed is removed
+ROOMS = ("common", "model", "training")  # whose code decides what training computes
 
 
 class Checkpoint:
@@ -32,12 +32,7 @@ class Checkpoint:
     """
 
     def __init__(self, settings: dict[str, Any], variables: Sequence[Any], splits: Sequence[Split]) -> None:
-        folder = _root() / ".checkpoints"
-        folder.mkdir(exist_ok=True)
-        for path in folder.iterdir():
-            if path.stat().st_mtime < time.time() - DAYS * 86400:
-                path.unlink(missing_ok=True)
-        self.path = folder / f"{_key(settings, variables, splits)}.npz"
+        self.path = folder() / f"{key(settings, variables, splits)}.npz"
 
     def beside(self, name: str) -> Path:
         """Returns the path of a file that is removed together with the state."""
@@ -92,24 +87,39 @@ class Checkpoint:
             path.unlink(missing_ok=True)
 
 
-def _root() -> Path:
-    """The root of the repository, also for a queued experiment, whose copy of it is gone when the experiment fails."""
+def folder() -> Path:
+    """Returns .checkpoints at the root of the repository, also for a queued experiment, whose copy of it is gone when
+    the experiment fails.
+
+    What nobody has written for DAYS is removed from it.
+    """
     here = Path.cwd()
-    return here.parents[3] if here.parent.parts[-3:] == (".dvc", "tmp", "exps") else here
+    root = here.parents[3] if here.parent.parts[-3:] == (".dvc", "tmp", "exps") else here
+    path = root / ".checkpoints"
+    path.mkdir(exist_ok=True)
+    for old in path.iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            if old.stat().st_mtime < time.time() - DAYS * 86400:
+                old.unlink()
+    return path
 
 
-def _key(settings: dict[str, Any], variables: Sequence[Any], splits: Sequence[Split]) -> str:
+def key(settings: dict[str, Any], variables: Sequence[Any], splits: Sequence[Split]) -> str:
+    """Returns a hash of what a computation comes from: its arguments, the code of the rooms, and package versions.
+
+    Args:
+        settings: of what JSON can hold.
+        variables: Keras variables.
+        splits: what is computed on.
+    """
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for package in ("tensorflow", "keras", "numpy"):
         digest.update(metadata.version(package).encode())
-    code = {getattr(module, "__file__", None) or "" for module in sys.modules.values()}
-    stages = str(Path(__file__).parents[1])
-    for path in sorted(x for x in code if x.startswith(stages)):
-        digest.update(Path(path).read_bytes())
+    stages = Path(__file__).parents[1]
+    for path in sorted(path for room in ROOMS for path in (stages / room).glob("*.py")):
+        digest.update(path.read_bytes())
     for variable in variables:
         digest.update(np.ascontiguousarray(variable).data)
     for split in splits:
-        digest.update(np.ascontiguousarray(split.labels).data)
-        for image in range(len(split.labels)):
-            digest.update(split.pixels[image].data)
+        digest.update(split.sha256.encode())
     return digest.hexdigest()

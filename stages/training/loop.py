@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -11,30 +11,12 @@ import keras
 import numpy as np
 import pandas as pd
 import tensorflow as tf
-from tqdm import tqdm
 
-from stages.common import dataset, params
+from stages.common import params
 from stages.common.cli import UserError
 from stages.training import history, mixing, strategy
 from stages.training.checkpoint import Checkpoint
-from stages.training.views import Views
-
-
-@dataclass(frozen=True)
-class Batch:
-    """One step of an epoch.
-
-    Attributes:
-        rows: int [n], which images of the split are in the step.
-        shard: which of these this process computes, m of them.
-        inputs: of those, [m, ...] as Views.spec has it.
-        labels: int64 [m].
-    """
-
-    rows: np.ndarray
-    shard: strategy.Shard
-    inputs: np.ndarray | tf.Tensor
-    labels: np.ndarray
+from stages.training.views import Views, batches
 
 
 @dataclass(frozen=True)
@@ -87,7 +69,7 @@ def fit(
 ) -> Result:
     """Trains the trainable weights of `network` with a fresh Adam. Resumes the same training, if it was stopped.
 
-    Every pass shows another view of an image, in turn; half of the images, say, begin with one and half with the other.
+    Every pass shows the next view of an image; which one comes first is drawn for each image.
 
     Args:
         network: what network.build made. At the end it has the weights that are kept: those of the best epoch by
@@ -106,29 +88,20 @@ def fit(
     schedule, monitor = settings.schedule, settings.schedule.early_stopping.monitor
     optimizer = _optimizer(network, schedule.learning_rate)
     train_step = _training_step(network, trained, views, optimizer, settings.train)
-    state, weights_at_start = [*network.variables, *optimizer.variables], network.get_weights()
-    if settings.start is not None:
-        at_start, _ = validation()
-        print(
-            "starting from the frozen model: val_accuracy {val_accuracy:.4f}, val_loss {val_loss:.4f}".format(
-                **at_start
-            )
-        )
+    state = [*network.variables, *optimizer.variables]
+    weights = network.get_weights()
+    measured = _measure_start(validation) if settings.start is not None else {}
     rows, best = checkpoint.restore(state)
     strategy.ensure_same_start(f"{checkpoint.path.stem} {len(rows)}")
     while len(rows) < schedule.epochs and not _stopped_early(rows, settings):
         began = time.monotonic()
         learned = _train_epoch(train_step, optimizer, views, settings, len(rows), trained.output_shape[1])
         validated, logits = validation()
-        row: dict[str, Any] = {
-            "epoch": settings.initial_epoch + len(rows),
-            "phase": settings.phase,
-            **learned,
-            **validated,
-        }
+        epoch = settings.initial_epoch + len(rows)
+        row: dict[str, Any] = {"epoch": epoch, "phase": settings.phase} | learned | validated
         if not math.isfinite(row["loss"] + row["val_loss"]):
             raise UserError(
-                f"the loss is no longer a number in epoch {row['epoch']}, {settings.phase}: lower the learning rate."
+                f"the loss is no longer a number in epoch {epoch}, {settings.phase}: lower the learning rate."
             )
         rows.append(row)
         if history.best(rows, monitor) == len(rows) - 1:
@@ -137,15 +110,15 @@ def fit(
             checkpoint.save(rows, [variable.numpy() for variable in state], best)
             on_epoch_end(history.table(rows), history.summary(rows, row))
             print(f"{history.format_epoch(row)} ({time.monotonic() - began:.1f} s)", flush=True)
-    logits, *weights = best
-    if weights:
-        network.set_weights(weights)
+    logits, *best_weights = best
+    if best_weights:
+        network.set_weights(best_weights)
     kept = rows[history.best(rows, monitor)]
     if settings.start is None or not isinstance(schedule, params.Finetune):
         return Result(history.table(rows, kept), history.summary(rows, kept), logits)
-    fraction, validated, logits = mixing.mix(network, weights_at_start, validation, schedule.mix)
+    fraction, validated, logits = mixing.mix(network, weights, validation, schedule.mix)
     kept = kept if fraction else settings.start
-    metrics = history.summary(rows, kept | validated) | {"mix": fraction, "start": at_start}
+    metrics = history.summary(rows, kept | validated) | {"mix": fraction, "start": measured}
     print(mixing.describe(metrics), flush=True)
     return Result(history.table(rows, kept), metrics, logits)
 
@@ -175,7 +148,7 @@ class Validation:
         """Returns val_accuracy and val_loss, and the logits, float32 [N, 1] or [N, C] (network.build)."""
         labels = self._views.split.labels
         logits, order = np.zeros((len(labels), self._outputs)), (np.arange(len(labels)), np.zeros(len(labels), int))
-        for batch in _batches(self._views, [order], self._batch_size, "validation"):
+        for batch in batches(self._views, [order], self._batch_size, "validation"):
             logits[batch.rows[batch.shard.own]] = self._logits(batch.shard, batch.inputs)
         logits = strategy.sum_over_workers(logits).astype(np.float32)
         # In float64: in float32, 5/9 would come out as 0.5555555820465088.
@@ -215,6 +188,21 @@ def learning_rate_at(progress: float, schedule: params.TrainFrozen) -> float:
         return schedule.learning_rate
     fraction = (progress - schedule.warmup) / (1 - schedule.warmup)
     return schedule.learning_rate * (1 + math.cos(math.pi * fraction)) / 2
+
+
+def _measure_start(validation: Validation) -> dict[str, float]:
+    """Validates the frozen model that fine-tuning starts from, and says what it measures."""
+    metrics, _ = validation()
+    print(f"starting from the frozen model: {history.format_metrics(metrics)}", flush=True)
+    return metrics
+
+
+def _require_finite(row: dict[str, Any]) -> None:
+    """Raises a UserError if the loss of an epoch is no number."""
+    if not math.isfinite(row["loss"] + row["val_loss"]):
+        raise UserError(
+            f"the loss is no longer a number in epoch {row['epoch']}, {row['phase']}: lower the learning rate."
+        )
 
 
 def _stopped_early(rows: list[dict], settings: Settings) -> bool:
@@ -258,7 +246,7 @@ def _train_epoch(
     ]
     steps = schedule.passes * math.ceil(count / settings.batch_size)
     sums, rates = [np.zeros(2)], list[float]()
-    for batch in _batches(views, passes, settings.batch_size, f"epoch {epoch}"):
+    for batch in batches(views, passes, settings.batch_size, f"epoch {epoch}"):
         rates.append(learning_rate_at((finished + (len(rates) + 1) / steps) / schedule.epochs, schedule))
         optimizer.learning_rate = rates[-1]
         mask = _dropout_mask(rng, (len(batch.rows), features), settings.train.dropout)
@@ -271,28 +259,6 @@ def _train_epoch(
 def _dropout_mask(rng: np.random.Generator, shape: tuple[int, int], dropout: float) -> np.ndarray:
     """Returns factors of the features, float32: 0, or 1 / (1 - dropout) (N. Srivastava et al., JMLR 2014)."""
     return (rng.random(shape, np.float32) >= dropout) / np.float32(1 - dropout)
-
-
-def _batches(views: Views, passes: list[tuple[np.ndarray, np.ndarray]], batch_size: int, name: str) -> Iterator[Batch]:
-    """Yields the steps of an epoch, and shows progress on a terminal.
-
-    Args:
-        views: of a split.
-        passes: for each, int [N], the rows of the split in the order in which they come, and int [N], the view of each
-            image.
-        batch_size: rows in a step; the last of a pass may have fewer.
-        name: to show.
-    """
-    steps = [
-        (rows, of_image[rows], strategy.shard(len(rows)))
-        for order, of_image in passes
-        for rows in np.split(order, range(batch_size, len(order), batch_size))
-    ]
-    loaded = dataset.read_ahead(lambda step: views.read(step[0][step[2].own], step[1][step[2].own]), steps)
-    with tqdm(None, name, sum(len(rows) for rows, _, _ in steps), unit="image", leave=False, disable=None) as progress:
-        for (rows, _, shard), inputs in zip(steps, loaded, strict=True):
-            yield Batch(rows, shard, inputs, views.split.labels[rows[shard.own]])
-            progress.update(len(rows))
 
 
 def _training_step(

@@ -3,7 +3,8 @@
     python -m tests.benchmarks.determinism_cost [--turns 5] [--images 320]
 
 Both take turns in processes of their own, with the settings of params.yaml, on random images and random weights;
-printed are seconds per epoch (the first, with its tracing, left out) and the ratio of the two in each turn.
+printed are seconds per epoch (the first, with its tracing, left out; the views are computed before it) and the ratio of
+the two in each turn.
 """
 
 import argparse
@@ -58,6 +59,9 @@ def child(kind, images):
 class NoCheckpoint:
     path = Path("none")
 
+    def beside(self, name):
+        return Path(tempfile.mkdtemp(dir=".")) / name
+
     def restore(self, variables):
         return [], []
 
@@ -78,12 +82,13 @@ def measure(protected, images):
     from stages.model import network
     from stages.training import loop
     from stages.training.checkpoint import Checkpoint
+    from stages.training.phase import store_views
+    from stages.training.views import Augmented
 
     p = params.read(*params.Params.model_fields)
     train = make_split(images, ["a", "b"], size=p.image_size)
     validation = make_split(p.batch_size, ["a", "b"], size=p.image_size)
     early_stopping = params.EarlyStopping(monitor="none", patience=1)
-    phase = params.TrainFrozen(epochs=4, learning_rate=1e-5, schedule="constant", early_stopping=early_stopping)
     seconds = {}
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
@@ -91,15 +96,20 @@ def measure(protected, images):
             model = network.build(p.image_size, 2)
             network.freeze_below(model, layer)
             checkpoint = Checkpoint({}, model.variables, [train]) if protected else NoCheckpoint()
-            settings = loop.Settings(name, 1, phase, p.augmentation, p.train, p.batch_size, p.seed)
+            images = Augmented(train, p.augmentation, p.seed, p.train.views)
+            views, trained = store_views(model, layer, images, "float16", checkpoint.beside("train"))
+            beside = checkpoint.beside("validation")
+            validation_views, _ = store_views(model, layer, Augmented(validation), "float32", beside)
+            phase = getattr(p, name).model_copy(update={"epochs": 4, "early_stopping": early_stopping})
             ends = []
             loop.fit(
                 model,
-                train,
-                loop.Validation(model, validation, p.batch_size),
-                settings,
+                trained,
+                views,
+                loop.Validation(model, trained, validation_views, p.batch_size),
+                loop.Settings(name, 1, phase, p.train, p.batch_size, p.seed),
                 checkpoint,
-                lambda epochs, ends=ends: ends.append(time.monotonic()),
+                lambda epochs, metrics, ends=ends: ends.append(time.monotonic()),
             )
             seconds[name] = statistics.median(np.diff(ends))
     return seconds

@@ -29,6 +29,8 @@ from stages.evaluation import gradcam
 from stages.model import network
 from stages.training import loop
 from stages.training.checkpoint import Checkpoint
+from stages.training.phase import store_views
+from stages.training.views import Augmented
 
 COLOURS = {"red": (200, 40, 40), "green": (40, 160, 40), "blue": (40, 60, 200)}
 COUNTS = {"train": 120, "validation": 30, "test": 120}
@@ -49,7 +51,9 @@ def main():
         splits, patches = make(list(COLOURS)[:class_count], arguments.size, p.seed)
         model = train(splits, p)
         test = splits["test"]
-        _, logits = loop.Validation(model, test, p.batch_size)()
+        logits = np.concatenate(
+            [model(test.pixels[row : row + 1].astype(np.float32)) for row in range(len(test.pixels))]
+        )
         predicted = (logits[:, 0] > 0).astype(int) if class_count == 2 else logits.argmax(axis=1)
         base = model.get_layer("base")
         heat_maps = gradcam.heat_maps(
@@ -96,7 +100,7 @@ def make(classes, size, seed):
         for image, label, (y, x) in zip(pixels, labels, corners, strict=True):
             patch = image[y : y + SIDE, x : x + SIDE]
             patch[:] = np.clip(COLOURS[classes[label]] + rng.normal(0, 20, patch.shape), 0, 255)
-        splits[name] = dataset.Split(pixels, pd.DataFrame({"label": labels}), classes)
+        splits[name] = dataset.Split(pixels, pd.DataFrame({"label": labels, "group": range(count)}), classes)
     return splits, corners
 
 
@@ -127,13 +131,19 @@ def train(splits, p):
         "train_frozen": (params.BASE_LAYERS, p.train_frozen.model_copy(update=common)),
         "finetune": (FINE_TUNING["fine_tune_at"], p.finetune.model_copy(update=common | FINE_TUNING)),
     }
-    with tempfile.TemporaryDirectory() as place, contextlib.chdir(place):  # for the state of the training
+    start = None
+    with tempfile.TemporaryDirectory() as place, contextlib.chdir(place):  # for the views and the state of the training
         for stage, (layer, phase) in phases.items():
             network.freeze_below(model, layer)
-            settings = loop.Settings(stage, 1, phase, p.augmentation, p.train, p.batch_size, p.seed)
-            validation = loop.Validation(model, splits["validation"], p.batch_size)
             checkpoint = Checkpoint({"stage": stage}, model.variables, list(splits.values()))
-            loop.fit(model, splits["train"], validation, settings, checkpoint, lambda history: None)
+            images = Augmented(splits["train"], p.augmentation, p.seed, p.train.views)
+            views, trained = store_views(model, layer, images, "float16", checkpoint.beside("train"))
+            beside = checkpoint.beside("validation")
+            validation_views, _ = store_views(model, layer, Augmented(splits["validation"]), "float32", beside)
+            validation = loop.Validation(model, trained, validation_views, p.batch_size)
+            settings = loop.Settings(stage, 1, phase, p.train, p.batch_size, p.seed, start)
+            result = loop.fit(model, trained, views, validation, settings, checkpoint, lambda *given: None)
+            start = result.epochs[result.epochs["kept"]].to_dict("records")[0]
     return model
 
 

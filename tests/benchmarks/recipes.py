@@ -179,8 +179,8 @@ def train(split, rows, name, seed, path):
     import keras
 
     from stages.model import network
-    from stages.training import loop, mixing
-    from stages.training.views import Views
+    from stages.training import loop, mixing, phase
+    from stages.training.views import Augmented
 
     recipe = {key: value for key, value in RECIPES[name].items() if key not in VARIANTS}
     p = parameters(recipe, seed)
@@ -188,24 +188,24 @@ def train(split, rows, name, seed, path):
     model = network.build(SIZE, len(split.classes))
     network.load_base(model, p.model.weights)
     logits, start = {}, None
-    for phase, layer_index in (("train_frozen", params.BASE_LAYERS), ("finetune", p.finetune.fine_tune_at)):
+    augmented = Augmented(split, p.augmentation, 0, p.train.views)
+    features = path.parent / f"features-{zlib.crc32(repr(augmented.settings).encode())}-"
+    for stage, layer_index in (("train_frozen", params.BASE_LAYERS), ("finetune", p.finetune.fine_tune_at)):
         network.freeze_below(model, layer_index)
-        frozen, trained = network.split_at(model, layer_index)
-        stored = path.parent / f"{phase}-{zlib.crc32(p.augmentation.model_dump_json().encode())}-"
-        views = Views(split, frozen, stored, p.augmentation, seed=0, count=p.train.views, dtype="float16")
-        clean = Views(split, frozen, path.parent / f"{phase}-clean-")
+        views, trained = phase.store_views(model, layer_index, augmented, "float16", features)
+        clean, _ = phase.store_views(model, layer_index, Augmented(split), "float32", path.parent / "features-clean-")
         validation = loop.Validation(model, trained, Subset(clean, rows[1]), p.batch_size)
-        settings = loop.Settings(phase, 1, getattr(p, phase), p.train, p.batch_size, seed, start)
+        settings = loop.Settings(stage, 1, getattr(p, stage), p.train, p.batch_size, seed, start)
         weights = model.get_weights()
         with contextlib.ExitStack() as patches:
-            for variant in RECIPES[name].keys() & VARIANTS.keys() if phase == "finetune" else ():
+            for variant in RECIPES[name].keys() & VARIANTS.keys() if stage == "finetune" else ():
                 patches.enter_context(VARIANTS[variant](RECIPES[name][variant]))
             checkpoint = SimpleNamespace(path=path, restore=lambda state: ([], []), save=Recorder())
             result = loop.fit(
                 model, trained, Subset(views, rows[0]), validation, settings, checkpoint, lambda history, metrics: None
             )
         start = result.metrics | {"epoch": 0}
-        logits["frozen" if phase == "train_frozen" else "last"] = result.logits
+        logits["frozen" if stage == "train_frozen" else "last"] = result.logits
     tuned = model.get_weights()
     for fraction in FRACTIONS:
         model.set_weights(tuned)

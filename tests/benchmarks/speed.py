@@ -13,7 +13,8 @@ notebook, tutorial, floor: see baselines.py.
 
 speed.json has all numbers, their medians and the ratios, speed.png the parts. "wall", "cpu", "training" and "parts" are
 seconds, "peak" is the memory of the largest process in MB. "speed" is training and validation images over the median of
-the epochs of a phase but its first; "before_first_epoch" is what else passed to the end of that. "training" goes from
+the epochs of a phase but its first; "before_first_epoch" is what else passed to the end of that, our views with it, so
+that "speed" compares us with nobody where views are stored: "training" does. "training" goes from
 the start of either phase to the end of its last epoch: with floor, that is the arithmetic alone, and our wall time is
 divided by it. "DVC" is what no stage accounts for, with the few milliseconds per stage that measuring takes.
 """

@@ -94,7 +94,9 @@ def test_names_the_key_the_value_and_what_is_allowed(workplace, changes, words):
     assert "\n" not in str(caught.value) and "pydantic" not in str(caught.value)
 
 
-@pytest.mark.parametrize("key", [key for key, field in params.fields() if not hasattr(field.annotation, "model_fields")])
+@pytest.mark.parametrize(
+    "key", [key for key, field in params.fields() if not hasattr(field.annotation, "model_fields")]
+)
 def test_every_parameter_says_what_it_may_be(workplace, key):
     workplace.set({key: [[]]})
     with pytest.raises(UserError, match=rf"{key} is \[\[\]\], but must be"):

@@ -4,6 +4,7 @@ import keras
 
 from stages.common import params
 from stages.model import network
+from stages.training.views import Stored
 from tests.support import ROOT
 
 PLAIN = {
@@ -29,7 +30,7 @@ PLAIN = {
 
 
 def make_params(**changes):
-    """augmentation, train and finetune as in params.yaml but for what is PLAIN and changes, by the last name of each."""
+    """augmentation, train and finetune of params.yaml but for what is PLAIN, and changes, by the last name of each."""
     changes = PLAIN | changes
     p = params.read("augmentation", "train", "finetune", path=ROOT / "params.yaml")
 
@@ -67,3 +68,8 @@ def split_at(model, layer_index):
         return keras.Model(images, images), keras.Model(images, features)
     unchanged = keras.Input(features.shape[1:])
     return keras.Model(images, features), keras.Model(unchanged, unchanged)
+
+
+def store(images, frozen, path, dtype="float16"):
+    """The views of `images` that enter the trained part: stored, unless nothing is frozen."""
+    return images if len(frozen.layers) == 1 else Stored(images, frozen, path, dtype)

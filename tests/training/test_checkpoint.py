@@ -101,9 +101,9 @@ def test_old_states_go():
 
 def test_what_lies_beside_a_state_is_of_the_same_training_and_goes_with_it():
     one, other = state({"seed": 1}), state({"seed": 2})
-    for checkpoint in (one, other):
-        checkpoint.save(ROWS, ARRAYS, [])
-        checkpoint.beside("train0").write_text("view")
+    for file in (one, other):
+        file.save(ROWS, ARRAYS, [])
+        file.beside("train0").write_text("view")
     assert state({"seed": 1}).beside("train0").read_text() == "view"
     one.remove()
     assert sorted(other.path.parent.iterdir()) == sorted([other.path, other.beside("train0")])

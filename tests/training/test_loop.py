@@ -7,14 +7,13 @@ import pytest
 import tensorflow as tf
 from sklearn.linear_model import LogisticRegression
 
-from stages.common import dataset
 from stages.common.cli import UserError
 from stages.model import network
 from stages.training import augmentation, history, loop
 from stages.training.checkpoint import Checkpoint
-from stages.training.views import Views
+from stages.training.views import Augmented
 from tests.support import make_split
-from tests.training.support import make_params, small, split_at
+from tests.training.support import make_params, small, split_at, store
 
 FROZEN = {"epoch": 5, "accuracy": 0.5, "loss": 0.8, "val_accuracy": 0.5, "val_loss": 0.75}  # of a history
 
@@ -61,14 +60,17 @@ def fit(model, split, on_epoch_end=None, layer_index=0, **changes):
     augment = make_params(**{key: x for key, x in changes.items() if key in ("flip", "rotation")}).augmentation
     checkpoint = Checkpoint({"settings": repr((settings, augment))}, model.variables, [split])
     frozen, trained = split_at(model, layer_index)
-    views = Views(
-        split, frozen, checkpoint.beside("train"), augment, settings.seed, settings.train.views, "float16"
-    )
-    validation = loop.Validation(
-        model, trained, Views(split, frozen, checkpoint.beside("validation")), settings.batch_size
-    )
+    images = Augmented(split, augment, settings.seed, settings.train.views)
+    views = store(images, frozen, checkpoint.beside("train"))
+    validation = make_validation(model, split, layer_index, settings.batch_size)
     on_epoch_end = Recorder(model) if on_epoch_end is None else on_epoch_end
     return loop.fit(model, trained, views, validation, settings, checkpoint, on_epoch_end)
+
+
+def make_validation(model, split, layer_index=0, batch_size=4):
+    frozen, trained = split_at(model, layer_index)
+    path = Checkpoint({}, model.variables, [split]).beside("validation")
+    return loop.Validation(model, trained, store(Augmented(split), frozen, path, "float32"), batch_size)
 
 
 def train(model, split, on_epoch_end=None, **options):
@@ -217,14 +219,14 @@ def test_while_it_runs_no_epoch_is_kept_and_the_metrics_are_those_of_the_last():
 @pytest.fixture
 def read_steps(monkeypatch):
     """(rows, views) of every step of training that is read, in this order."""
-    steps, read = [], Views.read
+    steps, read = [], Augmented.read
 
     def recorded(self, rows, views):
         if self.count > 1:  # not those of validation
             steps.append((rows, views))
         return read(self, rows, views)
 
-    monkeypatch.setattr(Views, "read", recorded)
+    monkeypatch.setattr(Augmented, "read", recorded)
     return steps
 
 
@@ -255,29 +257,28 @@ def test_every_pass_shows_the_next_view_of_each_image(read_steps):
 
 @pytest.mark.parametrize("layer_index", [20, 30])
 def test_validation_reads_the_images_once_and_has_the_weights_of_the_moment(monkeypatch, shallow, layer_index):
-    split, calls, batches = make_split(6, ["a", "b"]), [], dataset.batches
-    monkeypatch.setattr(dataset, "batches", lambda *given: calls.append(given) or batches(*given))
+    split, calls, read = make_split(6, ["a", "b"]), [], Augmented.read
+    monkeypatch.setattr(Augmented, "read", lambda *given: calls.append(given) or read(*given))
     keras.utils.set_random_seed(0)
     model = network.build(32, 2)
-    frozen, trained = network.split_at(model, layer_index)
-    checkpoint = Checkpoint({}, model.variables, [split])
-    validation = loop.Validation(model, trained, Views(split, frozen, checkpoint.beside("validation")), 4)
+    validation = make_validation(model, split, layer_index)
     network.freeze_below(model, layer_index)
     _, before = validation()
     np.testing.assert_allclose(before, model(split.pixels.astype("float32")), atol=1e-5)
     model.get_layer("logits").bias.assign([1])
     _, after = validation()
     assert np.allclose(after, before + 1, atol=1e-5)
-    model.get_layer("base").get_layer("Conv_1").kernel.assign(tf.zeros([1, 1, 16, 1280]))
-    assert np.allclose(validation()[1], after, atol=1e-5) == (layer_index == 30) and len(calls) == 1
+    model.get_layer("logits").kernel.assign(tf.ones([1280, 1]))
+    model.get_layer("base").get_layer("Conv_1").kernel.assign(tf.ones([1, 1, 16, 1280]))
+    _, seen = validation()
+    expected = model(split.pixels.astype("float32"))
+    assert np.allclose(seen, expected, rtol=1e-3) == (layer_index < 30) and len(calls) == 1
 
 
 def test_near_duplicates_count_once_in_validation():
     model, split = small(3), make_split(6, ["a", "b", "c"])
     split.manifest["group"] = [7, 7, 7, 8, 9, 9]
-    frozen, trained = split_at(model, 0)
-    checkpoint = Checkpoint({}, model.variables, [split])
-    metrics, logits = loop.Validation(model, trained, Views(split, frozen, checkpoint.beside("validation")), 4)()
+    metrics, logits = make_validation(model, split)()
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="none")(split.labels, logits).numpy()
     correct = logits.argmax(axis=1) == split.labels
     for values, name in ((loss, "val_loss"), (correct, "val_accuracy")):
@@ -289,15 +290,20 @@ def test_near_duplicates_count_once_in_validation():
 def test_equal_accuracies_are_equal_numbers():
     model, split = small(), make_split(10, ["a"])  # ten times 1 / 10, added up, is a little less than 1
     model.layers[-1].set_weights([np.zeros((192, 1)), -np.ones(1)])
-    frozen, trained = split_at(model, 0)
-    checkpoint = Checkpoint({}, model.variables, [split])
-    metrics, _ = loop.Validation(model, trained, Views(split, frozen, checkpoint.beside("validation")), 4)()
+    metrics, _ = make_validation(model, split)()
     assert metrics["val_accuracy"] == 1
 
 
 def test_augmentation_and_dropout_are_drawn_anew_in_every_epoch_of_every_seed():
     split, losses = make_split(8, ["a", "b"]), []
-    for options in ({}, {}, {"rotation": 0.2}, {"rotation": 0.2, "seed": 2}, {"dropout": 0.5}, {"dropout": 0.5, "seed": 2}):
+    for options in (
+        {},
+        {},
+        {"rotation": 0.2},
+        {"rotation": 0.2, "seed": 2},
+        {"dropout": 0.5},
+        {"dropout": 0.5, "seed": 2},
+    ):
         losses.append(train(small(), split, learning_rate=1e-9, epochs=2, views=2, **options)["loss"].tolist())
     assert losses[0] == losses[1] and losses[0][0] == pytest.approx(losses[0][1], rel=1e-5)  # nothing is learned
     for first, second in losses[2:]:

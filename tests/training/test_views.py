@@ -1,3 +1,4 @@
+import os
 import shutil
 from pathlib import Path
 
@@ -5,13 +6,12 @@ import keras
 import numpy as np
 import pytest
 
-from stages.common import dataset
 from stages.common.array_file import ArrayFile
 from stages.common.cli import UserError
 from stages.model import network
 from stages.training import augmentation, views
 from stages.training.checkpoint import Checkpoint
-from stages.training.views import Views
+from stages.training.views import Augmented, Stored
 from tests.support import amplify, make_split
 from tests.training.support import make_params
 
@@ -34,11 +34,11 @@ def model(in_workplace):
     return model
 
 
-def store(model, count=3, seed=1, split=SPLIT, layer_index=BLOCK):
+def store(model, count=3, seed=1, layer_index=BLOCK):
     """The views of a training with this model."""
     frozen, _ = network.split_at(model, layer_index)
-    path = Checkpoint({"seed": seed}, model.variables, [split]).beside("train")
-    return Views(split, frozen, path, AUGMENTATION, seed, count, "float16")
+    path = Checkpoint({"seed": seed}, model.variables, [SPLIT]).beside("train")
+    return Stored(Augmented(SPLIT, AUGMENTATION, seed, count), frozen, path, "float16")
 
 
 def stored_files():
@@ -71,10 +71,10 @@ def test_each_image_is_read_in_the_view_that_is_asked_for(model):
     assert len({view.tobytes() for view in together}) == 3
 
 
-@pytest.mark.parametrize("layer_index", [0, BLOCK])
-def test_no_images_are_none(model, layer_index):  # what one of two workers reads where a step has one image
-    none, seen = np.zeros(0, int), store(model, layer_index=layer_index)
-    assert seen.read(none, none).shape == (0, *seen.spec.shape[1:])
+def test_no_images_are_none(model):  # what one of two workers reads where a step has one image
+    for seen in (Augmented(SPLIT), store(model)):
+        none = np.zeros(0, int)
+        assert seen.read(none, none).shape == (0, *seen.spec.shape[1:])
 
 
 def test_a_view_depends_on_the_seed_and_its_number_alone(model):
@@ -114,8 +114,8 @@ def test_a_run_that_was_stopped_goes_on_with_the_views_that_are_complete(model, 
             store(model)
     left = {path.suffix for path in Path(".checkpoints").iterdir()}
     assert left == {f".train{view}" for view in range(writes // 3)} | ({".tmp"} if killed else set())
-    computed, batches = [], dataset.batches
-    monkeypatch.setattr(dataset, "batches", lambda *given: computed.append(given) or batches(*given))
+    computed, batches = [], views.batches
+    monkeypatch.setattr(views, "batches", lambda *given: computed.append(given) or batches(*given))
     store(model)
     assert len(computed) == 3 - writes // 3
     assert stored_files() == undisturbed
@@ -156,11 +156,9 @@ def test_a_disk_without_room_is_told_before_anything_is_computed(model, monkeypa
     store(model)  # of which two are there
 
 
-def test_where_nothing_is_frozen_images_are_augmented_as_they_are_read(model):
-    seen = store(model, layer_index=0)
-    assert list(Path(".checkpoints").iterdir()) == []
-    rows, numbers = np.array([5, 0, 3]), np.array([2, 0, 1])
-    read = seen.read(rows, numbers).numpy()
+def test_images_are_augmented_as_they_are_read():
+    seen = Augmented(SPLIT, AUGMENTATION, seed=1, count=3)
+    read = seen.read(np.array([5, 0, 3]), np.array([2, 0, 1])).numpy()
     assert seen.spec.shape[1:] == (32, 32, 3) and seen.spec.dtype == read.dtype == np.float32
     assert np.array_equal(read[1], SPLIT.pixels[0])
     transforms = augmentation.random_transforms(np.random.default_rng([1, 2]), 7, 32, AUGMENTATION)
@@ -171,10 +169,30 @@ def test_where_nothing_is_frozen_images_are_augmented_as_they_are_read(model):
 def test_each_view_is_a_line_and_a_single_one_is_none(model, capsys):
     store(model, count=2)
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split(" (")[0] for line in lines] == ["view 1 of 2", "view 2 of 2"]
+    assert [line.split(":")[0] for line in lines] == ["view 1 of 2", "view 2 of 2"]
     frozen, _ = network.split_at(model, BLOCK)
-    exact = Views(SPLIT, frozen, Checkpoint({}, model.variables, [SPLIT]).beside("validation"))
+    exact = Stored(Augmented(SPLIT), frozen, Checkpoint({}, model.variables, [SPLIT]).beside("validation"), "float32")
     assert capsys.readouterr().out == "" and exact.spec.dtype == np.float32
     np.testing.assert_allclose(
         exact.read(np.arange(7), np.zeros(7, int)), frozen(np.float32(SPLIT.pixels)), rtol=1e-5, atol=1e-5
     )
+
+
+def test_frozen_layers_take_stored_views_of_others(model):
+    blocks = store(model, count=2)
+    _, above = network.split_at(model, BLOCK)
+    features = Stored(blocks, above, Path(".checkpoints/features"), "float16")
+    _, everything = network.split_at(model, 0)
+    rows, clean = np.arange(7), np.zeros(7, int)
+    expected = everything(np.float32(SPLIT.pixels))
+    np.testing.assert_allclose(features.read(rows, clean), expected, rtol=0.01, atol=0.01 * np.max(expected))
+    assert features.count == 2 and not np.array_equal(features.read(rows, clean), features.read(rows, clean + 1))
+
+
+def test_files_that_are_still_being_written_are_left(tmp_path):
+    names = ["views-a-0", "views-a-1.5.tmp", "views-a-1.6.tmp", "views-b-0"]
+    for name in names:
+        (tmp_path / name).touch()
+    os.utime(tmp_path / names[2], (0, 0))  # of a run that was killed long ago
+    views.remove(tmp_path.glob("views-a-*"))
+    assert sorted(path.name for path in tmp_path.glob("views-*")) == [names[1], names[3]]
