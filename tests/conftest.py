@@ -71,6 +71,7 @@ def small_run(tmp_path_factory):
         "train_frozen.early_stopping.monitor": "val_loss",
         "finetune.epochs": 4,
         "finetune.early_stopping.monitor": "val_accuracy",
+        "finetune.early_stopping.patience": 4,  # all epochs, even if the frozen model is as good
         "finetune.schedule": "cosine",
         "finetune.warmup": 0.2,
         "finetune.mix": "auto",

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import re
 import runpy
 import shutil
 import sys
@@ -95,15 +94,14 @@ def test_fine_tuning_says_from_which_layer_it_trains(two_classes):
 
 
 def test_fine_tuning_takes_the_views_that_the_frozen_phase_has_stored(two_classes):
-    frozen, finetuned = re.findall(
-        r"Running stage '(?:train_frozen|finetune)'(.*?)Running", two_classes.output, re.DOTALL
-    )
+    printed = dict(part.split("'", 1) for part in two_classes.output.split("Running stage '")[1:])
+    frozen, finetuned = printed["train_frozen"], printed["finetune"]
     assert "view 2 of 2: (2, 2, 96) of each image" in frozen and "view 2 of 2: (1280,) of each image" in frozen
     assert "view " not in finetuned
 
 
-def test_nothing_of_training_is_left(finished):
-    assert list((finished.folder / ".checkpoints").iterdir()) == []
+def test_nothing_of_training_is_left(two_classes):
+    assert list((two_classes.folder / ".checkpoints").iterdir()) == []
 
 
 def test_the_history_counts_through_both_phases(finished):
@@ -141,6 +139,7 @@ def test_fine_tuning_that_does_not_pay_ends_in_the_frozen_model(three_classes, t
     assert all(np.array_equal(a, b) for a, b in zip(*models, strict=True))
     scores = read(project, "metrics/evaluate.json")
     assert scores["finetuned"]["accuracy"] == scores["frozen"]["accuracy"]
+    assert "Kept: the frozen model." in (project.folder / "plots/report.html").read_text()
 
 
 def test_a_mix_lies_between_the_frozen_and_the_fine_tuned_weights(two_classes, tmp_path):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.interruptions import Moment, assert_the_same, forget, interrupt, read_lock
+from tests.interruptions import Moment, assert_the_same, forget, interrupt, let_time_pass, read_lock
 from tests.support import STAGES, Project
 
 pytestmark = pytest.mark.slow
@@ -63,7 +63,10 @@ def survivor(small_run, tmp_path_factory):
         become_another_user(folder / "home", patch)
         old = os.umask(0o077)
         try:
-            outputs = [interrupt(project, moment, how) for moment, how in KILLS]
+            outputs = []
+            for moment, how in KILLS:
+                outputs.append(interrupt(project, moment, how))
+                let_time_pass(project)
             outputs.append(project.run("dvc", "repro", *STAGES))
         finally:
             os.umask(old)

@@ -79,11 +79,12 @@ def apply_transforms(pixels: tf.Tensor, transforms: tf.Tensor) -> tf.Tensor:
         fill_mode="REFLECT",
     )
     brightness, contrast, saturation = [transforms[:, column, None, None, None] for column in (8, 9, 10)]
-    grey = tf.reduce_sum(moved * GREY, axis=3, keepdims=True)
+    grey = tf.tensordot(moved, tf.constant(GREY), axes=1)[..., None]
     mean = tf.reduce_mean(grey, axis=[1, 2], keepdims=True)
-    saturated = moved + (moved - grey) * (saturation - 1)  # in a form in which factors of 1 change nothing
-    contrasted = saturated + (saturated - mean) * (contrast - 1) + mean * (brightness - 1)
-    return tf.clip_by_value(contrasted, 0, 255)
+    # mean * brightness + (grey + (moved - grey) * saturation - mean) * contrast, in few passes over the pixels, and so
+    # that factors of 1 change nothing.
+    same_in_all_channels = grey * (contrast * (1 - saturation)) + mean * (brightness - contrast)
+    return tf.clip_by_value(moved * (saturation * contrast) + same_in_all_channels, 0, 255)
 
 
 def preview(image: np.ndarray, seed: int, augmentation: params.Augmentation, count: int = 9) -> np.ndarray:

@@ -99,10 +99,7 @@ def fit(
         validated, logits = validation()
         epoch = settings.initial_epoch + len(rows)
         row: dict[str, Any] = {"epoch": epoch, "phase": settings.phase} | learned | validated
-        if not math.isfinite(row["loss"] + row["val_loss"]):
-            raise UserError(
-                f"the loss is no longer a number in epoch {epoch}, {settings.phase}: lower the learning rate."
-            )
+        _require_finite(row)
         rows.append(row)
         if history.best(rows, monitor) == len(rows) - 1:
             best = [logits, *([] if monitor == "none" else network.get_weights())]

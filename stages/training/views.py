@@ -21,7 +21,7 @@ from stages.common.cli import UserError
 from stages.training import strategy
 from stages.training.augmentation import apply_transforms, identity_transforms, random_transforms
 
-BATCH = 64  # images that the frozen layers compute at a time
+BATCH = 32  # images that the frozen layers compute at a time
 STALE = 3600  # seconds since the last write after which a file that was not finished is taken for that of a killed run
 
 

@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.interruptions import assert_the_same, end, forget, start
+from tests.interruptions import assert_the_same, end, forget, let_time_pass, start
 from tests.support import STAGES, clone_small, environment
 
 
@@ -44,6 +44,7 @@ def main():
             time.sleep(wait)
             if process.poll() is None:
                 end(process, how)
+            let_time_pass(project)
             if not (project.folder / "dvc.lock").read_text().endswith("\n"):  # DVC writes it in place
                 project.run("git", "checkout", "dvc.lock")
             project.run("dvc", "repro", *STAGES)

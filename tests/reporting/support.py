@@ -128,11 +128,11 @@ def split_metrics(classes, per_class):
 
 def other_metrics():
     phase = {"epochs": 2, "best_epoch": 2, "accuracy": 0.7, "loss": 0.7, "val_accuracy": 0.7, "val_loss": 0.72}
+    start = {"val_accuracy": phase["val_accuracy"], "val_loss": phase["val_loss"]}
     megabytes = {"savedmodel": 9.98, "float16": 4.51, "int8": 2.74, "onnx": 8.91}
     return {
         "metrics/train_frozen.json": phase,
-        "metrics/finetune.json": phase
-        | {"epochs": 1, "best_epoch": 3, "val_accuracy": 0.8, "mix": 1, "start": {"val_accuracy": 0.7, "val_loss": 0.72}},
+        "metrics/finetune.json": phase | {"epochs": 1, "best_epoch": 3, "val_accuracy": 0.8, "mix": 1, "start": start},
         "metrics/audit.json": {"label_error_rate": 0.0431, "cross_val_accuracy": 0.905, "folds": 5},
         "metrics/export.json": {
             key: {"accuracy": 0.8, "agreement": 0.9921, "max_abs_difference": 0.0123456, "megabytes": size}

@@ -35,27 +35,34 @@ def same(weights, others):
     return all(np.array_equal(a, b) for a, b in zip(weights, others, strict=True))
 
 
-@pytest.mark.parametrize("best", [0.25, 0.5, 0.75])
-def test_the_fraction_with_the_lowest_validation_loss_is_kept(best):
-    losses = {0: 0.5, 0.25: 0.4, 0.5: 0.4, 0.75: 0.4, 1: 0.3} | {best: 0.2}
-    (fraction, metrics, logits), weights = mix(losses)
+def some_losses(**changes):
+    """{fraction: 0.4}, but for changes such as f0=0.3 of the first of the fractions that are tried."""
+    values = dict.fromkeys(mixing.FRACTIONS, 0.4)
+    return values | {mixing.FRACTIONS[int(name[1:])]: loss for name, loss in changes.items()}
+
+
+def test_the_frozen_model_and_mixes_are_tried_from_little_to_much():
+    assert mixing.FRACTIONS[0] == 0 and list(mixing.FRACTIONS) == sorted(set(mixing.FRACTIONS))
+    assert len(mixing.FRACTIONS) > 2 and mixing.FRACTIONS[-1] <= 1
+
+
+@pytest.mark.parametrize("place", range(1, len(mixing.FRACTIONS)))
+def test_the_fraction_with_the_lowest_validation_loss_is_kept(place):
+    best = mixing.FRACTIONS[place]
+    (fraction, metrics, logits), weights = mix(some_losses(**{f"f{place}": 0.2}))
     assert fraction == best and metrics == {"val_accuracy": 0.8, "val_loss": 0.2} and logits == [[best]]
-    assert same(weights, [a + (b - a) * np.float32(best) for a, b in zip(START, END, strict=True)])
+    if best < 1:
+        assert same(weights, [a + (b - a) * np.float32(best) for a, b in zip(START, END, strict=True)])
 
 
 def test_of_equals_the_smallest_is_kept():
-    (fraction, _, _), _ = mix({0: 0.5, 0.25: 0.4, 0.5: 0.3, 0.75: 0.3, 1: 0.3})
-    assert fraction == 0.5
+    (fraction, _, _), _ = mix(some_losses(f1=0.3, f2=0.3))
+    assert fraction == mixing.FRACTIONS[1]
 
 
 def test_the_frozen_model_is_kept_to_the_bit_where_nothing_is_better():
-    (fraction, metrics, _), weights = mix({0: 0.3, 0.25: 0.3, 0.5: 0.4, 0.75: 0.3, 1: 0.3})
-    assert fraction == 0 and metrics["val_loss"] == 0.3 and same(weights, START)
-
-
-def test_the_fine_tuned_model_is_kept_to_the_bit_where_it_is_best():
-    (fraction, _, _), weights = mix({0: 0.5, 0.25: 0.4, 0.5: 0.4, 0.75: 0.4, 1: 0.3})
-    assert fraction == 1 and same(weights, END)
+    (fraction, metrics, _), weights = mix(some_losses())
+    assert fraction == 0 and metrics["val_loss"] == 0.4 and same(weights, START)
 
 
 @pytest.mark.parametrize("number", [0.0, 0.3, 1.0])
