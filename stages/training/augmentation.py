@@ -40,7 +40,10 @@ def random_transforms(rng: np.random.Generator, count: int, size: int, augmentat
     angle = rng.uniform(-1, 1, count) * augmentation.rotation * 2 * math.pi
     area = rng.uniform(augmentation.crop, 1, count)
     aspect = np.exp(rng.uniform(-1, 1, count) * math.log(ASPECT)) if augmentation.crop < 1 else np.ones(count)
-    sides = np.minimum(np.sqrt(np.stack([area * aspect, area / aspect], axis=1)), 1)
+    sides = np.sqrt(np.stack([area * aspect, area / aspect], axis=1))
+    sides = np.clip(
+        sides, augmentation.crop, 1
+    )  # where one side would be longer than the image, the other is not shorter
     turn = np.stack([np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle)], axis=1).reshape(count, 2, 2)
     matrix = (np.where(flipped, -1, 1) * sides)[:, :, np.newaxis] * turn
     centre = (size - 1) / 2

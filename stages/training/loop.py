@@ -116,7 +116,7 @@ def fit(
     fraction, validated, logits = mixing.mix(network, weights, validation, schedule.mix)
     kept = kept if fraction else settings.start
     metrics = history.summary(rows, kept | validated) | {"mix": fraction, "start": measured}
-    print(mixing.describe(metrics), flush=True)
+    print(mixing.describe(metrics, schedule.mix == "auto"), flush=True)
     return Result(history.table(rows, kept), metrics, logits)
 
 
@@ -176,7 +176,7 @@ def learning_rate_at(progress: float, schedule: params.TrainFrozen) -> float:
     ICLR 2017, eq. 5).
 
     Args:
-        progress: the fraction of all steps of the phase that the step ends, in (0, 1].
+        progress: the fraction of all steps of the phase that are over in the middle of the step, in (0, 1).
         schedule: the group of params.yaml.
     """
     if progress < schedule.warmup:
@@ -244,7 +244,7 @@ def _train_epoch(
     steps = schedule.passes * math.ceil(count / settings.batch_size)
     sums, rates = [np.zeros(2)], list[float]()
     for batch in batches(views, passes, settings.batch_size, f"epoch {epoch}"):
-        rates.append(learning_rate_at((finished + (len(rates) + 1) / steps) / schedule.epochs, schedule))
+        rates.append(learning_rate_at((finished + (len(rates) + 0.5) / steps) / schedule.epochs, schedule))
         optimizer.learning_rate = rates[-1]
         mask = _dropout_mask(rng, (len(batch.rows), features), settings.train.dropout)
         sums.append(train_step(batch.shard, batch.inputs, batch.labels, mask[batch.shard.own]))

@@ -44,10 +44,11 @@ def mix(
     return best
 
 
-def describe(metrics: dict[str, Any]) -> str:
-    """Says which model is kept, from the metrics of fine-tuning (loop.Result)."""
+def describe(metrics: dict[str, Any], chosen: bool) -> str:
+    """Says which model is kept, from the metrics of fine-tuning (loop.Result), and whether the mix was chosen."""
     numbers = history.format_metrics({name: metrics[name] for name in ("val_accuracy", "val_loss")})
     if not metrics["mix"]:
-        return f"kept: the frozen model, because fine-tuning did not lower the validation loss: {numbers}"
+        reason = ", because fine-tuning did not lower the validation loss" if chosen else ""
+        return f"kept: the frozen model{reason}: {numbers}"
     mixed = "" if metrics["mix"] == 1 else f", {metrics['mix']:.0%} of the weights; the rest is the frozen model's"
     return f"kept: epoch {metrics['best_epoch']}{mixed}: {numbers}"

@@ -71,6 +71,9 @@ def run(stage: str, p: Params, layer_index: int, prepare: Callable[[keras.Model,
             saved_model.save(network.to_serving(model), train.classes, temperature, out.model)
         write(result.epochs, result.metrics)
         checkpoint.remove()
+    for name in ("train", "validation"):
+        private = checkpoint.beside(name)
+        remove(private.parent.glob(f"{private.name}*"))
     if start.kept:  # no phase follows that needs them
         for split in (train, validation_split):
             remove(folder().glob(f"views-{split.sha256}-*"))

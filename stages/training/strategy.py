@@ -44,6 +44,8 @@ def scope(name: str) -> Iterator[None]:
     Raises:
         UserError: TF_CONFIG is missing or wrong, or another worker has stopped.
     """
+    # TensorFlow warns of the sum in `sum_over_workers` and of the number of `per_device`'s graphs; both take little time.
+    tf.get_logger().setLevel("ERROR")
     if name == "multi_worker":
         strategy = _join_workers()
     else:
@@ -73,7 +75,6 @@ def _join_workers() -> tf.distribute.Strategy:
             "with an index of its own on each machine. Set it, or set train.strategy to none."
         ) from None
     print(f"worker {task['index']} of {len(workers)}, waiting for the others", flush=True)
-    tf.get_logger().setLevel("ERROR")  # it warns of the sum in `sum_over_workers`, which takes next to no time
     return tf.distribute.MultiWorkerMirroredStrategy()
 
 

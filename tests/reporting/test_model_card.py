@@ -32,7 +32,7 @@ def test_the_front_matter_is_what_the_hubs_read(workplace):
 
 
 SAMPLE = ["names no licence", "no basis for a system that finds or recognises people", "MIT", "19 breeds of dogs"]
-ALPACAS = ["CC BY 2.0", "chosen by test accuracy on these photographs", "to be checked"]
+ALPACAS = ["CC BY 2.0", "chosen on validation splits of four data sets", "to be checked"]
 OWN = ["To be filled in: the licence of these images", r"my \*cats\*", "To be filled in: the licence of these weights"]
 
 

@@ -141,7 +141,7 @@ def keras_epoch(model, split, features, epoch):
     first_view, orders = np.random.default_rng(1).integers(3, size=10), [rng.permutation(10), rng.permutation(10)]
     for number, order in enumerate(orders):
         for rows in (order[:4], order[4:8], order[8:]):
-            rates.append(learning_rate_of(6 * epoch + len(rates) + 1))
+            rates.append(learning_rate_of(6 * epoch + len(rates) + 0.5))
             model.adam.learning_rate = rates[-1]
             seen = features[(first_view[rows] + 2 * epoch + number) % 3, rows]
             mask = ((rng.random((len(rows), 192), np.float32) >= 0.3) / 0.7).astype(np.float32)
@@ -157,7 +157,7 @@ def keras_epoch(model, split, features, epoch):
 
 
 def learning_rate_of(step):
-    """Of step 1 to 18, the first quarter of which is warm-up."""
+    """When so many of 18 steps are over, the first quarter of which is warm-up."""
     if step / 18 < 0.25:
         return 0.02 * step / 4.5
     decay = keras.optimizers.schedules.CosineDecay(0.02, decay_steps=13.5)

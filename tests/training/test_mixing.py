@@ -83,4 +83,6 @@ def test_a_number_is_taken_whatever_its_loss(number):
 )
 def test_it_says_which_model_is_kept(fraction, words):
     metrics = {"best_epoch": 7, "val_accuracy": 0.9, "val_loss": 0.3, "mix": fraction}
-    assert mixing.describe(metrics).startswith(words)
+    assert mixing.describe(metrics, chosen=True).startswith(words)
+    if fraction == 0:  # set by hand
+        assert mixing.describe(metrics, chosen=False).startswith("kept: the frozen model: val_accuracy 0.9000")
