@@ -44,7 +44,7 @@ def scope(name: str) -> Iterator[None]:
     Raises:
         UserError: TF_CONFIG is missing or wrong, or another worker has stopped.
     """
-    # TensorFlow warns of the sum in `sum_over_workers` and of the number of `per_device`'s graphs; both take little time.
+    # It warns of the sum in `sum_over_workers` and of the number of graphs of `per_device`; both take little time.
     tf.get_logger().setLevel("ERROR")
     if name == "multi_worker":
         strategy = _join_workers()
