@@ -139,7 +139,7 @@ def test_fine_tuning_that_does_not_pay_ends_in_the_frozen_model(three_classes, t
     assert all(np.array_equal(a, b) for a, b in zip(*models, strict=True))
     scores = read(project, "metrics/evaluate.json")
     assert scores["finetuned"]["accuracy"] == scores["frozen"]["accuracy"]
-    assert "Kept: the frozen model." in (project.folder / "plots/report.html").read_text()
+    assert "Kept: the frozen model</strong>, because" in (project.folder / "plots/report.html").read_text()
 
 
 def test_a_mix_lies_between_the_frozen_and_the_fine_tuned_weights(two_classes, tmp_path):
