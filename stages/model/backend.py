@@ -57,7 +57,7 @@ def _keep_freed_memory() -> None:
     """Lets glibc keep a freed tensor for the next one.
 
     By default it gives large blocks back to the kernel, which zeroes them page by page when they are asked for again:
-    half the time of a step (README, "How fast it is").
+    half the time of a step (docs/benchmarks.md).
     """
     with contextlib.suppress(AttributeError, OSError):  # glibc alone has it; numbers as in malloc.h
         for option, value in {

@@ -110,8 +110,7 @@ def main():
                 if not logits.exists():
                     train(split, partition_rows(split, folder, seed), name, seed, logits)
                 rows.append({"set": folder.name, "recipe": name, **measure(np.load(logits))})
-    table = pd.DataFrame(rows).groupby(["set", "recipe"], sort=False).mean().unstack("set")
-    print(table.swaplevel(axis=1).sort_index(axis=1, level=0, sort_remaining=False).round(4).to_markdown())
+    print(pd.DataFrame(rows).groupby(["set", "recipe"], sort=False).mean().round(4).to_markdown())
 
 
 def pack_folder(folder, work):
