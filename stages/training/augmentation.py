@@ -41,9 +41,8 @@ def random_transforms(rng: np.random.Generator, count: int, size: int, augmentat
     area = rng.uniform(augmentation.crop, 1, count)
     aspect = np.exp(rng.uniform(-1, 1, count) * math.log(ASPECT)) if augmentation.crop < 1 else np.ones(count)
     sides = np.sqrt(np.stack([area * aspect, area / aspect], axis=1))
-    sides = np.clip(
-        sides, augmentation.crop, 1
-    )  # where one side would be longer than the image, the other is not shorter
+    # Where one side would be longer than the image, the other is long enough for the area.
+    sides = np.clip(sides, augmentation.crop, 1)
     turn = np.stack([np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle)], axis=1).reshape(count, 2, 2)
     matrix = (np.where(flipped, -1, 1) * sides)[:, :, np.newaxis] * turn
     centre = (size - 1) / 2

@@ -110,8 +110,8 @@ class Stored:
     def __init__(self, source: Views, frozen: keras.Model, path: Path, dtype: str) -> None:
         self.split, self.count = source.split, source.count
         self.spec = tf.TensorSpec([None, *frozen.output_shape[1:]], dtype)
-        self._paths = [path.with_name(f"{path.name}{view}") for view in range(self.count)]
-        files = [_open(path) for path in self._paths]
+        paths = [path.with_name(f"{path.name}{view}") for view in range(self.count)]
+        files = [_open(path) for path in paths]
         # Workers compute a view together, so it is missing if any of them has lost it.
         missing = strategy.sum_over_workers(np.array([float(file is None) for file in files])) > 0
         shape = (len(self.split.labels), *frozen.output_shape[1:])
@@ -123,13 +123,13 @@ class Stored:
         )
         for view in np.flatnonzero(missing):
             process = f"{strategy.worker()}.{os.getpid()}"  # numbers of processes are no other's on one machine only
-            began, partial = time.monotonic(), path.with_name(f"{self._paths[view].name}.{process}.tmp")
+            began, partial = time.monotonic(), path.with_name(f"{paths[view].name}.{process}.tmp")
             try:
                 file = files[view] = ArrayFile.create(partial, shape, self.spec.dtype.as_numpy_dtype)
                 in_order = np.arange(shape[0]), np.full(shape[0], view)
                 for batch in batches(source, [in_order], BATCH, f"view {view + 1} of {self.count}"):
                     file[batch.rows[0]] = strategy.gather(compute(batch.shard, batch.inputs), batch.shard)
-                os.replace(partial, self._paths[view])
+                os.replace(partial, paths[view])
             finally:
                 partial.unlink(missing_ok=True)
             if self.count > 1 and strategy.is_chief():
