@@ -1,12 +1,13 @@
-"""Ranks all images by how doubtful their label is.
+"""Ranks labels by how doubtful they are, and estimates what more images would bring.
 
     python -m stages.audit
 
-Reads all three splits and model.weights; writes data/audit/labels.csv (all images, the most doubtful first),
-plots/label_audit.png (the most doubtful ones) and metrics/audit.json.
+Reads all three splits and model.weights; writes data/audit/labels.csv (the labels that it would change, the most
+doubtful first), data/audit/summary.json, data/audit/samples.npz and plots/label_audit.png (the images of the first of
+them), and data/audit/learning_curve.json.
 
-It reads the test split, and labels that training learns from: it is for people to read, and no stage may use what it
-writes. It needs no trained model: the features are those of the base, which was never trained on these labels.
+It reads the test split, and labels that training learns from: it is for people to read, and no stage may train on what
+it writes. It needs no trained model: the features are those of the base, which was never trained on these labels.
 """
 
 if __name__ == "__main__":
@@ -16,107 +17,93 @@ if __name__ == "__main__":
 
 import numpy as np
 import pandas as pd
-from cleanlab.count import num_label_issues
-from cleanlab.rank import get_label_quality_scores
 from matplotlib.figure import Figure
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
+from sklearn.preprocessing import normalize
 
 from stages.charts import base
-from stages.common import cli, dataset, files, params
+from stages.common import cli, dataset, files, params, terminal
 from stages.common.dataset import SPLITS
+from stages.evaluation import cross_validation, label_errors, learning_curve
 from stages.model.features import extract
 
-FOLDS = 5
-CHART_IMAGES = 25
+CHART_IMAGES, SHOWN = 25, 10  # in the chart, on the terminal
 
 
 @base.style()
 def main() -> None:
     p = params.read("seed", "batch_size", "model")
     splits = {name: dataset.load(name) for name in SPLITS}
-    features = extract(list(splits.values()), p.model.weights, p.batch_size)
-    images = pd.concat([split.manifest.assign(split=name) for name, split in splits.items()])
-    folds = fold_count(images["label"], images["group"])
-    probabilities = cross_validate(features, images["label"], images["group"], folds, p.seed)
-    table, label_error_rate = rank_labels(images, probabilities, splits["train"].classes)
+    features = normalize(extract(list(splits.values()), p.model.weights, p.batch_size))
+    images = pd.concat([split.manifest.assign(split=name) for name, split in splits.items()], ignore_index=True)
+    labels, groups = images["label"].to_numpy(), images["group"].to_numpy()
+
+    folds = cross_validation.divide(labels, groups, p.seed)
+    head, by_head = cross_validation.select_head(features, labels, folds)
+    probabilities = label_errors.average_with_neighbours(by_head, features, labels, folds)
+    error_rate = label_errors.error_rate(labels, groups, probabilities)
+    table = label_errors.rank(images, probabilities, splits["train"].classes)
     accuracy = float((table["given"] == table["suggested"]).mean())
-    metrics = {"label_error_rate": label_error_rate, "cross_val_accuracy": accuracy, "folds": folds}
+    table = table[(table["suggested"] != table["given"]) & (error_rate is not None)]
+    curve = learning_curve.measure(head, by_head, features, labels, groups, folds, p.seed)
+
+    summary = {
+        "label_error_rate": error_rate,
+        "cross_val_accuracy": accuracy,
+        "folds": len(folds),
+        "images": len(images),
+    }
+    pixels, sizes = read_images(table[:CHART_IMAGES], splits)
     with files.replacing(
-        labels="data/audit/labels.csv", chart="plots/label_audit.png", metrics="metrics/audit.json"
+        labels="data/audit/labels.csv",
+        summary="data/audit/summary.json",
+        curve="data/audit/learning_curve.json",
+        samples="data/audit/samples.npz",
+        chart="plots/label_audit.png",
     ) as out:
         files.write_csv(table, out.labels, errors="backslashreplace")
-        base.save(draw(table[:CHART_IMAGES], splits), out.chart)
-        files.write_json(metrics, out.metrics)
-    print(
-        f"{label_error_rate:.1%} of {len(table)} labels are estimated to be wrong, by classifiers that agree with "
-        f"{accuracy:.1%} of them in {folds}-fold cross-validation. The most doubtful:\n{table[:10].to_string()}"
-    )
+        files.write_json(summary, out.summary)
+        files.write_json(curve, out.curve)
+        with open(out.samples, "wb") as file:
+            np.savez(file, pixels=pixels, sizes=sizes)
+        base.save(draw(table[:CHART_IMAGES], pixels, sizes), out.chart)
+    terminal.show(describe(len(table), error_rate, accuracy))
+    if len(table):
+        terminal.show(terminal.table(table.drop(columns="quality")[:SHOWN]))
 
 
-def fold_count(labels: pd.Series, groups: pd.Series) -> int:
-    """Returns FOLDS, or the number of groups in the class that has the fewest, so that each fold can have one of it."""
-    return min(FOLDS, int(groups.groupby(labels).nunique().min()))
+def read_images(table: pd.DataFrame, splits: dict[str, dataset.Split]) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the images that rows name: uint8 [K, size, size, 3], and int [K, 2], width and height of the files."""
+    size = splits["train"].image_size
+    pixels, sizes = np.empty((len(table), size, size, 3), np.uint8), np.empty((len(table), 2), int)
+    for place, (name, path) in enumerate(zip(table["split"], table["path"], strict=True)):
+        manifest = splits[name].manifest
+        [row] = np.flatnonzero(manifest["path"] == path)
+        pixels[place] = splits[name].pixels[row]
+        sizes[place] = manifest.loc[row, ["width", "height"]]
+    return pixels, sizes
 
 
-def cross_validate(features: np.ndarray, labels: pd.Series, groups: pd.Series, folds: int, seed: int) -> np.ndarray:
-    """Returns out-of-sample class probabilities, float [N, C], from classifiers trained on the other folds.
-
-    Args:
-        features: float32 [N, D].
-        labels: int [N], each of C classes in at least two groups.
-        groups: [N], the same for near-duplicates, which must be in one fold: each would give away the other's label.
-        folds: number of folds, at least 2.
-        seed: of the division into folds.
-    """
-    # The features lie between 0 and 6 (ReLU6), which needs no scaling. Of C = 0.01, 0.1 and 1, the first gave estimates
-    # nearest to the truth where 5% of the labels were flipped: a weaker regularisation memorises wrong labels.
-    classifier = LogisticRegression(C=0.01, max_iter=1000)
-    divide = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    return cross_val_predict(classifier, features, labels, groups=groups, cv=divide, method="predict_proba")
-
-
-def rank_labels(images: pd.DataFrame, probabilities: np.ndarray, classes: list[str]) -> tuple[pd.DataFrame, float]:
-    """Ranks labels by confident learning (C. Northcutt, L. Jiang, I. Chuang, JAIR 70, 2021), calibrated.
-
-    Args:
-        images: N rows with path, split, class and label.
-        probabilities: float [N, C], out-of-sample.
-        classes: C class names.
-
-    Returns:
-        DataFrame of N rows, the most doubtful first: path, split, given and suggested (top-1) class, quality and the
-        probabilities of both; and the estimated label error rate in [0, 1]. Quality is cleanlab's normalized margin in
-        [0, 1], (1 + probability of given - highest probability of another) / 2.
-    """
-    labels = images["label"].to_numpy()
-    table = pd.DataFrame(
-        {
-            "path": images["path"].to_numpy(),
-            "split": images["split"].to_numpy(),
-            "given": images["class"].to_numpy(),
-            "suggested": np.array(classes)[probabilities.argmax(axis=1)],
-            "quality": get_label_quality_scores(labels, probabilities, method="normalized_margin"),
-            "given_probability": probabilities[np.arange(len(labels)), labels],
-            "suggested_probability": probabilities.max(axis=1),
-        }
-    )
-    errors = num_label_issues(labels, probabilities, estimation_method="off_diagonal_calibrated")
-    # By the digits that are written: further ones, which differ from processor to processor, would change the order.
-    order = table["quality"].map(files.rounded).argsort(kind="stable")
-    return table.iloc[order].reset_index(drop=True), float(errors / len(labels))
-
-
-def draw(table: pd.DataFrame, splits: dict[str, dataset.Split]) -> Figure:
-    """Draws the images of a table that `rank_labels` made; red where the suggested label is not the given one."""
-    rows = {(name, path): row for name, split in splits.items() for row, path in enumerate(split.manifest["path"])}
-    pixels = np.stack([splits[x.split].pixels[rows[x.split, x.path]] for x in table.itertuples()])
+def draw(table: pd.DataFrame, pixels: np.ndarray, sizes: np.ndarray) -> Figure:
+    """Draws the images of the rows of a table; red where the suggested label is not the given one."""
+    if table.empty:
+        figure = Figure(figsize=(6, 1))
+        figure.text(0.5, 0.5, "No label errors found", ha="center", va="center")
+        return figure
     titles = [
         f"given {x.given_probability:.0%}: {x.given}\nsuggested {x.suggested_probability:.0%}: {x.suggested}"
         for x in table.itertuples()
     ]
     colours = [base.CORRECT if x.given == x.suggested else base.WRONG for x in table.itertuples()]
-    return base.grid(pixels, titles, "Possible label errors, the most likely first", colours)
+    return base.grid(pixels, titles, "Possible label errors, the most likely first", colours, sizes)
+
+
+def describe(doubtful: int, error_rate: float | None, accuracy: float) -> str:
+    """Says the result in one line."""
+    if error_rate is None:
+        return f"No label is checked: the cross-validated classifiers hardly beat guessing (accuracy {accuracy:.1%})."
+    if not doubtful:
+        return f"No label errors found (cross-validated accuracy {accuracy:.1%})."
+    return f"{doubtful} labels are worth a second look: the most doubtful first in data/audit/labels.csv."
 
 
 if __name__ == "__main__":

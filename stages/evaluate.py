@@ -2,10 +2,11 @@
 
     python -m stages.evaluate
 
-Reads data/splits/test, both SavedModels, and data/splits/validation where evaluate.threshold is to be chosen on it;
-writes metrics/evaluate.json, metrics/classes.json, data/evaluation/intervals.json, data/evaluation/reliability.csv,
-plots/roc/*.csv and plots/precision_recall/*.csv; and of the fine-tuned model data/evaluation/curves/*.csv,
-plots/predictions.csv and data/evaluation/samples.npz.
+Reads data/splits/test, both SavedModels, data/training/*.json, and data/splits/validation where evaluate.threshold is
+to be chosen on it; writes data/models/classifier, the fine-tuned SavedModel with that threshold; metrics/*.json, by
+which experiments are compared; all metrics to data/evaluation/{metrics,classes,intervals}.json;
+data/evaluation/reliability.csv, plots/roc/*.csv and plots/precision_recall/*.csv; and of the fine-tuned model
+data/evaluation/curves/*.csv, plots/predictions.csv and data/evaluation/samples.npz.
 """
 
 if __name__ == "__main__":
@@ -17,15 +18,17 @@ from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
+from rich.table import Table
 
-from stages.common import cli, dataset, files, params
+from stages.common import cli, dataset, files, params, terminal
 from stages.common.cli import UserError
 from stages.evaluation import examples, metrics, model_evaluation, paired_test
 from stages.evaluation.model_evaluation import Evaluation
 from stages.evaluation.predictions import predict_probabilities, prediction_table
 from stages.model import saved_model
 
-MODELS = ("frozen", "finetuned")
+MODELS = {"frozen": "train_frozen", "finetuned": "finetune"}  # and the stage that trained each
+COMPARED = ("accuracy", "loss", "auc", "f1")  # the metrics by which DVC compares experiments
 
 
 def main() -> None:
@@ -46,7 +49,7 @@ def main() -> None:
     correct = {name: evaluation.predicted == split.labels for name, evaluation in evaluations.items()}
     comparison = split.manifest[["path", "group"]].assign(a=correct["frozen"], b=correct["finetuned"])
     write(evaluations, comparison, split, model)
-    print(summary(evaluations), paired_test.describe(comparison, "frozen", "fine-tuned"), sep="\n")
+    terminal.show(summary(evaluations), paired_test.describe(comparison, "frozen", "fine-tuned"))
     require(evaluations["finetuned"].scores, p.evaluate.min_metrics)
 
 
@@ -69,9 +72,12 @@ def write(evaluations: dict[str, Evaluation], comparison: pd.DataFrame, split: d
         model: the fine-tuned SavedModel, loaded.
     """
     finetuned, frozen = evaluations["finetuned"], evaluations["frozen"]
+    scores = {name: evaluation.scores for name, evaluation in evaluations.items()}
     with files.replacing(
-        metrics="metrics/evaluate.json",
-        classes="metrics/classes.json",
+        classifier="data/models/classifier",
+        **{name: f"metrics/{name}.json" for name in MODELS},
+        metrics="data/evaluation/metrics.json",
+        classes="data/evaluation/classes.json",
         intervals="data/evaluation/intervals.json",
         reliability="data/evaluation/reliability.csv",
         curves="data/evaluation/curves",
@@ -80,6 +86,11 @@ def write(evaluations: dict[str, Evaluation], comparison: pd.DataFrame, split: d
         roc="plots/roc",
         precision_recall="plots/precision_recall",
     ) as out:
+        saved_model.copy_with_threshold("data/models/finetuned", out.classifier, finetuned.scores.get("threshold", 0.5))
+        for name, stage in MODELS.items():
+            best_epoch = files.read_json(f"data/training/{stage}.json")["best_epoch"]
+            compared = {metric: scores[name][metric] for metric in COMPARED}
+            files.write_json(compared | {"best_epoch": best_epoch}, getattr(out, name))
         for folder in (out.curves, out.roc, out.precision_recall):
             folder.mkdir()
         for name, evaluation in evaluations.items():
@@ -93,19 +104,19 @@ def write(evaluations: dict[str, Evaluation], comparison: pd.DataFrame, split: d
         predictions = prediction_table(split, finetuned.probabilities, finetuned.predicted, frozen.predicted)
         files.write_csv(predictions, out.predictions, errors="backslashreplace")
         examples.save(out.samples, model, split, predictions)
-        scores: dict[str, dict] = {name: evaluation.scores for name, evaluation in evaluations.items()}
         files.write_json({**scores, "changed": paired_test.count_flips(comparison)}, out.metrics)
         files.write_json({name: evaluation.class_scores for name, evaluation in evaluations.items()}, out.classes)
         files.write_json({name: evaluation.intervals for name, evaluation in evaluations.items()}, out.intervals)
 
 
-def summary(evaluations: dict[str, Evaluation]) -> str:
-    """Returns the metrics of all models as a text table, with their intervals where they have one."""
+def summary(evaluations: dict[str, Evaluation]) -> Table:
+    """Returns the metrics of all models as a table, with their 95% intervals where they have one."""
     table = pd.DataFrame({name: evaluation.scores for name, evaluation in evaluations.items()}).map("{:.4f}".format)
     for name, evaluation in evaluations.items():
         for metric in table.index.intersection(evaluation.intervals):
             table.loc[metric, name] += " [{:.4f}, {:.4f}]".format(*evaluation.intervals[metric])
-    return table.to_string()
+    table = table.rename(columns={"finetuned": "fine-tuned"})
+    return terminal.table(table.reset_index(names="metric, with its 95% interval"))
 
 
 def require(scores: dict[str, float], min_metrics: Mapping[params.MetricName, float]) -> None:

@@ -3,8 +3,9 @@
     python -m stages.export
 
 Reads data/models/finetuned and data/splits/{train,test}; writes data/models/exported (float16.tflite, int8.tflite,
-model.onnx and labels.txt) and metrics/export.json: how far each is from the SavedModel on the test split. How long an
-image takes goes to metrics/export_speed.json, which neither DVC nor git tracks, since it is never twice the same.
+model.onnx, labels.txt and comparison.json: how far each is from the SavedModel on the test split) and
+metrics/export.json, the lowest agreement. How long an image takes goes to metrics/export_speed.json, which neither DVC
+nor git tracks, since it is never twice the same.
 """
 
 if __name__ == "__main__":
@@ -24,7 +25,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from stages.common import cli, dataset, files
+from stages.common import cli, dataset, files, terminal
 from stages.common.array_file import ArrayFile
 from stages.formats import conversion, litert, onnx_model
 
@@ -58,14 +59,18 @@ def main() -> None:
         for name, predict in predictors.items():
             probabilities[name], milliseconds[name] = run(predict, test_split.pixels, rows, name)
         labels, reference = test_split.labels[rows], probabilities["savedmodel"]
-        metrics = {
+        comparison = {
             name: compare(labels, probabilities[name], reference) | {"megabytes": megabytes(path)}
             for name, path in paths.items()
         }
-        files.write_json(metrics, out.metrics)
+        files.write_json(comparison, out.models / "comparison.json")
+        files.write_json({"agreement": min(row["agreement"] for row in comparison.values())}, out.metrics)
         files.write_json(milliseconds, out.speed)
-    table = pd.DataFrame(metrics).T.assign(milliseconds=milliseconds)
-    print(table.to_string(float_format="{:.4f}".format))
+    table = pd.DataFrame(comparison).T.assign(milliseconds=milliseconds)
+    terminal.show(
+        f"The formats compared on {len(rows)} test images, one at a time:",
+        terminal.table(table.reset_index(names="format")),
+    )
 
 
 def run(

@@ -3,8 +3,8 @@
     python -m stages.finetune
 
 Reads data/splits/{train,validation}, data/models/frozen and data/training/train_frozen.csv; writes
-data/models/finetuned (SavedModel), data/training/finetune.csv (history) and metrics/finetune.json. The epochs count on
-from the frozen ones.
+data/models/finetuned (SavedModel), data/training/finetune.csv (history) and data/training/finetune.json (the epoch and
+mix that are kept). The epochs count on from the frozen ones.
 """
 
 if __name__ == "__main__":

@@ -43,11 +43,13 @@ def main() -> None:
         precision_recall = files.read_csv("data/evaluation/curves/precision_recall.csv")
     except FileNotFoundError as error:
         raise UserError(f"{error.filename} is missing: run `dvc repro` first.") from None
+    confusion = metric_charts.confusion_matrix(predictions["actual"], predictions["predicted"], classes)
+    confusion.suptitle("Confusion matrix of the fine-tuned model on the test split", fontsize=base.TEXT)
     figures = {
-        "history": history_charts.history(epochs),
-        "augmentations": base.grid(augmentations, [""] * len(augmentations), "Augmentations of one training image"),
+        "history": history_charts.both(epochs),
+        "augmentations": draw_augmentations(augmentations, overview),
         **draw_images(samples, predictions),
-        "confusion": metric_charts.confusion(predictions["actual"], predictions["predicted"], classes),
+        "confusion": confusion,
         "curves": metric_charts.curves(roc, precision_recall),
         "reliability": metric_charts.reliability(reliability),
     }
@@ -68,13 +70,24 @@ def read_arrays(path: str) -> dict[str, np.ndarray]:
         return dict(arrays)
 
 
+def draw_augmentations(augmentations: np.ndarray, overview: dict[str, np.ndarray]) -> Figure:
+    """Returns a figure of the augmentations of the first training image, uint8 [N, size, size, 3]."""
+    sizes = np.tile(overview["train_sizes"][0, 0], (len(augmentations), 1))
+    return base.grid(augmentations, [""] * len(augmentations), "Augmentations of one training image", sizes=sizes)
+
+
 def draw_overview(overview: dict[str, np.ndarray], classes: list[str]) -> dict[str, Figure]:
-    """Returns a figure for each split, and one of the sizes of the images, by their names."""
-    sheets = {
-        name: dataset_charts.contact_sheet(overview[name], classes, f"Sample images of the {name} split")
+    """Returns a figure for each split, and one of the sizes of the images unless they have one size, by their names."""
+    figures = {
+        name: dataset_charts.contact_sheet(
+            overview[name], overview[f"{name}_sizes"], classes, f"Sample images of the {name} split"
+        )
         for name in SPLITS
     }
-    return {**sheets, "sizes": dataset_charts.sizes(overview["sizes"], overview["labels"], classes)}
+    if sizes := dataset_charts.sizes(overview["sizes"], overview["labels"], classes):
+        sizes.suptitle(f"Original sizes of {len(overview['sizes'])} images")
+        figures["sizes"] = sizes
+    return figures
 
 
 def draw_images(samples: dict[str, np.ndarray], predictions: pd.DataFrame) -> dict[str, Figure]:
@@ -84,18 +97,18 @@ def draw_images(samples: dict[str, np.ndarray], predictions: pd.DataFrame) -> di
         samples: what examples.save writes.
         predictions: table of all test images.
     """
+    sheets = {
+        sheet: (samples[f"{sheet}_pixels"], samples[f"{sheet}_sizes"], samples[f"{sheet}_rows"])
+        for sheet in ("samples", "mistakes", "uncertain", "gradcam")
+    }
+    pixels, sizes, rows = sheets["samples"]
+    gradcam_pixels, gradcam_sizes, gradcam_rows = sheets["gradcam"]
     return {
-        "predictions": prediction_charts.predictions(
-            samples["samples_pixels"], predictions.iloc[samples["samples_rows"]]
-        ),
-        "mistakes": prediction_charts.by_class(
-            samples["mistakes_pixels"], samples["mistakes_rows"], predictions, "The most confident mistakes"
-        ),
-        "uncertain": prediction_charts.by_class(
-            samples["uncertain_pixels"], samples["uncertain_rows"], predictions, "The least certain predictions"
-        ),
+        "predictions": prediction_charts.predictions(pixels, sizes, predictions.iloc[rows]),
+        "mistakes": prediction_charts.by_class(*sheets["mistakes"], predictions, "The most confident mistakes"),
+        "uncertain": prediction_charts.by_class(*sheets["uncertain"], predictions, "The least certain predictions"),
         "gradcam": prediction_charts.gradcam(
-            samples["gradcam_pixels"], samples["gradcam_maps"], predictions.iloc[samples["gradcam_rows"]]
+            gradcam_pixels, gradcam_sizes, samples["gradcam_maps"], predictions.iloc[gradcam_rows]
         ),
     }
 

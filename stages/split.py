@@ -3,7 +3,7 @@
     python -m stages.split
 
 Reads data.images; writes data/splits/{train,validation,test}, data/splits/classes.json, data/splits/unreadable.csv,
-data/splits/overview.npz and metrics/split.json.
+data/splits/summary.json and data/splits/overview.npz.
 """
 
 if __name__ == "__main__":
@@ -13,12 +13,15 @@ if __name__ == "__main__":
 
 import numpy as np
 import pandas as pd
+from rich.table import Table
 
-from stages.common import cli, dataset, files, params
+from stages.common import cli, dataset, files, params, terminal
 from stages.common.array_file import ArrayFile
 from stages.common.cli import UserError
 from stages.common.dataset import SPLITS
 from stages.images import find, near_duplicates, overview, pack, partition
+
+MOST_CLASSES, FEWEST = 20, 10  # of which the terminal shows all; of more, the smallest ones
 
 
 def main() -> None:
@@ -34,7 +37,7 @@ def main() -> None:
             classes=dataset.CLASSES,
             unreadable="data/splits/unreadable.csv",
             overview="data/splits/overview.npz",
-            metrics="metrics/split.json",
+            summary="data/splits/summary.json",
         ) as out,
         files.scratch("data/splits") as scratch,
     ):
@@ -62,12 +65,30 @@ def main() -> None:
             "groups": manifest["group"].nunique(),
         }
         files.write_json(sorted(manifest["class"].unique()), out.classes)
-        files.write_json(counts.to_dict("index") | found, out.metrics)
+        files.write_json(counts.to_dict("index") | found, out.summary)
         files.write_csv(unreadable, out.unreadable)
-    print(
-        f"{len(manifest)} images of {folder}, {found['groups']} of them different; {found['unreadable']} unreadable, "
-        f"{found['dropped']} dropped for a label conflict:\n{counts.to_string()}"
+    left_out = {"unreadable": found["unreadable"], "dropped for a label conflict": found["dropped"]}
+    terminal.show(
+        f"{len(manifest)} images of {cli.printable(folder)}, {found['groups']} of them different"
+        + "".join(f", {count} {reason}" for reason, count in left_out.items() if count),
+        *count_tables(counts.T),
     )
+
+
+def count_tables(counts: pd.DataFrame) -> list[str | Table]:
+    """Returns what to show of the numbers of images: all classes and the total, or of many classes the smallest.
+
+    Args:
+        counts: a row per class, a column per split.
+    """
+    sums = pd.DataFrame([counts.sum()], ["total"])
+    if len(counts) <= MOST_CLASSES:
+        return [terminal.table(pd.concat([counts, sums]).reset_index(names="class"))]
+    smallest = counts.loc[counts.sum(axis=1).sort_values(kind="stable").index[:FEWEST]]
+    return [
+        f"The {FEWEST} of {len(counts)} classes that have the fewest images, and all together:",
+        terminal.table(pd.concat([smallest, sums]).reset_index(names="class")),
+    ]
 
 
 def separate_unreadable(table: pd.DataFrame, folder: str, on_unreadable: str) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -3,7 +3,8 @@
     python -m stages.train_frozen
 
 Reads data/splits/{train,validation} and model.weights; writes data/models/frozen (SavedModel),
-data/training/train_frozen.csv (history), data/training/augmentations.npy and metrics/train_frozen.json.
+data/training/train_frozen.csv (history), data/training/train_frozen.json (the epoch that is kept) and
+data/training/augmentations.npy.
 """
 
 if __name__ == "__main__":

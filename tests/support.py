@@ -17,7 +17,7 @@ from PIL import Image
 from stages.common.dataset import Split
 
 ROOT = Path(__file__).parent.parent
-STAGES = ["split", "train_frozen", "finetune", "evaluate", "plot", "export", "audit", "report"]
+STAGES = ["split", "train_frozen", "finetune", "evaluate", "plot", "vega", "export", "audit", "report"]
 # A network of 30 layers with few channels in place of MobileNetV2: it is built, traced and saved in half the time.
 SMALL_BLOCKS = [(1, 8, 1, 1), (2, 8, 2, 2)]
 SMALL_RUN = {
@@ -174,10 +174,3 @@ def amplify(network):
 def ran(output):
     """The stages that DVC says it has run."""
     return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")]
-
-
-def readme_block(words):
-    """The lines, without comments, of the README's block of commands in which `words` occur."""
-    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    [block] = [block for block in blocks if words in block]
-    return [line.split("  #")[0].rstrip() for line in block.splitlines()]

@@ -55,12 +55,15 @@ def made_up_model(classes):
 
 @pytest.fixture
 def run(workplace, monkeypatch):
-    """Runs the stage on so many classes; returns metrics/evaluate.json."""
+    """Runs the stage on so many classes; returns data/evaluation/metrics.json."""
 
     def stage(class_count, frozen_wrong=120, **changes):
         classes = [f"class {k}" for k in range(class_count)]
         for name in ("validation", "test"):
             write_split(name, classes)
+        Path("data/training").mkdir()
+        for stage, epoch in {"train_frozen": 5, "finetune": 15}.items():
+            files.write_json({"best_epoch": epoch}, Path(f"data/training/{stage}.json"))
         model, saved = made_up_model(classes), {"frozen": (frozen_wrong, 1), "finetuned": (20, 2)}
 
         def restore(weights, folder):
@@ -69,12 +72,32 @@ def run(workplace, monkeypatch):
 
         monkeypatch.setattr(saved_model, "load", lambda folder: model)
         monkeypatch.setattr(saved_model, "restore", restore)
+
+        def copy_with_threshold(source, target, threshold):
+            target.mkdir(parents=True)
+            files.write_json([source, threshold], target / "copied.json")
+
+        monkeypatch.setattr(saved_model, "copy_with_threshold", copy_with_threshold)
         monkeypatch.setattr(examples, "save", lambda path, *_: path.touch())  # these models have no feature maps
         workplace.set({f"evaluate.{key}": value for key, value in changes.items()})
         evaluate.main()
-        return files.read_json("metrics/evaluate.json")
+        return files.read_json("data/evaluation/metrics.json")
 
     return stage
+
+
+def test_dvc_compares_a_few_metrics_of_each_model(run):
+    scores = run(2)
+    for name, epoch in {"frozen": 5, "finetuned": 15}.items():
+        compared = {key: scores[name][key] for key in ("accuracy", "loss", "auc", "f1")}
+        assert files.read_json(f"metrics/{name}.json") == compared | {"best_epoch": epoch}
+
+
+@pytest.mark.parametrize(("class_count", "threshold"), [(2, "max_f1"), (2, 0.25), (3, 0.5)])
+def test_the_classifier_is_the_fine_tuned_model_with_its_threshold(run, class_count, threshold):
+    scores = run(class_count, threshold=threshold)
+    copied = ["data/models/finetuned", scores["finetuned"].get("threshold", 0.5)]
+    assert files.read_json("data/models/classifier/copied.json") == copied
 
 
 @pytest.mark.parametrize("class_count", [2, 7])
@@ -91,7 +114,7 @@ def test_every_model_has_all_metrics(run, class_count):
         "finetuned": of_model,
         "changed": ["gained", "lost", "p_value"],
     }
-    of_classes = files.read_json("metrics/classes.json")
+    of_classes = files.read_json("data/evaluation/classes.json")
     assert list(of_classes) == ["frozen", "finetuned"]
     assert list(of_classes["finetuned"]["macro"]) == ["precision", "recall", "f1"]
     assert len(of_classes["finetuned"]["classes"]) == class_count
@@ -124,7 +147,8 @@ def test_the_table_of_predictions_agrees_with_the_metrics(run, class_count):
 def test_writes_reliability_bins_and_curves(run, class_count):
     run(class_count)
     reliability = files.read_csv("data/evaluation/reliability.csv")
-    assert list(reliability.columns) == ["model", "calibrated", "from", "to", "confidence", "accuracy", "support"]
+    columns = ["from", "to", "confidence", "accuracy", "low", "high", "support"]
+    assert list(reliability.columns) == ["model", "calibrated", *columns]
     assert reliability.groupby(["model", "calibrated"])["support"].sum().tolist() == [40] * 4
     for kind in ("roc", "precision_recall"):
         assert files.read_csv(f"data/evaluation/curves/{kind}.csv")["class"].nunique() == class_count
@@ -146,7 +170,7 @@ def test_says_which_images_fine_tuning_gained_and_whether_that_is_significant(ru
     green = dataset.load("test").pixels[:][:, 0, 0, 1]
     assert changed["gained"] == ((green >= 20) & (green < 120)).sum() > 8 and changed["lost"] == 0
     assert changed["p_value"] == pytest.approx(2 * 0.5 ** changed["gained"], rel=1e-5)
-    assert "the difference is significant, fine-tuned is better" in capsys.readouterr().out
+    assert "the difference is significant, fine-tuned is better" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_criterion_chooses_the_threshold_on_validation_for_each_model(run):
@@ -164,7 +188,7 @@ def test_a_criterion_chooses_the_threshold_on_validation_for_each_model(run):
 def test_a_criterion_that_cannot_be_met_ends_in_one_line(run):
     with pytest.raises(UserError, match=r"precision>=0.999, but the highest precision that the frozen model reaches"):
         run(2, frozen_wrong=256, threshold="precision>=0.999")
-    assert not Path("metrics/evaluate.json").exists()
+    assert not Path("data/evaluation/metrics.json").exists()
 
 
 def test_a_criterion_is_for_two_classes(run):
@@ -175,4 +199,4 @@ def test_a_criterion_is_for_two_classes(run):
 def test_a_model_below_the_minimum_ends_in_one_line_after_the_outputs_are_written(run):
     with pytest.raises(UserError, match=r"model's accuracy 0\.\d{4} is below evaluate.min_metrics.accuracy 0.999"):
         run(2, min_metrics={"accuracy": 0.999, "auc": 0})
-    assert files.read_json("metrics/evaluate.json")["finetuned"]["accuracy"] < 0.999
+    assert files.read_json("data/evaluation/metrics.json")["finetuned"]["accuracy"] < 0.999

@@ -1,9 +1,11 @@
 """The report, from made-up results of the other stages."""
 
+import re
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from stages import report
@@ -11,7 +13,7 @@ from stages.common import cli, files, params
 from stages.reporting import facts
 from tests.reporting.support import MANY_CLASSES, TWELVE_CLASSES, TWO_CLASSES, write_run
 
-VOID = ("meta", "link", "img", "path", "circle")  # elements without an end tag
+VOID = ("meta", "link", "img", "path", "circle", "use", "rect")  # elements without an end tag
 
 
 class Page(HTMLParser):
@@ -47,6 +49,11 @@ class Page(HTMLParser):
         return [a[name] for tag, a, _ in self.elements if name in a and (not tags or tag in tags)]
 
 
+def read():
+    """What the stage summarises."""
+    return report.read() | {"params": params.flatten(params.read(*params.Params.model_fields).model_dump())}
+
+
 def write_page():
     report.main()
     return Page()
@@ -69,16 +76,49 @@ def test_the_page_is_sound_whatever_the_number_of_classes(page):
 def test_links_and_labels_lead_to_elements_of_the_page(page):
     ids = page.attributes("id")
     assert len(ids) == len(set(ids))
-    links = page.attributes("href", "a")
-    assert len(links) == 17 and {link.removeprefix("#") for link in links} <= set(ids)
+    links = page.attributes("href", "a") + page.attributes("xlink:href", "use")
+    assert len(page.attributes("href", "a")) == 15 and {link.removeprefix("#") for link in links} <= set(ids)
     assert set(page.attributes("aria-labelledby")) <= set(ids)
 
 
 def test_every_chart_is_described_in_words_and_every_table_has_a_caption_and_scopes(page):
-    assert len(page.all("img")) == len(report.CHARTS)
-    assert all(len(attributes["alt"]) > 40 and attributes["width"] for _, attributes, _ in page.all("img"))
+    charts = [attributes for _, attributes, _ in page.all("svg") if attributes.get("class") != "whisker"]
+    assert len(charts) == 9
+    assert all(chart["role"] == "img" and len(chart["aria-label"]) > 40 for chart in charts)
+    assert all(attributes["alt"] and attributes["width"] for _, attributes, _ in page.all("img"))
     assert len(page.all("caption")) == len(page.all("table"))
     assert len(page.attributes("scope", "th")) == len(page.all("th"))
+
+
+def test_images_keep_the_aspect_ratio_of_their_files(workplace):
+    write_run(TWO_CLASSES, separation=0.2)
+    html = write_page().html
+    mistakes = html[html.index('id="mistakes"') : html.index('id="confusion"')]
+    assert set(re.findall(r'width="(\d+)" height="(\d+)"', mistakes)) == {("8", "4")}
+
+
+def test_the_verdict_comes_first_and_mistakes_before_training(workplace):
+    write_run(TWO_CLASSES, per_class=20)
+    html = write_page().html
+    answers = [
+        "<h1",
+        "Which model is exported?",
+        "May int8 be used?",
+        "What to do next",
+        'id="mistakes"',
+        'id="training"',
+    ]
+    assert [html.index(text) for text in answers] == sorted(html.index(text) for text in answers)
+    assert "<code>head -n 20 data/audit/labels.csv</code>" in html  # of a step
+
+
+def test_two_reports_can_be_told_apart(workplace):
+    write_run(TWO_CLASSES)
+    workplace.set({"data.images": "data/mine", "finetune.learning_rate": 0.00002})
+    page = write_page()
+    header = page.html[: page.html.index("<main")]
+    assert "data/mine" in header and facts.summarise(read())["images_hash"] in header
+    assert "finetune.learning_rate: 0.00002" in header and "image_size" not in header
 
 
 def test_nothing_is_loaded_from_anywhere(workplace):
@@ -87,6 +127,7 @@ def test_nothing_is_loaded_from_anywhere(workplace):
     tags = {tag for tag, _, _ in page.elements} - {"a"}
     loaded = [x for name in ("src", "srcset", "href", "data", "poster") for x in page.attributes(name, *tags)]
     assert loaded and all(address.startswith("data:") for address in loaded)
+    assert all(address.startswith("#") for address in page.attributes("xlink:href"))
     [[_, _, style]] = page.all("style")
     assert "url(" not in style and "@import" not in style
     assert not page.all("script", "iframe", "object", "form")
@@ -95,30 +136,43 @@ def test_nothing_is_loaded_from_anywhere(workplace):
 def test_the_page_states_how_many_test_images_are_right(workplace):
     scores = write_run(TWO_CLASSES, per_class=20)
     right = round(scores["finetuned"]["accuracy"] * 40)
-    assert f"{right} of 40 test images predicted correctly" in write_page().text
+    assert f"{right} of 40 test images are predicted correctly" in write_page().text
 
 
 @pytest.mark.parametrize(
-    ("p_value", "gained", "lost", "answer"),
+    ("summary", "labels", "text"),
     [
-        (0.23, 3, 1, "The difference is not significant."),
-        (0.01, 9, 1, "Yes, significantly."),
-        (0.01, 1, 9, "No, the fine-tuned model is significantly worse."),
+        ({"label_error_rate": None}, 0, "The audit is silent"),
+        ({"label_error_rate": 0.0}, 0, "None found, by simple classifiers"),
+        ({"label_error_rate": 0.0}, 1, "This label is doubted by simple classifiers"),
+        ({"label_error_rate": 0.02}, 3, "An estimated 2% of all 80 labels are wrong. These 3 labels are doubted"),
     ],
 )
-def test_the_page_states_whether_fine_tuning_helps(workplace, p_value, gained, lost, answer):
-    scores = write_run(TWO_CLASSES)
-    scores["changed"] = {"gained": gained, "lost": lost, "p_value": p_value}
-    files.write_json(scores, Path("metrics/evaluate.json"))
+def test_the_label_audit_says_what_it_knows(workplace, summary, labels, text):
+    write_run(TWO_CLASSES)
+    files.write_json({"cross_val_accuracy": 0.9, "folds": 5} | summary, Path("data/audit/summary.json"))
+    table = files.read_csv("data/audit/labels.csv")
+    files.write_csv(table[:labels], Path("data/audit/labels.csv"))
+    with np.load("data/audit/samples.npz") as samples:
+        arrays = {name: values[:labels] for name, values in samples.items()}
+    np.savez("data/audit/samples.npz", **arrays)
+    assert text in write_page().text
+
+
+def test_a_frozen_model_that_was_kept_stands_once(workplace):
+    write_run(TWO_CLASSES)
+    metrics = files.read_json("data/training/finetune.json")
+    files.write_json(metrics | {"mix": 0}, Path("data/training/finetune.json"))
     text = write_page().text
-    assert f"<strong>Does fine-tuning help?</strong> {answer}" in text and f"p&nbsp;=&nbsp;{p_value}" in text
+    assert "The frozen model is exported: no mix" in text
+    assert "Accuracy: frozen, exported" in text and "Accuracy: frozen<" not in text
 
 
 def test_long_tables_fold_and_begin_with_the_worst_class(workplace):
     write_run(MANY_CLASSES, per_class=4)
     html = write_page().html
-    assert html.count("The other 10 classes") == 2  # of their images, and of their scores
-    worst = facts.summarise(report.read())["worst_first"]
+    assert html.count("The other 10 classes") == 3  # of their numbers of images, of their images, and of their scores
+    worst = facts.summarise(read())["worst_first"]
     scores = html[html.index('id="per-class"') : html.index('id="per-class-others"')]
     assert f"<bdi>{worst[0]}</bdi>" in scores and f"<bdi>{worst[20]}</bdi>" not in scores
 
@@ -139,7 +193,7 @@ def test_without_a_mistake_the_page_says_so(workplace):
     html = write_page().html
     assert "No image was misclassified." in html
     assert "None: all 16 test images are predicted correctly." in html
-    assert "None: both models are right and wrong on the same images." in html
+    assert "Both models are right and wrong on the same images." in html
 
 
 def test_the_same_bytes_twice(workplace):
@@ -151,7 +205,9 @@ def test_the_same_bytes_twice(workplace):
     assert [path.read_bytes() for path in outputs] == first
 
 
-@pytest.mark.parametrize("path", ["metrics/export.json", "data/audit/labels.csv", "plots/gradcam.png"])
+@pytest.mark.parametrize(
+    "path", ["data/models/exported/comparison.json", "data/audit/labels.csv", "data/evaluation/samples.npz"]
+)
 def test_what_is_missing_is_named(workplace, path):
     write_run(TWO_CLASSES)
     Path(path).unlink()

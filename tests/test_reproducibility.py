@@ -14,7 +14,7 @@ from tests.support import STAGES, Project
 pytestmark = pytest.mark.slow
 KILLS = [  # in the order in which DVC runs the stages
     (Moment("split", "os.rename", "data/splits/validation"), "everything"),  # of its outputs, one is in its place
-    (Moment("split", "os.rename", "metrics/split.json"), "dvc"),  # all but one
+    (Moment("split", "os.rename", "data/splits/summary.json"), "dvc"),  # all but one
     (Moment("train_frozen", "os.rename", ".train1"), "everything"),  # the second view is not in its place yet
     (Moment("train_frozen", "os.rename", ".npz", count=3), "stage"),  # the third state is not saved yet
     (Moment("finetune", "os.rename", "-0", count=2), "stage"),  # the validation images', after the training images'
@@ -96,7 +96,7 @@ def test_training_goes_on_after_its_last_finished_epoch(survivor, kill, last):
     assert f"resuming after epoch {last}," in printed
     epochs = {"train_frozen": range(1, 5), "finetune": range(5, 9)}[stage]
     left = [epoch for epoch in epochs if epoch > last]
-    assert [int(epoch) for epoch in re.findall(r"^epoch (\d+):", printed, re.MULTILINE)] == left
+    assert [int(epoch) for epoch in re.findall(r"^ +(\d+)  ", printed, re.MULTILINE)] == left
 
 
 def test_the_order_and_age_of_files_on_disk_do_not_matter(small_run, tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from stages import split
-from stages.common import dataset, files
+from stages.common import dataset, files, terminal
 from stages.common.array_file import ArrayFile
 from stages.common.cli import UserError
 from stages.images import pack
@@ -33,7 +33,7 @@ def test_writes_pixels_manifests_classes_and_counts(workplace):
             assert (row.sha256, row.width, row.height) == (sha256, *shape) and (pixels == decoded).all()
         paths += list(part.manifest["path"])
     assert sorted(paths) == sorted(x.relative_to(folder).as_posix() for x in folder.glob("*/*"))
-    assert json.loads((workplace.folder / "metrics/split.json").read_text())["test"] == {"cat": 2, "not cat": 3}
+    assert json.loads((workplace.folder / "data/splits/summary.json").read_text())["test"] == {"cat": 2, "not cat": 3}
 
 
 def test_skipped_images_are_listed_and_counted_and_the_others_keep_their_pixels(workplace):
@@ -48,7 +48,7 @@ def test_skipped_images_are_listed_and_counted_and_the_others_keep_their_pixels(
             assert (pixels == decode(folder / path, 32)[2]).all()
     assert sum(len(part.labels) for part in parts) == 10
     assert list(pd.read_csv("data/splits/unreadable.csv")["path"]) == ["a/0.png", "a/003.png", "b/005.png"]
-    metrics = json.loads((workplace.folder / "metrics/split.json").read_text())
+    metrics = json.loads((workplace.folder / "data/splits/summary.json").read_text())
     assert metrics["unreadable"] == 3
     assert {name: sum(row[name] for row in list(metrics.values())[:3]) for name in "ab"} == {"a": 5, "b": 5}
 
@@ -119,7 +119,7 @@ def test_all_unreadable_images_are_named_and_nothing_is_written(workplace):
     with pytest.raises(UserError, match=r"2 of 12 .*a/broken.png \(not an image.*\), .*b/empty.png \(an empty file\)"):
         split.main()
     assert [x for x in workplace.folder.glob("data/**/*") if x.is_file()] == []
-    assert not (workplace.folder / "metrics/split.json").exists()
+    assert not (workplace.folder / "data/splits/summary.json").exists()
 
 
 def test_an_unreadable_name_cannot_write_to_the_terminal(workplace):
@@ -143,7 +143,7 @@ def test_identical_images_in_two_classes_stop_the_stage_or_are_dropped(workplace
     assert sorted(paths) == sorted(
         [f"a/00{i}.png" for i in range(1, 6)] + [f"b/00{i}.png" for i in range(6)] + ["a/twice in one class.png"]
     )
-    assert json.loads((workplace.folder / "metrics/split.json").read_text())["dropped"] == 2
+    assert json.loads((workplace.folder / "data/splits/summary.json").read_text())["dropped"] == 2
 
 
 def test_near_duplicates_lie_in_one_split(workplace):
@@ -184,3 +184,14 @@ def test_a_folder_that_comes_split_with_leaks_or_gaps(workplace):
     shutil.rmtree("mine/val/b")
     with pytest.raises(UserError, match="class 'b' has no images in validation"):
         split.main()
+
+
+@pytest.mark.parametrize("classes", [20, 40])
+def test_the_terminal_shows_every_class_or_of_many_the_smallest(classes, capsys):
+    counts = pd.DataFrame({"train": range(classes, 0, -1), "test": 1}, [f"class{n}" for n in range(classes)])
+    terminal.show(*split.count_tables(counts))
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    rows = lines[lines.index(["class", "train", "test"]) + 1 :]
+    smallest = sorted(counts.index, key=counts["train"].get)
+    assert [row[0] for row in rows] == [*(counts.index if classes == 20 else smallest[:10]), "total"]
+    assert rows[-1] == ["total", str(counts["train"].sum()), str(classes)]

@@ -23,7 +23,7 @@ import requests
 from PIL import Image
 from tqdm import tqdm
 
-from stages.common import cli, files, params
+from stages.common import cli, files, params, tracked
 from stages.common.cli import UserError
 
 LIST = "data/alpaca/images.csv"
@@ -40,12 +40,14 @@ def main() -> None:
     p = params.read("data", "alpaca")
     images = pd.read_csv(LIST, dtype=str)
     if Path(p.data.images) != Path(IMAGES):
+        tracked.check_images(p.data.images)  # here, because DVC runs this before it looks for the images
         with files.replacing(images=IMAGES, missing=MISSING) as out:
             out.images.mkdir()
             (out.images / "NOT_FETCHED.txt").write_text(f"These images are fetched when data.images is {IMAGES}.\n")
             images[:0].to_csv(out.missing, index=False)
         print(f"not fetched: data.images is {p.data.images}")
         return
+    print(f"downloading {len(images)} images, 122 MB in all, from {p.alpaca.base_url}", flush=True)
     found = download(images["id"], p.alpaca.base_url.rstrip("/"))
     missing = images[~found]
     if len(missing):

@@ -2,7 +2,8 @@
 
     python -m data.weights.imagenet
 
-The note lets the pipeline always depend on this stage, so that `dvc status` has no missing output to report.
+Writes data/weights/imagenet/imagenet.weights.h5, or the note, which lets the pipeline always depend on this stage, so
+that `dvc status` has no missing output to report.
 """
 
 if __name__ == "__main__":
@@ -34,6 +35,7 @@ def main() -> None:
 
         # The arrays do not depend on the size, but were trained at one: take the nearest.
         size = min(TRAINED_SIZES, key=lambda trained: abs(trained - p.image_size))
+        print("downloading the ImageNet weights, 9 MB, from storage.googleapis.com", flush=True)
         try:
             base = keras.applications.MobileNetV2(input_shape=(size, size, 3), include_top=False, weights="imagenet")
         except Exception as error:

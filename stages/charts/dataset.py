@@ -1,62 +1,127 @@
 """Charts of the dataset, as matplotlib figures."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-from stages.charts.base import plain
+from stages.charts.base import DASHES, LIGHT, class_style, panel, percent, plain, restore_aspect
 
 NAMED = 10  # classes that the legend of the sizes names
 
 
-def contact_sheet(thumbnails: np.ndarray, classes: list[str], heading: str) -> Figure:
-    """Draws a row of images per class.
+def contact_sheet(thumbnails: np.ndarray, sizes: np.ndarray, classes: list[str], heading: str) -> Figure:
+    """Draws a row of images per class, each of its file's aspect ratio.
 
     Args:
-        thumbnails: uint8 [C, K, size, size, 3]; white where a class has fewer than K images.
+        thumbnails: uint8 [C, K, size, size, 3].
+        sizes: int [C, K, 2], width and height of the files; 0 where a class has fewer than K images.
         classes: C class names.
         heading: above them all.
     """
     count, columns, size = thumbnails.shape[:3]
-    gap = 4  # pixels
-    sheet = np.pad(thumbnails, ((0, 0), (0, 0), (0, gap), (0, gap), (0, 0)), constant_values=255)
-    sheet = sheet.transpose(0, 2, 1, 3, 4).reshape(count * (size + gap), columns * (size + gap), 3)
+    place = size + 4  # pixels: with a gap
+    sheet = np.full((count * place, columns * place, 3), 255, np.uint8)
+    for row, column in np.argwhere(sizes.any(axis=2)):
+        image = restore_aspect(thumbnails[row, column], sizes[row, column], size)
+        height, width = image.shape[:2]
+        top, left = row * place + (size - height) // 2, column * place + (size - width) // 2
+        sheet[top : top + height, left : left + width] = image
     figure = Figure(figsize=(columns * 0.8 + 2, count * 0.8 + 0.7), layout="constrained")
     axes = figure.subplots()
     axes.imshow(sheet)  # one image: an axes for each image would take minutes with 200 classes
     axes.set_title(heading)
-    axes.set_yticks(np.arange(count) * (size + gap) + size / 2, [plain(name, 26) for name in classes])
+    axes.set_yticks(np.arange(count) * place + size / 2, [plain(name, 26) for name in classes])
     axes.set_xticks([])
     axes.tick_params(length=0)
     axes.set_frame_on(False)
     return figure
 
 
-def sizes(sizes: np.ndarray, labels: np.ndarray, classes: list[str]) -> Figure:
-    """Draws the width and height of the image files, a point each; the legend names up to NAMED classes.
+def sizes(sizes: np.ndarray, labels: np.ndarray, classes: list[str]) -> Figure | None:
+    """Draws the width and height of the image files, a point for each; the legend names up to NAMED classes.
 
     Args:
         sizes: int [N, 2], width and height in pixels.
         labels: int [N].
         classes: C class names.
+
+    Returns:
+        Figure; None if all images have one size.
     """
-    figure = Figure(figsize=(7, 6), layout="constrained")
-    axes = figure.subplots()
+    if (sizes == sizes[0]).all():
+        return None
+    figure, axes = panel(3.6 + 0.2 * min(len(classes), NAMED + 1))
+    step = max(1, sizes.max() // 200)  # pixels: points that would cover each other are drawn once
     for label, name in enumerate(classes):
-        width, height = sizes[labels == label].T
+        of_class = sizes[labels == label]
+        width, height = np.unique(of_class // step * step, axis=0).T
         axes.scatter(
             width,
             height,
-            s=16,
-            alpha=0.5,
+            s=18,
+            alpha=0.6,
             linewidths=0,
-            color=f"C{label % 10}",
-            label=f"{plain(name, 26)} ({len(width)})" if label < NAMED else None,
+            **class_style(label),
+            label=f"{plain(name, 14 if len(classes) > 5 else 30)} ({len(of_class)})" if label < NAMED else None,
         )
-    axes.set_title(f"Original sizes of {len(sizes)} images")
-    axes.set_xlabel("Width in pixels")
-    axes.set_ylabel("Height in pixels")
+    axes.set(xlabel="Width in pixels", ylabel="Height in pixels")
     axes.set_xlim(left=0)
     axes.set_ylim(bottom=0)
-    axes.grid(alpha=0.3)
-    axes.legend(title=None if len(classes) <= NAMED else f"the first {NAMED} of {len(classes)} classes")
+    axes.grid()
+    axes.legend(
+        loc="upper center",
+        bbox_to_anchor=(0.45, 0),
+        borderaxespad=3.8,
+        ncols=2 if len(classes) > 5 else 1,
+        columnspacing=1,
+        handletextpad=0.2,
+        title=None if len(classes) <= NAMED else f"the first {NAMED} of {len(classes)} classes",
+    )
+    return figure
+
+
+def learning_curve(curve: Mapping[str, Any]) -> Figure:
+    """Draws accuracy by the number of training images, with its intervals, and what twice as many are expected to give.
+
+    Args:
+        curve: sizes, accuracy, intervals, and doubled (or None): size, accuracy and interval of an extrapolation.
+    """
+    figure, axes = panel()
+    color, accuracy = LIGHT["frozen"], np.array(curve["accuracy"])
+    axes.errorbar(
+        curve["sizes"],
+        accuracy,
+        yerr=np.abs(np.array(curve["intervals"]).T - accuracy),
+        color=color,
+        linestyle=DASHES["validation"],
+        marker="o",
+        capsize=3,
+        label="cross-validation, with 95% intervals",
+    )
+    if doubled := curve["doubled"]:
+        axes.plot(
+            [curve["sizes"][-1], doubled["size"]], [accuracy[-1], doubled["accuracy"]], color=color, linewidth=0.8
+        )
+        axes.errorbar(
+            doubled["size"],
+            doubled["accuracy"],
+            yerr=np.abs(np.array([doubled["interval"]]).T - doubled["accuracy"]),
+            color=color,
+            marker="o",
+            fillstyle="none",
+            markersize=8,
+            linestyle="",
+            capsize=3,
+            label="extrapolated",
+        )
+    axes.set(xlabel="Training images (logarithmic)", ylabel="Accuracy", xscale="log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.yaxis.set_major_formatter(percent)
+    axes.grid()
+    axes.legend(loc="upper center", bbox_to_anchor=(0.45, 0), borderaxespad=3.8)
     return figure

@@ -1,16 +1,21 @@
-"""What every script shares as a command: start, end, and errors in one line."""
+"""What every script shares as a command: start, --help, end, and errors in one line."""
 
+import argparse
 import contextlib
 import os
+import re
 import shutil
 import sys
 import tempfile
+import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import NoReturn
+
+HELP_WIDTH = 100  # columns
 
 
 class UserError(Exception):
@@ -20,12 +25,39 @@ class UserError(Exception):
 def start() -> None:
     """Prepares the process of a script. To be called under `__name__ == "__main__"`, before imports that take seconds.
 
-    From then on Ctrl-C ends in one line, and a stage ends with the DVC that runs it: a stage whose `dvc repro` was
-    killed would otherwise run on, and write into the outputs of the next one.
+    -h and --help print the script's docstring and end the process, and arguments that its usage does not name are an
+    error. From then on Ctrl-C ends in one line, and a stage ends with the DVC that runs it: a stage whose `dvc repro`
+    was killed would otherwise run on, and write into the outputs of the next one.
     """
+    script = parser(sys.modules["__main__"].__doc__ or "")
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(script.format_help(), end="")
+        sys.exit()
+    if script.usage == script.prog:  # the usage names no arguments
+        script.parse_args()
     sys.excepthook = _excepthook
     if "DVC_STAGE" in os.environ:
         _end_with_dvc()
+
+
+def parser(docstring: str) -> argparse.ArgumentParser:
+    """Returns a parser whose usage and description are those of a script's docstring.
+
+    Args:
+        docstring: a sentence; the usage, "    python -m stages.NAME ARGUMENTS"; what else there is to say, with an
+            indented line for each option. A script without such a usage (python -c) may have any arguments.
+    """
+    usage = re.search(r"^    (python -m \S+)(.*)\n\n", docstring, re.MULTILINE)
+    command, arguments = usage.groups() if usage else (None, "")
+    paragraphs = docstring.replace(usage[0] if usage else "", "", 1).strip().split("\n\n")
+    filled = [text if text.startswith(" ") else textwrap.fill(text, HELP_WIDTH) for text in paragraphs]
+    return argparse.ArgumentParser(
+        prog=command,
+        usage=command and command + arguments,
+        description="\n\n".join(filled),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        add_help=False,
+    )
 
 
 def run(main: Callable[[], None]) -> None:

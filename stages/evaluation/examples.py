@@ -19,9 +19,9 @@ PER_CLASS = 6  # with up to so many images each
 def save(path: Path, model: Any, split: dataset.Split, predictions: pd.DataFrame) -> None:
     """Writes the images that the plot stage shows as .npz.
 
-    For each sheet of samples, mistakes, uncertain and gradcam: `{sheet}_rows`, int [K], rows of `predictions`, and
-    `{sheet}_pixels`, uint8 [K, size, size, 3]; and `gradcam_maps`, float32 [K, size, size] in [0, 1], for the predicted
-    class (gradcam.heat_maps). K may be 0.
+    For each sheet of samples, mistakes, uncertain and gradcam: `{sheet}_rows`, int [K], rows of `predictions`;
+    `{sheet}_pixels`, uint8 [K, size, size, 3]; and `{sheet}_sizes`, int [K, 2], width and height of the files. And
+    `gradcam_maps`, float32 [K, size, size] in [0, 1], for the predicted class (gradcam.heat_maps). K may be 0.
 
     Args:
         path: of the file.
@@ -39,6 +39,7 @@ def save(path: Path, model: Any, split: dataset.Split, predictions: pd.DataFrame
     arrays: dict[str, Any] = {}
     for name, rows in sheets.items():
         arrays[f"{name}_rows"], arrays[f"{name}_pixels"] = rows, split.pixels[rows]
+        arrays[f"{name}_sizes"] = split.manifest[["width", "height"]].to_numpy()[rows]
     predicted = predictions["predicted"].iloc[sheets["gradcam"]]
     labels = np.array([split.classes.index(name) for name in predicted], np.int64)
     arrays["gradcam_maps"] = gradcam.heat_maps(model.feature_maps, model.weights[-2], arrays["gradcam_pixels"], labels)

@@ -1,17 +1,18 @@
 """Metrics of predictions, and thresholds. Labels are int [N], probabilities float [N, C]."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 from sklearn import metrics
 
 from stages.common.cli import UserError
 
 TOP = 5  # the usual k of top-k accuracy
-BINS = 15  # of confidence (Guo et al. 2017)
+ECE_BINS = 15  # of confidence (Guo et al. 2017)
+BINS, BIN_SUPPORT = 10, 10  # of the reliability diagram: how many at most, with how many images at least
 
 
 def predicted_labels(probabilities: np.ndarray, threshold: float) -> np.ndarray:
@@ -113,22 +114,37 @@ def score_classes(
 def reliability_bins(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
     """Returns the bins of a reliability diagram: the confidence of top-1 predictions against their accuracy.
 
+    They hold equal numbers of images (Nguyen and O'Connor 2015), at least BIN_SUPPORT, in up to BINS bins; those of
+    equal confidence are in one bin.
+
     Returns:
-        DataFrame: a row per bin of confidence that is not empty, of 15 equally wide ones: from (not included), to, mean
-        confidence, accuracy, and support (number of images).
+        DataFrame: a row per bin: from and to, its lowest and highest confidence, mean confidence, accuracy, low and
+        high, the latter's 95% interval (Jeffreys; Brown, Cai and DasGupta 2001), and support (number of images).
     """
-    confidence = probabilities.max(axis=1).astype(np.float64)
-    bins = np.clip(np.ceil(confidence * BINS), 1, BINS)
-    table = pd.DataFrame({"confidence": confidence, "accuracy": probabilities.argmax(axis=1) == labels}).groupby(bins)
-    rows = table.mean().assign(support=table.size())
-    rows.insert(0, "from", (rows.index - 1) / BINS)
-    rows.insert(1, "to", rows.index / BINS)
-    return rows.reset_index(drop=True)
+    confidence, correct = _top1(labels, probabilities)
+    count = np.clip(len(labels) // BIN_SUPPORT, 1, BINS)
+    bins = np.searchsorted(np.quantile(confidence, np.arange(1, count) / count), confidence)
+    of_bin = pd.DataFrame({"confidence": confidence, "correct": correct}).groupby(bins)
+    right, support = of_bin["correct"].sum(), of_bin.size()
+    return pd.DataFrame(
+        {
+            "from": of_bin["confidence"].min(),
+            "to": of_bin["confidence"].max(),
+            "confidence": of_bin["confidence"].mean(),
+            "accuracy": right / support,
+            "low": np.where(right > 0, stats.beta.ppf(0.025, right + 0.5, support - right + 0.5), 0),
+            "high": np.where(right < support, stats.beta.ppf(0.975, right + 0.5, support - right + 0.5), 1),
+            "support": support,
+        }
+    ).reset_index(drop=True)
 
 
-def expected_calibration_error(bins: pd.DataFrame) -> float:
-    """Returns the expected calibration error (Guo et al. 2017, eq. 3) of what `reliability_bins` returns."""
-    return float(np.average(np.abs(bins["accuracy"] - bins["confidence"]), weights=bins["support"]))
+def expected_calibration_error(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """Returns the expected calibration error (Guo et al. 2017, eq. 3), of ECE_BINS equally wide bins."""
+    confidence, correct = _top1(labels, probabilities)
+    bins = np.clip(np.ceil(confidence * ECE_BINS), 1, ECE_BINS).astype(int)
+    gaps = np.bincount(bins, weights=correct - confidence)
+    return float(np.abs(gaps).sum() / len(labels))
 
 
 def roc(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
@@ -140,7 +156,11 @@ def roc(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
 
 
 def precision_recall(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
-    """Returns the precision-recall curve as a DataFrame: recall, precision, threshold; decisions as in `roc`."""
+    """Returns the precision-recall curve as a DataFrame: recall, rising, precision, threshold; decisions as in `roc`.
+
+    Of thresholds with the same recall the highest stands for all, which has the highest precision: the others would end
+    the curve in a fall to the fraction of the class.
+    """
     return _precision_recall(*_decisions(labels, probabilities))
 
 
@@ -152,7 +172,7 @@ def class_curves(labels: np.ndarray, probabilities: np.ndarray, classes: list[st
     """
     kinds: dict[str, Callable[..., pd.DataFrame]] = {
         "roc": _roc,
-        "precision_recall": partial(_precision_recall, drop_intermediate=True),
+        "precision_recall": _precision_recall,
     }
     curves = {}
     for kind, curve in kinds.items():
@@ -175,9 +195,15 @@ def _roc(truth: np.ndarray, scores: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame({"fpr": fpr, "tpr": tpr, "threshold": np.minimum(threshold, 1)})  # the first is infinite
 
 
-def _precision_recall(truth: np.ndarray, scores: np.ndarray, drop_intermediate: bool = False) -> pd.DataFrame:
-    precision, recall, threshold = metrics.precision_recall_curve(truth, scores, drop_intermediate=drop_intermediate)
-    return pd.DataFrame({"recall": recall, "precision": precision, "threshold": np.append(threshold, 1)})
+def _precision_recall(truth: np.ndarray, scores: np.ndarray) -> pd.DataFrame:
+    precision, recall, threshold = metrics.precision_recall_curve(truth, scores)
+    table = pd.DataFrame({"recall": recall, "precision": precision, "threshold": np.append(threshold, 1)})
+    return table.drop_duplicates("recall", keep="last")[::-1].reset_index(drop=True)
+
+
+def _top1(labels: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the confidence of top-1 predictions, float64 [N], and whether they are right, bool [N]."""
+    return probabilities.max(axis=1).astype(np.float64), probabilities.argmax(axis=1) == labels
 
 
 def _decisions(labels: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -46,12 +46,14 @@ def evaluate(split: dataset.Split, probabilities: np.ndarray, threshold: float, 
         labels, probabilities, threshold, split.manifest["group"].to_numpy(), scores, class_scores
     )
     calibrated = scale_probabilities(probabilities, temperature)
-    bins = metrics.reliability_bins(labels, probabilities)
-    calibrated_bins = metrics.reliability_bins(labels, calibrated)
+    bins = {
+        False: metrics.reliability_bins(labels, probabilities),
+        True: metrics.reliability_bins(labels, calibrated),
+    }
     scores |= {
-        "ece": metrics.expected_calibration_error(bins),
+        "ece": metrics.expected_calibration_error(labels, probabilities),
         "calibrated_loss": float(metrics.cross_entropy(labels, calibrated).mean()),
-        "calibrated_ece": metrics.expected_calibration_error(calibrated_bins),
+        "calibrated_ece": metrics.expected_calibration_error(labels, calibrated),
         "temperature": temperature,
     }
     if len(split.classes) == 2:
@@ -62,5 +64,5 @@ def evaluate(split: dataset.Split, probabilities: np.ndarray, threshold: float, 
         scores=scores,
         class_scores=class_scores,
         intervals=intervals,
-        bins=pd.concat({False: bins, True: calibrated_bins}, names=["calibrated"]).reset_index("calibrated"),
+        bins=pd.concat(bins, names=["calibrated"]).reset_index("calibrated"),
     )

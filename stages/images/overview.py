@@ -16,8 +16,9 @@ SAMPLES, SIDE = 8, 64  # images per class and split, and their side in pixels
 def save(path: Path, manifest: pd.DataFrame, split: np.ndarray, pixels: ArrayFile) -> None:
     """Writes sample images and sizes as .npz.
 
-    Per split: thumbnails, uint8 [C, SAMPLES, SIDE, SIDE, 3], evenly spaced among the images of each class, and white
-    where there are fewer. For all images: the original sizes, int [N, 2], width and height in pixels; and labels, [N].
+    Per split: thumbnails, `{split}`, uint8 [C, SAMPLES, SIDE, SIDE, 3], evenly spaced among the images of each class,
+    squeezed to squares; and `{split}_sizes`, int [C, SAMPLES, 2], width and height of their files, 0 where there are
+    fewer. For all images: the original `sizes`, int [N, 2], width and height in pixels; and `labels`, [N].
 
     Args:
         path: of the .npz file.
@@ -26,9 +27,12 @@ def save(path: Path, manifest: pd.DataFrame, split: np.ndarray, pixels: ArrayFil
         pixels: [M, size, size, 3].
     """
     classes = manifest["label"].nunique()
-    samples = {name: np.full((classes, SAMPLES, SIDE, SIDE, 3), 255, np.uint8) for name in SPLITS}
+    arrays = {name: np.zeros((classes, SAMPLES, SIDE, SIDE, 3), np.uint8) for name in SPLITS}
+    arrays |= {f"{name}_sizes": np.zeros((classes, SAMPLES, 2), int) for name in SPLITS}
+    sizes = manifest[["width", "height"]]
     for (name, label), part in manifest.groupby([split, "label"]):
         for place, row in enumerate(dataset.evenly_spaced(part.index, SAMPLES)):
-            samples[name][label, place] = Image.fromarray(pixels[row]).resize((SIDE, SIDE))
+            arrays[name][label, place] = Image.fromarray(pixels[row]).resize((SIDE, SIDE))
+            arrays[f"{name}_sizes"][label, place] = sizes.loc[row]
     with open(path, "wb") as file:
-        np.savez(file, sizes=manifest[["width", "height"]], labels=manifest["label"], allow_pickle=False, **samples)
+        np.savez(file, sizes=sizes, labels=manifest["label"], allow_pickle=False, **arrays)

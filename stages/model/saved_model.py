@@ -1,15 +1,19 @@
 """The model on disk: a TensorFlow SavedModel that serves by itself and that fine-tuning continues from."""
 
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework import ops
 
 from stages.common.cli import UserError
 from stages.model import serving_decoder
+
+VALUE = ".ATTRIBUTES/VARIABLE_VALUE"  # ends the name of a variable's array in a checkpoint
 
 
 def save(network: keras.Model, classes: Sequence[str], temperature: float, folder: Path) -> None:
@@ -25,8 +29,8 @@ def save(network: keras.Model, classes: Sequence[str], temperature: float, folde
       Base64, {"b64": ...}, because the name ends in _bytes;
     - `feature_maps`, a function from uint8 [N, image_size, image_size, 3] to what comes out of MobileNetV2, float32
       [N, image_size / 32, image_size / 32, 1280], before global average pooling and the head;
-    - `class_names`, str [C], `image_size`, int32 [], and `temperature`, float32 [] (temperature.scale_probabilities),
-      as variables;
+    - `class_names`, str [C], `image_size`, int32 [], `temperature`, float32 [] (temperature.scale_probabilities), and
+      `threshold`, float64 [] (metrics.predicted_labels), 0.5 until `copy_with_threshold` sets another, as variables;
     - `weights`, the variables of the network in Keras's order.
 
     Args:
@@ -41,6 +45,36 @@ def save(network: keras.Model, classes: Sequence[str], temperature: float, folde
     _save_reproducibly(lambda: _serving_module(network, classes, temperature), folder)
 
 
+def copy_with_threshold(source: str, target: Path, threshold: float) -> None:
+    """Copies a SavedModel that `save` wrote and sets its variable `threshold`, with the same bytes each time.
+
+    Args:
+        source: folder of the SavedModel.
+        target: a path that does not exist yet.
+        threshold: the probability of the second of two classes from which on it is predicted.
+
+    Raises:
+        UserError: there is no complete SavedModel, or the copy cannot be written.
+    """
+    path = "variables/variables"
+    try:
+        reader = tf.train.load_checkpoint(f"{source}/{path}")
+        arrays = {name: reader.get_tensor(name) for name in sorted(reader.get_variable_to_dtype_map())}
+    except Exception as error:  # of many types, depending on what is missing or truncated
+        raise UserError(f"{source} holds no complete SavedModel: run `dvc repro` ({error}).") from None
+    arrays[f"threshold/{VALUE}"] = np.float64(threshold)
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns("variables.*"))
+    try:
+        tf.raw_ops.SaveV2(
+            prefix=str(target / path),
+            tensor_names=list(arrays),
+            shape_and_slices=[""] * len(arrays),
+            tensors=list(arrays.values()),
+        )
+    except tf.errors.OpError as error:  # a full disk, which TensorFlow does not report as an OSError
+        raise UserError(f"{target} cannot be written: {error.message}. Fix that and run again.") from None
+
+
 def load(folder: str | Path) -> Any:
     """Loads a SavedModel that `save` wrote.
 
@@ -51,7 +85,7 @@ def load(folder: str | Path) -> Any:
         model = tf.saved_model.load(folder)
     except Exception as error:  # of many types, depending on what is missing or truncated
         raise UserError(f"{folder} holds no complete SavedModel: run `dvc repro` first ({error}).") from None
-    if not hasattr(model, "temperature"):
+    if not hasattr(model, "threshold"):
         raise UserError(f"{folder} holds a SavedModel of another program, or of an earlier version: run `dvc repro`.")
     return model
 
@@ -74,8 +108,8 @@ def restore(weights: Sequence[Any], folder: str | Path) -> float:
     try:
         reader = tf.train.load_checkpoint(f"{folder}/variables/variables")
         for number, variable in enumerate(weights):
-            variable.assign(reader.get_tensor(f"weights/{number}/.ATTRIBUTES/VARIABLE_VALUE"))
-        return float(reader.get_tensor("temperature/.ATTRIBUTES/VARIABLE_VALUE"))
+            variable.assign(reader.get_tensor(f"weights/{number}/{VALUE}"))
+        return float(reader.get_tensor(f"temperature/{VALUE}"))
     except Exception as error:  # of many types, depending on what is missing or truncated
         raise UserError(f"{folder} holds no complete SavedModel of this pipeline: run `dvc repro` ({error}).") from None
 
@@ -116,6 +150,7 @@ def _serving_module(
     module.class_names = tf.Variable(classes, trainable=False)
     module.image_size = tf.Variable(size, trainable=False)
     module.temperature = tf.Variable(temperature, trainable=False, dtype=tf.float32)
+    module.threshold = tf.Variable(0.5, trainable=False, dtype=tf.float64)  # a float32 would round the threshold
     module.__call__ = classify
     module.feature_maps = tf.function(
         lambda images: feature_maps(tf.cast(images, tf.float32)),

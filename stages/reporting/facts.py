@@ -1,45 +1,47 @@
 """The facts of a run that the report and the model card state, computed from the outputs of its stages."""
 
+import hashlib
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from stages.common import params
 from stages.common.dataset import SPLITS
 from stages.evaluation import paired_test
-from stages.reporting import formatting, model_card
+from stages.reporting import model_card
 
-MAX_UNCERTAIN, MAX_DOUBTFUL = 12, 20  # rows of the least certain predictions, of doubtful labels
-MAX_ROWS = 200  # of any other list of images
+MAX_ROWS = 200  # of a list of images
 
 
 def summarise(run: Mapping[str, Any]) -> dict[str, Any]:
     """Returns what report and card state, by the names in their templates; lists are of dicts, a dict for each row.
 
     Args:
-        run: numbers by the names that stages.report gives them, and DataFrames: predictions, epochs, reliability,
-            labels and unreadable.
+        run: what stages.report.read returns, and params (dotted keys).
     """
     counts = {name: run["split"][name] for name in SPLITS}
     finetuned = run["scores"]["finetuned"]
-    threshold = finetuned.get("threshold")  # two classes only
     return {
         **_classes(run, counts),
         **_predictions(run["predictions"], counts["test"]),
+        "images_hash": _hash([run[f"{name}_manifest"] for name in SPLITS]),
+        "image_sizes": _size_range(run["overview"]["sizes"]),
+        "changed_params": _changed_params(run["params"]),
         "metrics": {key: words for key, words in model_card.METRICS.items() if key in finetuned},
         "axes": _axes(run["intervals"]),
         "changed": run["scores"]["changed"],
         "significant": run["scores"]["changed"]["p_value"] < paired_test.SIGNIFICANCE,
-        "doubtful": _rows(run["labels"], MAX_DOUBTFUL),
+        "doubtful": _rows(run["labels"], MAX_ROWS),
         "unreadable": _rows(run["unreadable"], MAX_ROWS),
-        "epochs": _rows(run["epochs"]),
-        "reliability": _rows(run["reliability"][run["reliability"]["model"] == "finetuned"]),
+        "epochs": _rows(run["history"]),
+        "reliability": _rows(run["bins"][run["bins"]["model"] == "finetuned"]),
         "smallest": min(run["export"], key=lambda key: run["export"][key]["megabytes"]),
         "EXPORTS": model_card.EXPORTS,
         "usage": model_card.USAGE,
-        "predict": "python -m stages.tools.predict my.jpg folder/of/images"
-        + (f" --threshold {formatting.setting(threshold)}" if threshold else ""),
+        "predict": "python -m stages.tools.predict my.jpg folder/of/images",
     }
 
 
@@ -68,8 +70,26 @@ def _predictions(predictions: pd.DataFrame, test_counts: dict[str, int]) -> dict
         "confusions": _rows(confusions.sort_values("support", ascending=False, kind="stable"), MAX_ROWS),
         "mistake_count": len(mistakes),
         "mistakes": _rows(mistakes, MAX_ROWS),
-        "uncertain": _rows(predictions.sort_values("margin", kind="stable"), MAX_UNCERTAIN),
     }
+
+
+def _hash(manifests: list[pd.DataFrame]) -> str:
+    """Returns 8 hexadecimal digits that tell images and their classes from others, whatever split they are in."""
+    lines = sorted(f"{row.sha256} {row.label}" for table in manifests for row in table.itertuples())
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:8]
+
+
+def _size_range(sizes: np.ndarray) -> list[tuple[int, int]]:
+    """Returns width and height in pixels of the image with the fewest pixels and of the one with most, one if alike."""
+    order = sizes.prod(axis=1).argsort(kind="stable")
+    smallest, largest = ((int(width), int(height)) for width, height in sizes[[order[0], order[-1]]])
+    return [smallest] if (sizes == sizes[0]).all() else [smallest, largest]
+
+
+def _changed_params(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the parameters that differ from the defaults, but for the images, which are named anyway."""
+    defaults = params.defaults()
+    return {key: value for key, value in values.items() if value != defaults[key] and key != "data.images"}
 
 
 def _axes(intervals: Mapping[str, Any]) -> dict[str, float]:

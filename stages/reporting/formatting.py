@@ -32,6 +32,11 @@ def percent(fraction: float) -> str:
     return f"{fraction:.1%}".replace(".0%", "%")
 
 
+def percent_interval(bounds: Sequence[float]) -> str:
+    """Formats the bounds of a fraction as percentages, such as "93.1% to 98.9%"."""
+    return " to ".join(map(percent, bounds))
+
+
 def setting(value: Any) -> str:
     """Formats a parameter's value as params.yaml has it, such as 0.00002."""
     if isinstance(value, dict):
@@ -44,6 +49,7 @@ FILTERS: dict[str, Callable[..., str]] = {
     "number": number,
     "interval": interval,
     "percent": percent,
+    "percent_interval": percent_interval,
     "setting": setting,
     "printable": cli.printable,
 }

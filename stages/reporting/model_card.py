@@ -23,22 +23,37 @@ METRICS = {  # in the order of the tables: title and meaning
 }
 HUB_METRICS = {"accuracy": "accuracy", "auc": "roc_auc", "precision": "precision", "recall": "recall", "f1": "f1"}
 
-EXPORTS = {  # by the keys of metrics/export.json: format and file
-    "savedmodel": ("SavedModel", "data/models/finetuned"),
+EXPORTS = {  # by the keys of data/models/exported/comparison.json: format and file
+    "savedmodel": ("SavedModel", "data/models/classifier"),
     "float16": ("LiteRT, float16", "data/models/exported/float16.tflite"),
     "int8": ("LiteRT, int8", "data/models/exported/int8.tflite"),
     "onnx": ("ONNX", "data/models/exported/model.onnx"),
 }
 
+# The same as stages.tools.predict, without code of this project: tests/test_usage.py compares them.
 USAGE = """\
+import contextlib, io
 import numpy as np, tensorflow as tf
-from PIL import Image
+from PIL import Image, ImageCms, ImageOps
 
-model = tf.saved_model.load("data/models/finetuned")
-size = int(model.image_size)
-image = np.asarray(Image.open("my.jpg").convert("RGB").resize((size, size)))
-[probabilities] = model(image[np.newaxis])["probabilities"].numpy()
-print(dict(zip([name.decode() for name in model.class_names.numpy()], probabilities)))"""
+model = tf.saved_model.load("data/models/classifier")
+classes, size = [name.decode() for name in model.class_names.numpy()], int(model.image_size)
+file = Image.open(open("my.jpg", "rb"))  # given a path, Pillow 13.0 garbles rotated TIFF files
+file.draft(None, (size, size))  # a large JPEG is decoded at a smaller scale
+image = ImageOps.exif_transpose(file)
+if image.mode[0] in "IF":  # grey levels of 16 bits or floating-point
+    scale = 1 / 256 if image.mode != "F" else 255 if np.max(image) <= 1 else 1
+    image = Image.fromarray((np.asarray(image) * scale).astype("uint8"))
+mode = "RGBA" if image.has_transparency_data else image.mode if image.mode in ("L", "CMYK") else "RGB"
+image = image.convert(mode).resize((size, size), Image.Resampling.BILINEAR)
+if mode == "RGBA":
+    image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+with contextlib.suppress(ImageCms.PyCMSError):  # there is no ICC profile, or a broken one
+    profile = io.BytesIO(file.info.get("icc_profile", b""))
+    image = ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
+probabilities = model(np.asarray(image.convert("RGB"))[np.newaxis])["probabilities"].numpy()[0].tolist()
+label = probabilities[1] >= float(model.threshold) if len(classes) == 2 else np.argmax(probabilities)
+print(classes[label], dict(zip(classes, probabilities)))"""
 
 
 @dataclass(frozen=True)
@@ -59,13 +74,12 @@ class Weights:
 
 
 DATASETS = {  # by data.images
-    "data/faces/images": Dataset(
-        "Faces of LFW",
-        "The built-in sample: 200 grey crops of 25 x 25 pixels, 100 of them faces and 100 not, from "
-        "`skimage.data.lfw_subset()`, which were cropped from Labeled Faces in the Wild (G. Huang, M. Mattar, H. Lee, "
-        "E. Learned-Miller: *Learning to align from scratch*, NIPS 2012). They show the faces of real people, from "
-        "news photographs on the web.",
-        "The collection is published for research and names no licence.",
+    "data/digits/images": Dataset(
+        "Digits of scikit-learn",
+        "The built-in sample: grey images of handwritten digits, 8 x 8 pixels, the first of each class in "
+        "`sklearn.datasets.load_digits()`, which is a copy of the test set of E. Alpaydin and C. Kaynak: *Optical "
+        "Recognition of Handwritten Digits*, UCI Machine Learning Repository, 1998, https://doi.org/10.24432/C50P49.",
+        "CC BY 4.0, as the UCI repository says.",
     ),
     "data/alpaca/images": Dataset(
         "Alpacas of Open Images",
@@ -111,7 +125,6 @@ def render(run: Mapping[str, Any]) -> str:
         front_matter=front_matter(run, dataset.title),
         dataset=dataset,
         weights=WEIGHTS.get(p["model.weights"]) or _own_weights(p["model.weights"]),
-        sample=p["data.images"] == "data/faces/images",
         alpacas=p["data.images"] == "data/alpaca/images",
     )
 

@@ -2,8 +2,10 @@
 
     python -m stages.tools.compare A B
 
-A and B are experiments, git revisions, or names given to `python -m stages.tools.repeat_seeds`, which are paired seed
-by seed.
+    A  an experiment, a git revision, or a name given to `python -m stages.tools.repeat_seeds`
+    B  another; the experiments of two such names are paired seed by seed
+
+Reads plots/predictions.csv of both; writes nothing.
 """
 
 if __name__ == "__main__":
@@ -11,26 +13,25 @@ if __name__ == "__main__":
 
     cli.start()
 
-import argparse
 import re
 from collections.abc import Iterable
 
 import pandas as pd
 
-from stages.common import cli
+from stages.common import cli, terminal
 from stages.common.cli import UserError
 from stages.evaluation import paired_test
 from stages.tools import experiments
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.parser(__doc__)
     parser.add_argument("a", metavar="A")
     parser.add_argument("b", metavar="B")
     arguments = parser.parse_args()
     pairs = pair(arguments.a, arguments.b, experiments.names())
     table = pd.concat(align(experiments.predictions(a), experiments.predictions(b), a, b) for a, b in pairs)
-    print(paired_test.describe(table, arguments.a, arguments.b))
+    terminal.show(paired_test.describe(table, arguments.a, arguments.b))
 
 
 def pair(a: str, b: str, names: Iterable[str]) -> list[tuple[str, str]]:

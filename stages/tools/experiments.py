@@ -1,12 +1,13 @@
 """DVC experiments: runs of them, their names, parameters, metrics and predictions.
 
 Names come from `dvc.api.exp_show`. Its values are text for a table, in which 100 and 100.0, or the parameter
-`train.dropout` and the number of training images of a class "dropout", are the same: values come from
-`dvc.api.params_show` and `dvc.api.metrics_show`.
+`train.dropout` and a metric of that name, are the same: values come from `dvc.api.params_show` and from files of the
+experiment.
 """
 
 import contextlib
 import io
+import json
 import os
 import re
 import signal
@@ -19,7 +20,7 @@ import pandas as pd
 import ruamel.yaml
 from dvc.exceptions import DvcException
 
-from stages.common import files
+from stages.common import files, tracked
 from stages.common.cli import UserError
 
 YAML = ruamel.yaml.YAML(typ="safe")  # as DVC reads values: 1e-05 is a number
@@ -31,6 +32,17 @@ def setting(text: str) -> tuple[str, Any]:
     if not equals:
         raise UserError(f"{text} must be KEY=VALUE, such as finetune.fine_tune_at=100.")
     return key, YAML.load(value)
+
+
+def check_images(changes: Iterable[str]) -> None:
+    """Raises a UserError if temporary copies would lack the images: before anything runs, not in each copy.
+
+    Args:
+        changes: texts such as "data.images=data/mine"; without this key, the images are those of params.yaml.
+    """
+    images = [value for key, value in map(setting, changes) if key == "data.images"]
+    for folder in images or [dvc.api.params_show("params.yaml", rev=None)["data"]["images"]]:
+        tracked.check_images(str(folder), in_copies=True)
 
 
 @contextlib.contextmanager
@@ -74,7 +86,7 @@ def run(name: str, changes: Sequence[str]) -> Iterator[Iterable[str]]:
 def epochs(lines: Iterable[str]) -> Iterator[tuple[int, float]]:
     """Yields number and validation loss of the epochs of which the lines of `run` tell."""
     for line in lines:
-        match = re.match(r"epoch (\d+): .*val_loss ([\d.]+)", line)  # as history.format_epoch has it
+        match = re.match(r" *(\d+)(?: +\d+\.\d{4}){3} +(\d+\.\d{4}) +\d+\.\d$", line)  # as history.format_epoch has it
         if match:
             yield int(match[1]), float(match[2])
 
@@ -111,8 +123,8 @@ def parameters(revision: str, required: Iterable[str] = ()) -> dict[str, Any]:
 
 
 def scores(revision: str) -> pd.Series:
-    """Returns the scores of both models in metrics/evaluate.json as a Series, "finetuned accuracy" and so on."""
-    tree = _metrics("metrics/evaluate.json", revision)
+    """Returns all scores of both models as a Series, "finetuned accuracy" and so on."""
+    tree = _json("data/evaluation/metrics.json", revision)
     return pd.Series(
         {f"{model} {metric}": value for model in ("frozen", "finetuned") for metric, value in tree[model].items()}
     )
@@ -120,13 +132,13 @@ def scores(revision: str) -> pd.Series:
 
 def validation(revision: str) -> dict[str, float]:
     """Returns val_accuracy and val_loss of the fine-tuned model."""
-    tree = _metrics("metrics/finetune.json", revision)
+    tree = _json("data/training/finetune.json", revision)
     return {metric: tree[metric] for metric in ("val_accuracy", "val_loss")}
 
 
 def counts(revision: str) -> tuple[list[int], list[int]]:
     """Returns how many images of each class the training split and the test split have, in the order of the classes."""
-    split = _metrics("metrics/split.json", revision)
+    split = _json("data/splits/summary.json", revision)
     return list(split["train"].values()), list(split["test"].values())
 
 
@@ -146,9 +158,9 @@ def predictions(revision: str) -> pd.DataFrame:
         return files.read_csv(io.StringIO(dvc.api.read("plots/predictions.csv", rev=revision, encoding="utf-8")))
 
 
-def _metrics(path: str, revision: str) -> dict[str, Any]:
+def _json(path: str, revision: str) -> dict[str, Any]:
     with _one_line_error(path, revision):
-        return dvc.api.metrics_show(path, rev=revision)
+        return json.loads(dvc.api.read(path, rev=revision, encoding="utf-8"))
 
 
 @contextlib.contextmanager

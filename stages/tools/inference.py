@@ -66,7 +66,7 @@ def classify(
     """
     classes = classes_of(model)
     if threshold is None:
-        threshold = 0.5
+        threshold = float(model.threshold)
     elif len(classes) != 2:
         raise UserError(f"a threshold is for two classes, but the model has {len(classes)}: leave it out.")
     elif not 0 <= threshold <= 1:
@@ -84,9 +84,9 @@ def _predictions(
         results: Iterator[tuple[int, list[float]]] = iter(())
         if images:
             probabilities = model.signatures["serving_uint8"](images=np.stack(images))["probabilities"].numpy()
+            labels = metrics.predicted_labels(probabilities, threshold)  # which was chosen on unscaled probabilities
             if temperature is not None:
                 probabilities = scale_probabilities(probabilities, temperature)
-            labels = metrics.predicted_labels(probabilities, threshold)
             results = zip(labels.tolist(), probabilities.tolist(), strict=True)
         for path, problem, _ in batch:
             if problem:

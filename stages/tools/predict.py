@@ -1,14 +1,20 @@
-"""Predicts the classes of images with the fine-tuned model.
+"""Predicts the classes of images with the fine-tuned model and the threshold that evaluate chose.
 
-    python -m stages.tools.predict PATH... [--model FOLDER] [--threshold T] [--calibrated] [--format table|jsonl|csv]
+    python -m stages.tools.predict PATH... [OPTIONS]
 
-PATH is an image, a folder of images, however deep, or - for a list of such paths on standard input, one a line or, as
-`find -print0` writes them, each ended by a zero byte. Of all that the pipeline writes, only the model's folder is
-needed.
+    PATH             an image, a folder of images, however deep, or - for a list of such paths on
+                     standard input, one a line or, as `find -print0` writes them, each ended by a
+                     zero byte
+    --model FOLDER   the SavedModel (data/models/classifier), the only output of the pipeline needed
+    --threshold T    two classes: predict the second where its probability reaches T; instead of the
+                     model's own threshold
+    --calibrated     scale the probabilities by the model's temperature; the predicted classes stay
+                     the same, because thresholds refer to unscaled probabilities
+    --format FORMAT  table (default), or jsonl (JSON Lines) or csv, which have the probabilities of
+                     all classes
 
-Prints a line per image as they are done: the predicted class and its probability; as jsonl (JSON Lines) or csv also the
-probabilities of all classes. Files that cannot be read are named with the reason on standard error, and skipped. The
-exit status is 0 if all could be read, 1 otherwise.
+Prints a line per image as they are done: the predicted class and its probability. Files that cannot be read are named
+with the reason on standard error, and skipped. The exit status is 0 if all could be read, 1 otherwise.
 
 The same in Python, one image after the other; importing this module changes nothing else in the process:
 
@@ -39,7 +45,7 @@ from stages.model import saved_model
 from stages.tools import inference
 from stages.tools.inference import Prediction
 
-MODEL = "data/models/finetuned"
+MODEL = "data/models/classifier"
 
 
 def main() -> None:
@@ -61,16 +67,11 @@ def main() -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.parser(__doc__)
     parser.add_argument("paths", nargs="+", metavar="PATH")
-    parser.add_argument("--model", default=MODEL, metavar="FOLDER", help="the SavedModel (%(default)s)")
-    parser.add_argument(
-        "--threshold",
-        type=float,
-        metavar="T",
-        help="two classes: the probability of the second from which on it is predicted (0.5)",
-    )
-    parser.add_argument("--calibrated", action="store_true", help="scale the probabilities by the model's temperature")
+    parser.add_argument("--model", default=MODEL)
+    parser.add_argument("--threshold", type=float)
+    parser.add_argument("--calibrated", action="store_true")
     parser.add_argument("--format", choices=WRITERS, default="table")
     return parser.parse_args()
 
@@ -86,9 +87,10 @@ def predict(
     Args:
         paths: of images, or of folders, of which all images are predicted.
         model: folder of the SavedModel.
-        threshold: the probability of the second of two classes from which on it is predicted; 0.5 if not given.
-        calibrated: whether to scale the probabilities by the model's temperature (scale_probabilities); the threshold
-            then refers to the scaled ones.
+        threshold: of two classes, the second is predicted where its unscaled probability reaches it; the model's own,
+            which evaluate chose, if not given.
+        calibrated: whether to scale the probabilities by the model's temperature (scale_probabilities); the predicted
+            classes stay the same.
 
     Returns:
         iterator of inference.Prediction, in the order of `paths`; in folders sorted by name.

@@ -1,10 +1,13 @@
 """Repeats an experiment with several seeds and reports mean, standard deviation and 95% interval of its scores.
 
-    python -m stages.tools.repeat_seeds NAME [--seeds 5] [KEY=VALUE ...]
+    python -m stages.tools.repeat_seeds NAME [--seeds N] [KEY=VALUE ...]
 
-KEY=VALUE changes a parameter, as in finetune.fine_tune_at=100. Each seed is an experiment of DVC, NAME-seed-1 and so
-on, in a temporary copy, which runs as far as the stage plot: the workspace stays as it is, and experiments that have
-finished are not run again.
+    NAME       of the repeats; their experiments are NAME-seed-1, NAME-seed-2 and so on
+    --seeds N  number of repeats, at least 2 (5)
+    KEY=VALUE  change a parameter in all of them, as in finetune.fine_tune_at=100
+
+Each seed is an experiment of DVC in a temporary copy, which runs as far as the stage plot: the workspace stays as it
+is, and experiments that have finished are not run again.
 """
 
 if __name__ == "__main__":
@@ -12,23 +15,23 @@ if __name__ == "__main__":
 
     cli.start()
 
-import argparse
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from stages.common import cli
+from stages.common import cli, terminal
 from stages.common.cli import UserError
 from stages.tools import experiments
 
 OF_ALL_IMAGES, OF_CLASSES = ["accuracy", "top5_accuracy"], ["auc", "precision", "recall", "f1"]  # fractions of images
+SHOWN = ["frozen accuracy", "frozen loss", "finetuned accuracy", "finetuned loss"]  # of each repeat
 UNBOUNDED = ["loss", "calibrated_loss", "temperature"]  # all others are at most 1
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.parser(__doc__)
     parser.add_argument("name", metavar="NAME")
     parser.add_argument("changes", nargs="*", metavar="KEY=VALUE")
     parser.add_argument("--seeds", type=int, default=5)
@@ -39,6 +42,7 @@ def main() -> None:
         experiments.setting(change)
     names = {seed: f"{arguments.name}-seed-{seed}" for seed in range(1, arguments.seeds + 1)}
     finished = experiments.names()
+    experiments.check_images(arguments.changes)
     for seed, name in names.items():
         changes = [*arguments.changes, f"seed={seed}"]
         if name in finished:
@@ -47,10 +51,15 @@ def main() -> None:
             with experiments.run(name, changes) as lines:
                 for line in lines:
                     print(line, end="", flush=True)
-    table = pd.DataFrame({seed: experiments.scores(name) for seed, name in names.items()})
-    print(table.to_markdown(floatfmt=".4f"), end="\n\n")
-    print(summary(table.T, *experiments.counts(names[1])).to_markdown(floatfmt=".4f"))
-    print("\nThe intervals are for the mean over other random splits, of these images or of others like them.")
+    table = pd.DataFrame({seed: experiments.scores(name) for seed, name in names.items()}).T
+    terminal.show(
+        "",
+        terminal.table(table[SHOWN].rename_axis("seed").reset_index()),
+        "",
+        terminal.table(summary(table, *experiments.counts(names[1])).rename_axis("score").reset_index()),
+        "",
+        "The intervals are for the mean over other random splits, of these images or of others like them.",
+    )
 
 
 def check(name: str, changes: Sequence[str]) -> None:

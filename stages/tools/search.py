@@ -1,33 +1,45 @@
 """Searches for parameters with a low validation loss, with Optuna; each trial is an experiment of DVC.
 
-    python -m stages.tools.search NAME [--trials 20] KEY=LOW..HIGH KEY=A,B,C KEY=VALUE ...
+    python -m stages.tools.search NAME [--trials N] KEY=VALUES...
+
+    NAME           of the search; its experiments are NAME-trial-0, NAME-trial-1 and so on
+    --trials N     number of trials (20), those of a stopped search included
+    KEY=LOW..HIGH  search this parameter between two numbers, both included
+    KEY=A,B,C      search among these values
+    KEY=VALUE      set it in all trials
 
 Trials run in temporary copies as far as plot, or are pruned. .dvc/tmp/search.db lists them: a stopped search goes on.
 """
 
-import argparse
+if __name__ == "__main__":
+    from stages.common import cli
+
+    cli.start()
 
 import optuna
 
-from stages.common import cli
+from stages.common import cli, terminal
 from stages.common.cli import UserError
 from stages.tools import experiments
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.parser(__doc__)
     parser.add_argument("name", metavar="NAME")
     parser.add_argument("space", nargs="+", metavar="KEY=VALUES")
     parser.add_argument("--trials", type=int, default=20)
     arguments = parser.parse_intermixed_args()
     known = experiments.parameters("HEAD", [text.split("=")[0] for text in arguments.space])
+    experiments.check_images(arguments.space)
     study_name = " ".join([experiments.commit(), arguments.name, *arguments.space])
     storage = "sqlite:///.dvc/tmp/search.db"
     pruner = optuna.pruners.MedianPruner(n_warmup_steps=known["train_frozen.epochs"] + 3)  # not before this epoch
     study = optuna.create_study(storage=storage, pruner=pruner, study_name=study_name, load_if_exists=True)
     done = sum(trial.state.name in ("COMPLETE", "PRUNED") for trial in study.trials)
     study.optimize(lambda trial: run(trial, arguments.name, arguments.space), arguments.trials - done)
-    print(study.trials_dataframe(("number", "state", "value", "params")).to_markdown(index=False))
+    trials = study.trials_dataframe(("number", "state", "value", "params"))
+    trials = trials.rename(columns=lambda name: "val_loss" if name == "value" else name.removeprefix("params_"))
+    terminal.show(terminal.table(trials, "{:.4g}"))
 
 
 def run(trial: optuna.Trial, name: str, space: list[str]) -> float:

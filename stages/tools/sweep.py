@@ -1,10 +1,14 @@
 """Draws validation accuracy and loss against one or two parameters, from the experiments of the current commit.
 
-    python -m stages.tools.sweep PARAMETER [SECOND PARAMETER] [KEY=VALUE ...]
+    python -m stages.tools.sweep PARAMETER [SECOND] [KEY=VALUE ...]
 
-Writes plots/sweep.png and plots/sweep.csv: the fine-tuned model's validation accuracy and loss against PARAMETER, a
-line for each value of the second, of the experiments that have KEY=VALUE. The setting with the lowest validation loss,
-mean over the seeds, is marked, and its test score is given: those of the others play no part in the choice.
+    PARAMETER  the parameter on the horizontal axis, such as finetune.fine_tune_at
+    SECOND     another one, with a line for each of its values
+    KEY=VALUE  draw only experiments that have this value of this parameter
+
+Writes plots/sweep.png and plots/sweep.csv: the fine-tuned model's validation accuracy and loss. The setting with the
+lowest validation loss, mean over the seeds, is marked, and its test score is given: those of the others play no part in
+the choice.
 """
 
 if __name__ == "__main__":
@@ -12,7 +16,6 @@ if __name__ == "__main__":
 
     cli.start()
 
-import argparse
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
@@ -24,7 +27,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from stages.charts import base
-from stages.common import cli, files
+from stages.common import cli, files, terminal
 from stages.common.cli import UserError
 from stages.tools import experiments
 
@@ -33,7 +36,7 @@ LOG_RANGE = 30  # of values that span more than this factor the axis is logarith
 
 @base.style()
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.parser(__doc__)
     parser.add_argument("parameters", nargs="+", metavar="PARAMETER")
     arguments = parser.parse_args().parameters
     keys = [argument for argument in arguments if "=" not in argument]
@@ -58,8 +61,8 @@ def main() -> None:
     with files.replacing(table="plots/sweep.csv", chart="plots/sweep.png") as out:
         files.write_csv(points, out.table)
         base.save(draw(points, settings, keys, title), out.chart)
-    table = settings.assign(test=np.where(settings.index == lowest, test, ""))
-    print(f"{table.to_markdown(index=False, floatfmt='.4g')}\n\nMeans of seed {seeds}; test is of the lowest val_loss.")
+    table = settings.assign(lowest=np.where(settings.index == lowest, "*", ""))
+    terminal.show(terminal.table(table, "{:.4g}"), f"\nMeans of seed {seeds}. Test of the lowest val_loss:", test)
 
 
 def choose(parameters: pd.DataFrame, keys: Sequence[str], wanted: Mapping[str, Any]) -> pd.DataFrame:

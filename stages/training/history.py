@@ -10,6 +10,7 @@ from stages.common.cli import UserError
 
 COLUMNS = ["epoch", "phase", "accuracy", "val_accuracy", "loss", "val_loss", "learning_rate", "kept"]
 METRICS = ["accuracy", "loss", "val_accuracy", "val_loss"]
+HEADER = f"epoch  {'  '.join(f'{name:>12}' for name in METRICS)}  seconds"  # of the lines of format_epoch
 
 
 def best(rows: list[dict[str, Any]], monitor: str) -> int:
@@ -25,9 +26,9 @@ def best(rows: list[dict[str, Any]], monitor: str) -> int:
     return int(np.argmin(values) if monitor == "val_loss" else np.argmax(values))
 
 
-def format_epoch(row: dict[str, Any]) -> str:
-    """Returns an epoch as a line for the terminal."""
-    return f"epoch {row['epoch']}: {format_metrics({name: row[name] for name in METRICS})}"
+def format_epoch(row: dict[str, Any], seconds: float) -> str:
+    """Returns an epoch, which took so long, as a line of the table below HEADER."""
+    return f"{row['epoch']:5}  {'  '.join(f'{row[name]:12.4f}' for name in METRICS)}  {seconds:7.1f}"
 
 
 def format_metrics(metrics: dict[str, float]) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from stages.common import params
+from stages.common import params, terminal
 from stages.common.cli import UserError
 from stages.training import history, mixing, strategy
 from stages.training.checkpoint import Checkpoint
@@ -72,9 +72,8 @@ def fit(
     Every pass shows the next view of an image; which one comes first is drawn for each image.
 
     Args:
-        network: what network.build made. At the end it has the weights that are kept: those of the best epoch by
-            `early_stopping.monitor`, or of the last one where that is "none"; of fine-tuning, mixed with those it
-            starts from (mixing.mix).
+        network: what network.build made. At the end it has the weights that are kept: of the best epoch by
+            `early_stopping.monitor`, or of the last where that is "none"; of fine-tuning, mixed (mixing.mix).
         trained: its trained part (network.split_at).
         views: of the training split.
         validation: of the network on the validation split. Its loss is never weighted by class.
@@ -93,30 +92,31 @@ def fit(
     measured = _measure_start(validation) if settings.start is not None else {}
     rows, best = checkpoint.restore(state)
     strategy.ensure_same_start(f"{checkpoint.path.stem} {len(rows)}")
+    print(history.HEADER, flush=True)
     while len(rows) < schedule.epochs and not _stopped_early(rows, settings):
         began = time.monotonic()
         learned = _train_epoch(train_step, optimizer, views, settings, len(rows), trained.output_shape[1])
         validated, logits = validation()
         epoch = settings.initial_epoch + len(rows)
         row: dict[str, Any] = {"epoch": epoch, "phase": settings.phase} | learned | validated
-        _require_finite(row)
-        rows.append(row)
+        rows.append(_require_finite(row))
         if history.best(rows, monitor) == len(rows) - 1:
             best = [logits, *([] if monitor == "none" else network.get_weights())]
         if strategy.is_chief():
             checkpoint.save(rows, [variable.numpy() for variable in state], best)
             on_epoch_end(history.table(rows), history.summary(rows, row))
-            print(f"{history.format_epoch(row)} ({time.monotonic() - began:.1f} s)", flush=True)
+            print(history.format_epoch(row, time.monotonic() - began), flush=True)
     logits, *best_weights = best
     if best_weights:
         network.set_weights(best_weights)
     kept = rows[history.best(rows, monitor)]
+    _describe_end(len(rows), kept, settings)
     if settings.start is None or not isinstance(schedule, params.Finetune):
         return Result(history.table(rows, kept), history.summary(rows, kept), logits)
     fraction, validated, logits = mixing.mix(network, weights, validation, schedule.mix)
     kept = kept if fraction else settings.start
     metrics = history.summary(rows, kept | validated) | {"mix": fraction, "start": measured}
-    print(mixing.describe(metrics, schedule.mix == "auto"), flush=True)
+    terminal.show(mixing.describe(metrics, schedule.mix == "auto"))
     return Result(history.table(rows, kept), metrics, logits)
 
 
@@ -194,12 +194,23 @@ def _measure_start(validation: Validation) -> dict[str, float]:
     return metrics
 
 
-def _require_finite(row: dict[str, Any]) -> None:
-    """Raises a UserError if the loss of an epoch is no number."""
+def _describe_end(epochs: int, kept: dict[str, Any], settings: Settings) -> None:
+    """Says whether the phase stopped early, and which epoch is kept, unless it is mixed with others."""
+    early_stopping = settings.schedule.early_stopping
+    if epochs < settings.schedule.epochs:
+        print(f"stopped early: no better {early_stopping.monitor} in {early_stopping.patience} epochs")
+    if settings.start is None:
+        numbers = history.format_metrics({name: kept[name] for name in ("val_accuracy", "val_loss")})
+        print(f"kept: epoch {kept['epoch']}: {numbers}", flush=True)
+
+
+def _require_finite(row: dict[str, Any]) -> dict[str, Any]:
+    """Returns the row of an epoch; raises a UserError if its loss is no number."""
     if not math.isfinite(row["loss"] + row["val_loss"]):
         raise UserError(
             f"the loss is no longer a number in epoch {row['epoch']}, {row['phase']}: lower the learning rate."
         )
+    return row
 
 
 def _stopped_early(rows: list[dict], settings: Settings) -> bool:

@@ -52,5 +52,7 @@ def describe(metrics: dict[str, Any], chosen: bool) -> str:
     if not metrics["mix"]:
         reason = ", because fine-tuning did not lower the validation loss" if chosen else ""
         return f"kept: the frozen model{reason}: {numbers}"
-    mixed = "" if metrics["mix"] == 1 else f", {metrics['mix']:.0%} of the weights; the rest is the frozen model's"
-    return f"kept: epoch {metrics['best_epoch']}{mixed}: {numbers}"
+    kept = f"epoch {metrics['best_epoch']}"
+    if metrics["mix"] < 1:
+        kept = f"{metrics['mix']:.0%} of the weights of {kept}, the rest being the frozen model's"
+    return f"kept: {kept}: {numbers}"

@@ -62,7 +62,7 @@ def run(stage: str, p: Params, layer_index: int, prepare: Callable[[keras.Model,
         settings = loop.Settings(
             stage, start.initial_epoch, getattr(p, stage), p.train, p.batch_size, p.seed, start.kept
         )
-        write = partial(history.write, path=HISTORIES[stage], metrics_path=f"metrics/{stage}.json")
+        write = partial(history.write, path=HISTORIES[stage], metrics_path=f"data/training/{stage}.json")
         result = loop.fit(model, trained, views, validation, settings, checkpoint, write)
         chief = strategy.is_chief()
     if chief:

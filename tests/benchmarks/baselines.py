@@ -7,7 +7,7 @@
 notebook: the notebook as one script in today's Keras, with the settings of params.yaml. As there, 80% of the images
 train, 20% validate and none are left to test, and in fine-tuning batch normalization takes the statistics of the batch.
 tutorial: the same with the sets kept in memory, as TensorFlow's tutorials have it.
-floor: the arithmetic alone, for as many training and validation images as metrics/split.json says that our splits have:
+floor: the arithmetic alone, for as many training and validation images as data/splits/summary.json says that our splits have:
 one forward pass of the bare base per image and epoch and, for training images, the backward pass to the first trainable
 layer. No decoding, augmentation, optimizer, metrics or saving. Our stages can take less than that: they compute the
 frozen layers once for each of train.views views of an image, not in every epoch.
@@ -31,7 +31,7 @@ def main():
     baseline = parser.parse_args().baseline
     p = yaml.safe_load(Path("params.yaml").read_text())
     if baseline == "floor":
-        floor(p, json.loads(Path("metrics/split.json").read_text()))
+        floor(p, json.loads(Path("data/splits/summary.json").read_text()))
     else:
         notebook(p, cached=baseline == "tutorial")
     say("phase exit")

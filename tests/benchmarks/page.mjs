@@ -16,7 +16,7 @@ const browser = await chromium.launch({
 });
 const views = [];
 for (const [number, path] of pages.entries()) {
-  for (const width of [360, 1280]) {
+  for (const width of [360, 768, 1280, 1920]) {
     for (const colorScheme of ["light", "dark"]) {
       const page = await browser.newPage({ viewport: { width, height: 800 }, colorScheme });
       const address = pathToFileURL(path).href;
@@ -32,13 +32,17 @@ for (const [number, path] of pages.entries()) {
       if (shots) await page.screenshot({ path: join(shots, `${number}-${width}-${colorScheme}.png`), fullPage: true });
       await page.keyboard.press("Tab");
       const first = await page.evaluate(() => document.activeElement.className);
+      await page.evaluate(() => document.activeElement.blur()); // the skip link covers what is below it
       // Closed details are checked as well.
       await page.$$eval("details", (all) => all.forEach((one) => { one.open = true; }));
       await page.evaluate(axe);
-      const { violations } = await page.evaluate(() => window.axe.run());
+      const { violations, incomplete } = await page.evaluate(() => window.axe.run());
+      const brief = ({ id, impact, nodes }) => ({
+        id, impact, count: nodes.length, first: nodes[0].html.slice(0, 200), why: nodes[0].any[0]?.message ?? "",
+      });
       views.push({
         page: basename(path), width, colorScheme, requests, messages, broken, overflow, skipLinkFirst: first === "skip",
-        violations: violations.map(({ id, impact, nodes }) => ({ id, impact, count: nodes.length, first: nodes[0].html.slice(0, 200) })),
+        violations: violations.map(brief), incomplete: incomplete.map(brief),
       });
       if (shots && width === 1280 && colorScheme === "light") {
         await page.$$eval("details", (all) => all.forEach((one) => { one.open = false; }));

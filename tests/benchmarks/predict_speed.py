@@ -1,6 +1,6 @@
 """Measures the speed of `stages.tools.predict` against a loop that decodes with Pillow and calls the same SavedModel.
 
-    python -m tests.benchmarks.predict_speed FOLDER [--model data/models/finetuned] [--images 2000] [--turns 5]
+    python -m tests.benchmarks.predict_speed FOLDER [--model data/models/classifier] [--images 2000] [--turns 5]
 
 The images of FOLDER are repeated up to --images. Both alternate in processes of their own. Prints images per second,
 with the start of Python and TensorFlow and from the loaded model on, and the ratio in each turn.
@@ -23,7 +23,7 @@ KINDS = ("predict", "bare")
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", metavar="FOLDER", type=Path)
-    parser.add_argument("--model", default="data/models/finetuned")
+    parser.add_argument("--model", default="data/models/classifier")
     parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--child", choices=KINDS, help=argparse.SUPPRESS)

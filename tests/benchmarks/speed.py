@@ -138,7 +138,9 @@ def take_turn(turn, without, meter, baselines, fresh):
     for kind in ours + others if turn % 2 == 0 else others[::-1] + ours:
         if kind in OURS:
             taken[kind] = measure(meter, fresh, "-m", "dvc", *OURS[kind])
-            shutil.copy(fresh / "metrics/split.json", baselines / "metrics")  # where floor reads how many there are
+            shutil.copy(
+                fresh / "data/splits/summary.json", baselines / "data/splits"
+            )  # where floor reads how many there are
         else:
             taken[kind] = measure(meter, baselines, "-m", "tests.benchmarks.baselines", kind)
         print(f"turn {turn + 1}: {kind} {taken[kind]['wall']:.1f} s", flush=True)
@@ -178,12 +180,12 @@ def measure(meter, folder, *command):
         if found := MARK.match(line):
             phase = found[1]
             begins[phase] = when
-        elif re.match(r"epoch \d+:", line):
+        elif re.match(r"epoch \d+:| *\d+( +\d+\.\d{4}){4}", line):
             ends.setdefault(phase, []).append(when)
         elif line.startswith("images "):
             taken["images"] = int(line.split()[1])
     if stages:
-        split = json.loads((folder / "metrics/split.json").read_text())
+        split = json.loads((folder / "data/splits/summary.json").read_text())
         taken["images"] = sum(sum(split[name].values()) for name in ("train", "validation"))
         taken["parts"] = {name: entry["end"] - entry["start"] for name, entry in stages.items()}
         taken["parts"]["DVC"] = taken["wall"] - sum(taken["parts"].values())

@@ -1,5 +1,7 @@
 """What the tests of charts share."""
 
+import numpy as np
+from matplotlib.colors import to_rgb
 from PIL import Image
 
 from stages.charts import base
@@ -11,3 +13,12 @@ def saved_size(figure, tmp_path):
     with Image.open(tmp_path / "chart.png") as image:
         image.load()
         return image.size
+
+
+def contrast(first, second):
+    """The contrast of two colours as WCAG 2.2 defines it."""
+    lights = []
+    for colour in (first, second):
+        linear = [x / 12.92 if x <= 0.04045 else ((x + 0.055) / 1.055) ** 2.4 for x in to_rgb(colour)]
+        lights.append(np.dot(linear, (0.2126, 0.7152, 0.0722)) + 0.05)
+    return max(lights) / min(lights)

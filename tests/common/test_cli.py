@@ -68,3 +68,13 @@ def test_a_stage_ends_with_the_dvc_that_runs_it(shell, killed):
     (dvc if killed == "dvc" else below[0]).kill()
     dvc.wait(10)
     assert psutil.wait_procs(below, timeout=10)[1] == []
+
+
+def test_usage_and_description_of_a_command_are_its_docstring():
+    parser = cli.parser(
+        "Counts.\n\n    python -m count FOLDER [--all]\n\n    --all  hidden files, too\n\n" + "Prints. " * 20
+    )
+    usage, counts, option, prints = parser.format_help().strip().split("\n\n")
+    assert (usage, counts) == ("usage: python -m count FOLDER [--all]", "Counts.")
+    assert option == "    --all  hidden files, too" and len(prints.splitlines()) == 2
+    assert cli.parser("Has no usage.").usage is None

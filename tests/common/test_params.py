@@ -3,7 +3,7 @@ import yaml
 
 from stages.common import params
 from stages.common.cli import UserError
-from tests.support import keras_mobilenet_v2
+from tests.support import ROOT, keras_mobilenet_v2
 
 
 def test_hands_out_the_groups_that_are_asked_for_and_no_others(workplace):
@@ -136,6 +136,11 @@ def test_without_a_file_it_says_where_to_run(workplace):
 
 def test_the_number_of_layers_is_that_of_mobilenet_v2():
     assert len(keras_mobilenet_v2().layers) == params.BASE_LAYERS
+
+
+def test_the_defaults_are_those_that_the_project_comes_with():
+    shipped = yaml.safe_load((ROOT / "params.yaml").read_text())
+    assert params.defaults() == params.flatten(shipped)
 
 
 def test_flattens_to_dotted_keys(workplace):

@@ -15,7 +15,7 @@ from PIL import Image
 
 from data.alpaca import fetch
 from stages.common.cli import UserError
-from tests.support import ROOT, clone_project
+from tests.support import ROOT, clone_project, make_images
 
 SUBSETS = ("train", "validation", "test")
 NAMES = [f"{number:016x}" for number in range(9)]
@@ -235,7 +235,7 @@ def test_a_bucket_that_does_not_answer_is_one_error(alpaca, workplace):
 def test_nothing_is_fetched_unless_asked_for(alpaca, bucket, workplace):
     fetch.main()
     bucket.asked = []
-    workplace.set({"data.images": "data/faces/images"})
+    workplace.set({"data.images": "data/digits/images"})
     fetch.main()
     assert bucket.asked == []
     assert [path.name for path in (alpaca / "images").iterdir()] == ["NOT_FETCHED.txt"]
@@ -264,3 +264,16 @@ def test_one_parameter_leads_to_the_alpacas_and_back(tmp_path, bucket):
     asked = list(bucket.asked)
     project.run("dvc", "exp", "run", "-S", "data.images=data/alpaca/images", "split")  # from DVC's cache
     assert bytes_of(tmp_path / "data/alpaca/images") == expected(bucket) and bucket.asked == asked
+
+
+@pytest.mark.slow
+def test_images_that_are_not_committed_are_named_wherever_an_experiment_runs(project):
+    make_images(project.folder / "data/mine", {"ant": 9, "bee": 9})
+    project.run("dvc", "add", "data/mine")
+    experiment = ["dvc", "exp", "run", "-S", "data.images=data/mine", "-S", "image_size=32"]
+    project.run(*experiment, "--queue", "--name", "queued", "split")
+    project.run("dvc", "exp", "run", "--run-all")
+    says = "ERROR: git does not have data/mine.dvc"
+    assert says in project.run("dvc", "queue", "logs", "queued")
+    assert says in project.run(*experiment, "--temp", "split", status=255)
+    assert says in project.run(*experiment, "split", status=255)

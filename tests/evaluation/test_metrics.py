@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from scipy import stats
+from sklearn.metrics import average_precision_score
 
 from stages.common.cli import UserError
 from stages.evaluation import metrics
@@ -52,7 +54,7 @@ def test_curves_run_from_corner_to_corner_and_are_finite(labels, probabilities):
     roc = metrics.roc(labels, probabilities)
     assert roc.iloc[0, :2].tolist() == [0, 0] and roc.iloc[-1, :2].tolist() == [1, 1]
     curve = metrics.precision_recall(labels, probabilities)
-    assert curve["recall"].iloc[0] == 1 and curve.iloc[-1, :2].tolist() == [0, 1]
+    assert curve.iloc[0, :2].tolist() == [0, 1] and curve["recall"].iloc[-1] == 1
     assert np.isfinite(roc).all(axis=None) and np.isfinite(curve).all(axis=None)
 
 
@@ -95,13 +97,51 @@ def test_a_threshold_separates_two_neighbouring_probabilities():
     assert metrics.predicted_labels(probabilities, threshold).tolist() == [0, 1]
 
 
-def test_reliability_bins_and_expected_calibration_error_by_hand():
+def test_expected_calibration_error_by_hand():
     # Confidences 0.61, 0.65 (one bin of 15, from 0.6 to 2/3) and 1.0 (the last); right are the second and the third.
     second = np.array([0.39, 0.65, 1.0])
-    bins = metrics.reliability_bins(np.array([1, 1, 1]), np.stack([1 - second, second], axis=1))
-    assert list(bins.columns) == ["from", "to", "confidence", "accuracy", "support"]
-    assert bins.to_numpy() == pytest.approx(np.array([[9 / 15, 10 / 15, 0.63, 0.5, 2], [14 / 15, 1, 1, 1, 1]]))
-    assert metrics.expected_calibration_error(bins) == pytest.approx(2 / 3 * 0.13)
+    probabilities = np.stack([1 - second, second], axis=1)
+    assert metrics.expected_calibration_error(np.array([1, 1, 1]), probabilities) == pytest.approx(2 / 3 * 0.13)
+
+
+def binary(confidence, correct):
+    """Labels and probabilities of two classes, of which the second is predicted."""
+    return correct.astype(int), np.stack([1 - confidence, confidence], axis=1)
+
+
+def test_reliability_bins_hold_equal_numbers_of_images_and_have_intervals():
+    confidence = np.linspace(0.55, 0.99, 45)
+    bins = metrics.reliability_bins(*binary(confidence, np.arange(45) >= 11))
+    assert list(bins.columns) == ["from", "to", "confidence", "accuracy", "low", "high", "support"]
+    assert bins["support"].tolist() == [12, 11, 11, 11]
+    assert bins.iloc[0, :4].tolist() == pytest.approx([0.55, 0.66, 0.605, 1 / 12])
+    assert bins.iloc[0, 4:6].tolist() == pytest.approx(stats.beta.ppf([0.025, 0.975], 1.5, 11.5))  # Jeffreys
+    assert bins.iloc[1, 4:6].tolist() == pytest.approx([stats.beta.ppf(0.025, 11.5, 0.5), 1])
+    assert metrics.reliability_bins(*binary(confidence[:9], np.arange(9) > 4))["support"].tolist() == [9]
+    assert len(metrics.reliability_bins(*binary(np.linspace(0.55, 0.99, 900), np.arange(900) > 4))) == metrics.BINS
+
+
+def test_images_of_equal_confidence_are_in_one_reliability_bin():
+    bins = metrics.reliability_bins(*binary(np.repeat([0.7, 1.0], [20, 80]), np.arange(100) % 4 > 0))
+    assert bins[["from", "to", "support"]].values.tolist() == [[0.7, 0.7, 20], [1, 1, 80]]
+    assert bins["accuracy"].tolist() == [0.75, 0.75]
+
+
+def test_precision_recall_rises_in_recall_and_ends_at_the_best_threshold_of_full_recall():
+    second = np.array([0.9, 0.8, 0.7, 0.6, 0.2, 0.1])
+    truth = np.array([1, 0, 1, 0, 0, 0])  # by falling probability: all are found by 0.7, with a precision of 2/3
+    curve = metrics.precision_recall(truth, np.stack([1 - second, second], axis=1))
+    assert curve["recall"].tolist() == [0, 0.5, 1] and curve["precision"].tolist() == pytest.approx([1, 1, 2 / 3])
+    assert curve["threshold"].tolist() == [1, 0.9, 0.7]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_average_precision_of_the_curve_is_that_of_all_thresholds(seed):
+    rng = np.random.default_rng(seed)
+    truth, second = rng.integers(0, 2, 60), rng.integers(0, 20, 60) / 20  # with ties
+    curve = metrics.precision_recall(truth, np.stack([1 - second, second], axis=1))
+    area = np.sum(np.diff(curve["recall"]) * curve["precision"][1:])
+    assert area == pytest.approx(average_precision_score(truth, second))
 
 
 def test_the_curves_of_a_class_are_one_versus_rest():

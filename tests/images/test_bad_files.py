@@ -140,7 +140,7 @@ def test_reasons_name_no_temporary_file(reasons):
 
 
 def test_unreadable_files_are_counted(runs):
-    assert json.loads((runs.folder / "metrics/split.json").read_text())["unreadable"] == len(runs.unreadable)
+    assert json.loads((runs.folder / "data/splits/summary.json").read_text())["unreadable"] == len(runs.unreadable)
 
 
 def test_by_default_it_stops_and_names_the_first_twenty_in_one_line(runs):

@@ -39,6 +39,7 @@ def serve(folder):
         "classes": [x.decode() for x in model.class_names.numpy()],
         "image_size": int(model.image_size.numpy()),
         "temperature": float(model.temperature.numpy()),
+        "threshold": float(model.threshold),
         "probabilities": [x["probabilities"].numpy().tolist() for x in answers],
     }
 
@@ -73,6 +74,7 @@ def served(tmp_path_factory):
 def test_serves_raw_pixels_without_keras_or_our_code(served, number):
     logits, answers = served[number]
     assert answers["classes"] == CLASSES[number] and answers["image_size"] == 32 and answers["temperature"] == 1.5
+    assert answers["threshold"] == 0.5
     if number == 0:
         second = 1 / (1 + np.exp(-logits[:, 0]))
         expected = np.stack([1 - second, second], axis=1)
@@ -104,6 +106,37 @@ def test_a_folder_without_the_arrays_of_a_model_of_ours_is_named(shallow, tmp_pa
         saved_model.restore(network.build(32, 3).weights, tmp_path / "two classes")
 
 
+def contents(folder):
+    """The bytes of all files of a folder."""
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_copy_differs_in_its_threshold_alone(shallow, tmp_path):
+    source, copies = tmp_path / "source", [tmp_path / "deep/one", tmp_path / "other"]
+    model = network.build(32, 2)
+    saved_model.save(model, CLASSES[0], 1.5, source)
+    original = contents(source)
+    for copy in copies:
+        saved_model.copy_with_threshold(source, copy, 0.27)
+    assert contents(copies[0]) == contents(copies[1]) and contents(source) == original
+    assert contents(copies[0]).keys() == original.keys()  # fingerprint.pb is not among them
+    loaded, before = saved_model.load(copies[0]), saved_model.load(source)
+    assert (float(loaded.threshold), float(before.threshold)) == (0.27, 0.5)  # to the last bit
+    for serve in ("serving_default", "serving_uint8"):
+        answers = [x.signatures[serve](images=IMAGES)["probabilities"] for x in (loaded, before)]
+        np.testing.assert_array_equal(*answers)
+    assert list(loaded.class_names.numpy()) == list(before.class_names.numpy())
+    restored = network.build(32, 2)
+    assert saved_model.restore(restored.weights, copies[0]) == 1.5
+    assert all(np.array_equal(a, b) for a, b in zip(model.weights, restored.weights, strict=True))
+
+
+def test_a_copy_of_nothing_is_refused_and_leaves_nothing(tmp_path):
+    with pytest.raises(UserError, match="nothing holds no complete SavedModel: run `dvc repro`"):
+        saved_model.copy_with_threshold(tmp_path / "nothing", tmp_path / "copy", 0.27)
+    assert not (tmp_path / "copy").exists()
+
+
 SAVE = """
 import pathlib, sys
 from stages.model import backend
@@ -124,11 +157,7 @@ def test_has_the_same_bytes_whatever_the_process_and_its_hash_seed(tmp_path):
         for seed in ("1", "2")
     ]
     assert [process.wait() for process in processes] == [0, 0]
-    one, two = (
-        {x.relative_to(tmp_path / seed): x.read_bytes() for x in (tmp_path / seed).rglob("*") if x.is_file()}
-        for seed in ("1", "2")
-    )
-    assert one == two and len(one) == 3
+    assert contents(tmp_path / "1") == contents(tmp_path / "2") and len(contents(tmp_path / "1")) == 3
 
 
 def test_a_folder_without_a_complete_model_of_ours_is_named(shallow, tmp_path):

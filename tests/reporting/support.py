@@ -4,9 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
-from stages import report
 from stages.common import files
 from stages.common.dataset import SPLITS
 from stages.evaluation import metrics
@@ -18,7 +16,7 @@ MANY_CLASSES = [f"kind {k:02}" for k in range(25)]
 
 
 def write_run(classes, per_class=8, separation=0.8):
-    """Writes what the stage report reads into the working folder, and returns the content of metrics/evaluate.json."""
+    """Writes what the stage report reads into the working folder, and returns data/evaluation/metrics.json."""
     rng = np.random.default_rng(0)
     labels = np.repeat(np.arange(len(classes)), per_class)
     probabilities = {model: random_probabilities(labels, separation, rng) for model in ("frozen", "finetuned")}
@@ -33,9 +31,9 @@ def write_run(classes, per_class=8, separation=0.8):
     write_metrics(
         {
             "data/splits/classes.json": classes,
-            "metrics/evaluate.json": evaluate,
-            "metrics/classes.json": class_scores,
-            "metrics/split.json": split_metrics(classes, per_class),
+            "data/evaluation/metrics.json": evaluate,
+            "data/evaluation/classes.json": class_scores,
+            "data/splits/summary.json": split_summary(classes, per_class),
             "data/evaluation/intervals.json": intervals(scores, class_scores),
             **other_metrics(),
         }
@@ -45,16 +43,67 @@ def write_run(classes, per_class=8, separation=0.8):
             "plots/history.csv": history(),
             "plots/predictions.csv": predictions,
             "data/evaluation/reliability.csv": reliability(),
-            "data/audit/labels.csv": audited_labels(predictions),
+            "data/audit/labels.csv": doubtful_labels(predictions),
             "data/splits/unreadable.csv": pd.DataFrame({"path": ["a/\udcff.jpg"], "reason": ["cut off <here>"]}),
+            **{
+                f"data/evaluation/curves/{kind}.csv": table
+                for kind, table in metrics.class_curves(labels, probabilities["finetuned"], classes).items()
+            },
+            **{
+                f"data/splits/{name}/manifest.csv": pd.DataFrame(
+                    {"label": labels, "sha256": map(str, range(len(labels)))}
+                )
+                for name in SPLITS
+            },
         }
     )
-    for name in report.CHARTS:
-        path = Path(f"plots/{name}.png")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (40, 30), "white").save(path, dpi=(120, 120))
+    write_arrays(
+        {
+            "data/splits/overview.npz": overview(len(classes), rng),
+            "data/evaluation/samples.npz": samples(predictions, rng),
+            "data/audit/samples.npz": {"pixels": random_images(rng, 3), "sizes": np.array([[30, 20]] * 3)},
+        }
+    )
+    Path("data/training").mkdir(parents=True, exist_ok=True)
+    np.save("data/training/augmentations.npy", random_images(rng, 3))
     Path("requirements.txt").write_text((ROOT / "requirements.txt").read_text())
     return evaluate
+
+
+def random_images(rng, *shape):
+    return rng.integers(0, 256, (*shape, 8, 8, 3), np.uint8)
+
+
+def overview(class_count, rng):
+    """What the stage split writes: of each class two training images, the second twice as wide as high."""
+    sizes = np.zeros((class_count, 8, 2), int)
+    sizes[:, :2] = [[20, 20], [40, 20]]
+    return {
+        "train": random_images(rng, class_count, 8),
+        "train_sizes": sizes,
+        "sizes": np.tile([[20, 20], [40, 20]], (class_count, 1)),
+        "labels": np.repeat(np.arange(class_count), 2),
+    }
+
+
+def samples(predictions, rng):
+    """What the stage evaluate writes of test images, twice as wide as high."""
+    wrong = np.flatnonzero(predictions["actual"] != predictions["predicted"])
+    rows = {"samples": np.arange(4), "mistakes": wrong, "uncertain": np.arange(5), "gradcam": np.arange(3)}
+    arrays = {"gradcam_maps": rng.random((3, 8, 8), np.float32)}
+    for sheet, of_sheet in rows.items():
+        arrays |= {
+            f"{sheet}_rows": of_sheet,
+            f"{sheet}_pixels": random_images(rng, len(of_sheet)),
+            f"{sheet}_sizes": np.tile([[40, 20]], (len(of_sheet), 1)),
+        }
+    return arrays
+
+
+def write_arrays(arrays):
+    for path, values in arrays.items():
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        np.savez(path, **values)
 
 
 def write_metrics(values):
@@ -121,7 +170,7 @@ def prediction_table(names, labels, probabilities, predicted):
     )
 
 
-def split_metrics(classes, per_class):
+def split_summary(classes, per_class):
     counts = {name: dict.fromkeys(classes, per_class * times) for name, times in zip(SPLITS, (3, 1, 1), strict=True)}
     return counts | {"unreadable": 1, "dropped": 0, "groups": len(classes) * per_class * 5}
 
@@ -131,10 +180,23 @@ def other_metrics():
     start = {"val_accuracy": phase["val_accuracy"], "val_loss": phase["val_loss"]}
     megabytes = {"savedmodel": 9.98, "float16": 4.51, "int8": 2.74, "onnx": 8.91}
     return {
-        "metrics/train_frozen.json": phase,
-        "metrics/finetune.json": phase | {"epochs": 1, "best_epoch": 3, "val_accuracy": 0.8, "mix": 1, "start": start},
-        "metrics/audit.json": {"label_error_rate": 0.0431, "cross_val_accuracy": 0.905, "folds": 5},
-        "metrics/export.json": {
+        "data/training/train_frozen.json": phase,
+        "data/training/finetune.json": phase
+        | {"epochs": 1, "best_epoch": 3, "val_accuracy": 0.8, "val_loss": 0.55, "mix": 0.75, "start": start},
+        "data/audit/summary.json": {"label_error_rate": 0.0431, "cross_val_accuracy": 0.905, "folds": 5, "images": 80},
+        "data/audit/learning_curve.json": {
+            "sizes": [40, 80],
+            "accuracy": [0.7, 0.78],
+            "intervals": [[0.6, 0.8], [0.7, 0.85]],
+            "doubled": {
+                "size": 160,
+                "accuracy": 0.85,
+                "interval": [0.8, 0.9],
+                "gain": 0.07,
+                "gain_interval": [0.01, 0.12],
+            },
+        },
+        "data/models/exported/comparison.json": {
             key: {"accuracy": 0.8, "agreement": 0.9921, "max_abs_difference": 0.0123456, "megabytes": size}
             for key, size in megabytes.items()
         },
@@ -159,17 +221,17 @@ def history():
 def reliability():
     return pd.DataFrame(
         [
-            (model, calibrated, low, low + 0.1, low + 0.05, low, 3)
+            (model, calibrated, low, low + 0.1, low + 0.05, low, low - 0.2, low + 0.2, 3)
             for model in ("frozen", "finetuned")
             for calibrated in (False, True)
             for low in (0.5, 0.8)
         ],
-        columns=["model", "calibrated", "from", "to", "confidence", "accuracy", "support"],
+        columns=["model", "calibrated", "from", "to", "confidence", "accuracy", "low", "high", "support"],
     )
 
 
-def audited_labels(predictions):
-    return predictions[["path"]].assign(
+def doubtful_labels(predictions):
+    return predictions[["path"]][:5].assign(
         split="train",
         given=predictions["actual"],
         suggested=predictions["predicted"],

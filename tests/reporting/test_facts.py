@@ -1,7 +1,11 @@
+import re
+
+import numpy as np
 import pandas as pd
 import pytest
 
 from stages import report
+from stages.common import params
 from stages.reporting import facts
 from tests.reporting.support import TWELVE_CLASSES, write_run
 
@@ -9,7 +13,7 @@ from tests.reporting.support import TWELVE_CLASSES, write_run
 @pytest.fixture
 def run(workplace):
     write_run(TWELVE_CLASSES)
-    return report.read()
+    return report.read() | {"params": params.defaults()}
 
 
 @pytest.fixture
@@ -30,11 +34,28 @@ def test_mistakes_are_the_wrong_predictions_the_most_confident_first(run, table)
     assert confidence == sorted(confidence, reverse=True)
 
 
-def test_the_first_uncertain_prediction_has_the_smallest_margin(run, table):
-    assert facts.summarise(run)["uncertain"][0]["margin"] == table["margin"].min()
-
-
 def test_classes_are_sorted_by_f1(run):
     scores = run["class_scores"]["finetuned"]["classes"]
     f1 = [scores[name]["f1"] for name in facts.summarise(run)["worst_first"]]
     assert f1 == sorted(f1)
+
+
+def test_the_hash_is_that_of_the_images_whatever_split_they_are_in(run):
+    first = facts.summarise(run)["images_hash"]
+    assert re.fullmatch("[0-9a-f]{8}", first)
+    run["train_manifest"], run["test_manifest"] = run["test_manifest"][::-1], run["train_manifest"]
+    assert facts.summarise(run)["images_hash"] == first
+    run["train_manifest"] = run["train_manifest"].assign(label=0)  # images in other folders
+    assert facts.summarise(run)["images_hash"] != first
+
+
+def test_image_sizes_are_the_smallest_and_the_largest_or_the_only_one(run):
+    assert facts.summarise(run)["image_sizes"] == [(20, 20), (40, 20)]
+    run["overview"]["sizes"] = np.array([[8, 9], [8, 9]])
+    assert facts.summarise(run)["image_sizes"] == [(8, 9)]
+
+
+def test_settings_that_differ_from_the_defaults(run):
+    assert facts.summarise(run)["changed_params"] == {}
+    run["params"] |= {"image_size": 96, "data.images": "data/mine"}
+    assert facts.summarise(run)["changed_params"] == {"image_size": 96}

@@ -44,3 +44,7 @@ def test_a_percentage_is_not_rounded_to_none_or_all(fraction, text):
 )
 def test_a_setting_is_written_as_in_params_yaml(value, text):
     assert formatting.setting(value) == text
+
+
+def test_an_interval_of_percentages_is_not_rounded_to_all():
+    assert formatting.percent_interval([0.931, 0.99999]) == "93.1% to above 99.9%"

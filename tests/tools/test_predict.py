@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from stages.common import cli
@@ -83,16 +84,31 @@ def test_predicts_what_the_model_says_of_the_pixels_that_split_packs(model, imag
     assert all(x.probability == max(x.probabilities.values()) and list(x.probabilities) == CLASSES for x in good)
 
 
-def test_the_threshold_decides_for_the_second_class_and_the_temperature_scales(model, images):
-    path = [images / "y/000.png"]
-    [plain], [calibrated] = predict.predict(path, model), predict.predict(path, model, calibrated=True)
+def test_the_threshold_decides_for_the_second_class_and_the_temperature_scales(model, images, tmp_path, capsys):
+    path = images / "y/000.png"
+    [plain], [calibrated] = predict.predict([path], model), predict.predict([path], model, calibrated=True)
     second = plain.probabilities["nöt cat"]
     for threshold, name in ((second - 1e-3, "nöt cat"), (second + 1e-3, "cat")):
-        [prediction] = predict.predict(path, model, threshold=threshold)
-        assert (prediction.predicted, prediction.probability) == (name, plain.probabilities[name])
+        saved_model.copy_with_threshold(model, tmp_path / name, threshold)
+        [of_model], [given] = predict.predict([path], tmp_path / name), predict.predict([path], model, threshold)
+        for prediction in (of_model, given):
+            assert (prediction.predicted, prediction.probability) == (name, plain.probabilities[name])
+        [prediction] = predict.predict([path], tmp_path / name, calibrated=True)  # decides on unscaled probabilities
+        assert (prediction.predicted, prediction.probability) == (name, calibrated.probabilities[name])
+        for arguments, expected in (([], name), (["--threshold", 0], "nöt cat"), (["--threshold", 1], "cat")):
+            output, _ = run(capsys, path, "--model", tmp_path / name, "--format", "csv", *arguments)
+            assert next(csv.DictReader(io.StringIO(output)))["predicted"] == expected
     expected = scale_probabilities(np.array([list(plain.probabilities.values())]), 2)
     np.testing.assert_allclose([list(calibrated.probabilities.values())], expected, atol=1e-6)
     assert abs(calibrated.probability - 0.5) < abs(plain.probability - 0.5)
+
+
+def test_a_model_of_an_earlier_version_is_one_line(images, tmp_path, capsys):
+    module = tf.Module()
+    module.temperature = tf.Variable(1.0)
+    tf.saved_model.save(module, tmp_path / "old")
+    output, errors = run(capsys, images, "--model", tmp_path / "old", status=1)
+    assert output == "" and errors.count("\n") == 1 and "of an earlier version: run `dvc repro`" in errors
 
 
 def test_the_formats_and_the_exit_status(model, images, capsys):
@@ -133,6 +149,7 @@ def test_takes_a_list_with_names_of_any_bytes(model, tmp_path, capsys, monkeypat
         (["empty"], "there is no image in empty"),
         (["-"], "there is no image in -"),
         (["image.png", "--model", "empty"], "empty holds no complete SavedModel"),
+        (["image.png"], "data/models/classifier holds no complete SavedModel: run `dvc repro`"),
         (["image.png", "--model", "model", "--threshold", "nan"], "must be from 0 to 1"),
     ],
 )

