@@ -49,7 +49,9 @@ addEventListener("load", () => {{
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("classes", [TWO_CLASSES, MANY_CLASSES], ids=["two", "many"])
+@pytest.mark.parametrize(
+    "classes", [TWO_CLASSES, MANY_CLASSES, ["x" * 60, "not " + "y" * 60]], ids=["two", "many", "long names"]
+)
 def test_all_that_matters_is_in_the_viewport_and_legible(workplace, classes):
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if not chromium:

@@ -163,12 +163,14 @@ def _draw_curves(
                 markersize=5,
                 markevery=(0.03 * (rank % 5), 0.25),  # of the axes' diagonal
                 zorder=3,
-                label=f"{measure} {areas[label]:.3f}: {plain(names[label], 14 if len(names) > 5 else 30)}",
+                label=f"{measure} {areas[label]:.1%}: {plain(names[label], 14 if len(names) > 5 else 30)}",
             )
         else:
             other = "the other classes" if rank == NAMED else None
             axes.plot(*curves[label], drawstyle=drawstyle, color=LIGHT["soft"], linewidth=0.6, label=other)
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(percent)
     axes.grid()
     axes.legend(
         loc="upper center",

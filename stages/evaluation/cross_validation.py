@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
+from threadpoolctl import threadpool_limits
 
 FOLDS = 5
 INVERSE_PENALTIES = (1, 10, 100)  # C of the logistic regression, for features of unit norm
-LARGE = 5000  # images from which on one fold is enough to choose from them
+LARGE = 5000  # images from which on one fold is enough to compare classifiers
 
 Folds = list[tuple[np.ndarray, np.ndarray]]  # rows to train with and rows to test with
 
@@ -30,9 +31,11 @@ def divide(labels: np.ndarray, groups: np.ndarray, seed: int) -> Folds:
 def predict(classifier: Any, features: np.ndarray, labels: np.ndarray, folds: Folds) -> np.ndarray:
     """Returns the class probabilities of each fold's test images, float [N, C]; 0 for images that are in none."""
     probabilities = np.zeros((len(labels), labels.max() + 1))
-    for train, test in folds:
-        classifier.fit(features[train], labels[train])
-        probabilities[np.ix_(test, classifier.classes_)] = classifier.predict_proba(features[test])
+    # Small products of matrices take many times longer with threads that wait for each other on a busy machine.
+    with threadpool_limits(1 if len(labels) <= LARGE else None):
+        for train, test in folds:
+            classifier.fit(features[train], labels[train])
+            probabilities[np.ix_(test, classifier.classes_)] = classifier.predict_proba(features[test])
     return probabilities
 
 

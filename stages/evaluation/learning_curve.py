@@ -1,8 +1,9 @@
 """Learning curve: accuracy of the head against the number of training images, and what twice as many would bring.
 
 The error rate is extrapolated as a power law of the number of training images (J. Hestness et al., arXiv:1712.00409,
-2017). Between half of a set and all of it, on alpacas, digits, flowers, signs, cats and dogs,
-`python -m tests.benchmarks.learning_curve` measures how far the prediction is off, and how often the intervals hold.
+2017). `python -m tests.benchmarks.learning_curve` compares the prediction with what twice as many images do bring. On
+43 parts, of 80 to 480 alpacas, digits, flowers, signs, cats and dogs, the predicted accuracy is off by 1.4 points on
+average (without a gain, by 2.6), and 98% of its intervals and 93% of those of the gain hold.
 """
 
 from typing import Any

@@ -68,7 +68,7 @@ def galleries(run: Mapping[str, Any]) -> dict[str, Any]:
             name: [thumbnail(*image) for image in zip(pixels, sizes, strict=True) if image[1].all()]
             for name, pixels, sizes in zip(run["classes"], overview["train"], overview["train_sizes"], strict=True)
         },
-        "augmentations": [thumbnail(pixels, (1, 1)) for pixels in run["augmentations"]],
+        "augmentations": [thumbnail(pixels, overview["train_sizes"][0, 0]) for pixels in run["augmentations"]],
     }
 
 

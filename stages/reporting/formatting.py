@@ -37,6 +37,11 @@ def percent_interval(bounds: Sequence[float]) -> str:
     return " to ".join(map(percent, bounds))
 
 
+def points(difference: float) -> str:
+    """Formats a difference of two fractions in percentage points, such as "1.2"."""
+    return f"{100 * difference:.1f}"
+
+
 def setting(value: Any) -> str:
     """Formats a parameter's value as params.yaml has it, such as 0.00002."""
     if isinstance(value, dict):
@@ -50,6 +55,7 @@ FILTERS: dict[str, Callable[..., str]] = {
     "interval": interval,
     "percent": percent,
     "percent_interval": percent_interval,
+    "points": points,
     "setting": setting,
     "printable": cli.printable,
 }

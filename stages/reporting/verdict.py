@@ -15,7 +15,7 @@ import pandas as pd
 
 from stages.common.params import BASE_LAYERS
 from stages.reporting import model_card
-from stages.reporting.formatting import number, percent, percent_interval, setting
+from stages.reporting.formatting import number, percent, percent_interval, points, setting
 
 # Cohen's kappa from which agreement is "almost perfect" (J. R. Landis, G. G. Koch, Biometrics 33, 1977).
 GOOD = 0.8
@@ -68,11 +68,9 @@ def judge(run: Mapping[str, Any]) -> Verdict:
     else:
         quality, headline = "fair", f"Fair: better than guessing, with many mistakes: {numbers}."
     gap, bounds = _overfitting_gap(run)
-    steps = [
-        *_labels_step(run),
-        *_setting_steps(run, overfits=bounds[0] > 0),
-        *_images_step(run, quality),
-    ]
+    steps = [*_labels_step(run), *_setting_steps(run, overfits=bounds[0] > 0)]
+    images = _images_step(run, quality)
+    steps = images + steps if quality == "guessing" else steps + images
     if not steps and quality == "good":
         steps = [Step("Nothing stands out that would need work: use the model.", run["predict"])]
     elif not steps:
@@ -116,7 +114,7 @@ def _overfitting(run: Mapping[str, Any], gap: float, bounds: tuple[float, float]
     numbers = f"accuracy {percent(phase['accuracy'])} in training, {percent(phase['val_accuracy'])} in validation"
     if gap <= 0:
         return f"No sign of overfitting: {numbers}."
-    lower = f"{_points(gap)} percentage points lower (95% interval {_points(bounds[0])} to {_points(bounds[1])})"
+    lower = f"{points(gap)} percentage points lower (95% interval {points(bounds[0])} to {points(bounds[1])})"
     if bounds[0] > 0:
         return f"It overfits: {numbers}, {lower}."
     return f"No sign of overfitting: {numbers}, {lower}, which may be luck."
@@ -173,8 +171,8 @@ def _images_step(run: Mapping[str, Any], quality: str) -> list[Step]:
     folder, doubled = run["params"]["data.images"], run["learning_curve"]["doubled"]
     if doubled and doubled["gain_interval"][0] > 0 and folder not in model_card.DATASETS:
         reason = (
-            f"Add images: twice as many would raise the accuracy by about {_points(doubled['gain'])} percentage points "
-            f"(95% interval {' to '.join(map(_points, doubled['gain_interval']))}), says the learning curve."
+            f"Add images: twice as many would raise the accuracy by about {points(doubled['gain'])} percentage points "
+            f"(95% interval {' to '.join(map(points, doubled['gain_interval']))}), says the learning curve."
         )
         return [Step(reason, f"cp -r new_images/. {shlex.quote(folder)} && dvc repro")]
     if quality == "guessing":
@@ -208,7 +206,7 @@ def _rare_classes(run: Mapping[str, Any]) -> str:
         return ""
     return (
         f"Classes with at most half as many images as the largest have a recall of {percent(recall)}, the others of "
-        f"{percent(others)} (95% interval of the difference {_points(low)} to {_points(high)} points): weight them."
+        f"{percent(others)} (95% interval of the difference {points(low)} to {points(high)} points): weight them."
     )
 
 
@@ -236,8 +234,3 @@ def difference_interval(a: float, b: float, count_a: float, count_b: float) -> t
     """Returns the 95% interval of a - b, of proportions of two counts (R. G. Newcombe, Stat. Med. 17, 1998)."""
     (low_a, high_a), (low_b, high_b) = wilson(a, count_a), wilson(b, count_b)
     return a - b - math.hypot(a - low_a, high_b - b), a - b + math.hypot(high_a - a, b - low_b)
-
-
-def _points(difference: float) -> str:
-    """Formats a difference of two fractions in percentage points."""
-    return f"{100 * difference:.1f}"

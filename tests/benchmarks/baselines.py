@@ -7,10 +7,10 @@
 notebook: the notebook as one script in today's Keras, with the settings of params.yaml. As there, 80% of the images
 train, 20% validate and none are left to test, and in fine-tuning batch normalization takes the statistics of the batch.
 tutorial: the same with the sets kept in memory, as TensorFlow's tutorials have it.
-floor: the arithmetic alone, for as many training and validation images as data/splits/summary.json says that our splits have:
-one forward pass of the bare base per image and epoch and, for training images, the backward pass to the first trainable
-layer. No decoding, augmentation, optimizer, metrics or saving. Our stages can take less than that: they compute the
-frozen layers once for each of train.views views of an image, not in every epoch.
+floor: the arithmetic alone, for as many training and validation images as data/splits/summary.json counts in our
+splits: one forward pass of the bare base per image and epoch and, for training images, the backward pass to the first
+trainable layer. No decoding, augmentation, optimizer, metrics or saving. Our stages can take less than that: they
+compute the frozen layers once for each of train.views views of an image, not in every epoch.
 
 The first two import nothing of this repository, and TensorFlow is as it comes. The lines "phase ...", which says what
 begins, "epoch N:", that one has ended, and "images N", how many each epoch takes, are for speed.py.

@@ -74,7 +74,7 @@ def test_the_curves_are_named_with_their_areas_worst_first(tmp_path, count):
         figure.axes, ("AUC", "AP"), (metrics.roc_auc_score, metrics.average_precision_score), strict=True
     ):
         scores = {f"class {k:02}": score(labels == k, probabilities[:, k]) for k in range(count)}
-        expected = [f"{name} {scores[x]:.3f}: {x}" for x in sorted(scores, key=scores.get)[:10]]
+        expected = [f"{name} {scores[x]:.1%}: {x}" for x in sorted(scores, key=scores.get)[:10]]
         assert [text.get_text() for text in axes.get_legend().get_texts()] == expected + ["the other classes"] * (
             count > 10
         )

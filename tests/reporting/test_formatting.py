@@ -48,3 +48,7 @@ def test_a_setting_is_written_as_in_params_yaml(value, text):
 
 def test_an_interval_of_percentages_is_not_rounded_to_all():
     assert formatting.percent_interval([0.931, 0.99999]) == "93.1% to above 99.9%"
+
+
+def test_a_difference_is_in_percentage_points():
+    assert formatting.points(-0.0123) == "-1.2"

@@ -89,6 +89,8 @@ def test_noise_is_no_better_than_guessing():
     answer = judge(run)
     assert answer.quality == "guessing" and answer.headline.startswith("No better than guessing: 110 of 200")
     assert commands(run) == ["ls data/mine/*"]
+    run["phases"]["finetuned"]["accuracy"] = 1.0  # the labels are learnt by heart
+    assert commands(run) == ["ls data/mine/*", "dvc exp run -S train.views=10"]
 
 
 def test_an_overfitted_run():
@@ -141,7 +143,7 @@ def test_kappa():
     [
         (
             0.75,
-            "A mix of 75% fine-tuned and 25% frozen weights is exported, as it has the lowest validation loss: 0.200, against 0.300",
+            "A mix of 75% fine-tuned and 25% frozen weights is exported, as it has the lowest validation loss: 0.200",
         ),
         (0, "The frozen model is exported: no mix with fine-tuned weights had a lower validation loss (0.300)."),
     ],

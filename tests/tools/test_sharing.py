@@ -32,7 +32,7 @@ def test_what_is_pushed_to_a_bucket_and_pulled_need_not_be_run(run_with_sources,
     first, clone = run_with_sources.copy(tmp_path / "project"), Project(tmp_path / "clone")
     first.run("dvc", "remote", "add", "--default", "shared", "s3://bucket/images")
     first.run("dvc", "remote", "modify", "shared", "endpointurl", s3)
-    first.run("git", "commit", "-qam", "shared")
+    first.commit()
     first.run("dvc", "push")
     subprocess.run(["git", "clone", "-q", first.folder, clone.folder], check=True)
     clone.run("dvc", "pull")
