@@ -15,7 +15,7 @@ from stages.reporting import formatting
 METRICS = {  # in the order of the tables: title and meaning
     "accuracy": ("Accuracy", "fraction of images whose predicted class is right"),
     "top5_accuracy": ("Top-5 accuracy", "fraction of images whose class is among the five most probable"),
-    "auc": ("AUC", "area under the ROC curve: how well probabilities separate the classes; half of it is random"),
+    "auc": ("AUC", "area under the ROC curve: how well probabilities separate the classes; a random order has half"),
     "precision": ("Precision", "fraction of the predictions of a class that are right"),
     "recall": ("Recall", "fraction of a class that is predicted as such"),
     "f1": ("F1", "harmonic mean of precision and recall"),

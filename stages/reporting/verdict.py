@@ -71,11 +71,11 @@ def judge(run: Mapping[str, Any]) -> Verdict:
     steps = [*_labels_step(run), *_setting_steps(run, overfits=bounds[0] > 0)]
     images = _images_step(run, quality)
     steps = images + steps if quality == "guessing" else steps + images
-    if not steps and quality == "good":
-        steps = [Step("Nothing stands out that would need work: use the model.", run["predict"])]
-    elif not steps:
-        reason = "Look at the mistakes in the report: neither labels, nor a setting, nor more images stand out."
-        steps = [Step(reason, "python -m webbrowser plots/report.html")]
+    if mistakes := run["totals"]["test"] - run["right"]:
+        reason = f"Look at the mistakes ({mistakes:,}) in the report, and at what the network looks at."
+        steps.append(Step(reason, 'python -m webbrowser "file://$PWD/plots/report.html"'))
+    if quality == "good":
+        steps.append(Step("Use the model.", run["predict"]))
     return Verdict(quality, headline, _model(run), _overfitting(run, gap, bounds), _int8(run), steps)
 
 
