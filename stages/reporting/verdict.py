@@ -72,7 +72,7 @@ def judge(run: Mapping[str, Any]) -> Verdict:
     images = _images_step(run, quality)
     steps = images + steps if quality == "guessing" else steps + images
     if mistakes := run["totals"]["test"] - run["right"]:
-        reason = f"Look at the mistakes ({mistakes:,}) in the report, and at what the network looks at."
+        reason = f"Look at the mistakes ({mistakes:,}) in the report, and at the regions that the predictions rest on."
         steps.append(Step(reason, 'python -m webbrowser "file://$PWD/plots/report.html"'))
     if quality == "good":
         steps.append(Step("Use the model.", run["predict"]))
