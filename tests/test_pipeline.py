@@ -187,7 +187,7 @@ def test_a_model_below_the_minimum_fails_with_both_numbers_after_its_outputs(sam
     recall = read(sample, "data/evaluation/metrics.json")["finetuned"]["recall"]
     assert f"ERROR: the fine-tuned model's recall {recall:.4f} is below evaluate.min_metrics.recall 0.9999." in output
     assert "accuracy is below" not in output and "Traceback" not in output
-    assert len(pd.read_csv(sample.folder / "plots/predictions.csv")) == 100
+    assert len(pd.read_csv(sample.folder / "plots/predictions.csv")) == 70
     sample.run("git", "checkout", "params.yaml")
     sample.run("dvc", "repro")
     assert sample.run("git", "status", "--porcelain") == ""

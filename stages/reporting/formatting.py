@@ -26,9 +26,9 @@ def interval(bounds: Sequence[float]) -> str:
 def percent(fraction: float) -> str:
     """Formats a fraction as a percentage, such as 97.5% or 3%; never as 0% or 100% unless it is 0 or 1."""
     if 0 < fraction < 0.0005:
-        return "below 0.1%"
+        return "<0.1%"
     if 0.9995 <= fraction < 1:
-        return "above 99.9%"
+        return ">99.9%"
     return f"{fraction:.1%}".replace(".0%", "%")
 
 

@@ -76,7 +76,7 @@ class Weights:
 DATASETS = {  # by data.images
     "data/digits/images": Dataset(
         "Digits of scikit-learn",
-        "The built-in sample: grey images of handwritten digits, 8 x 8 pixels, the first of each class in "
+        "The built-in sample: grey images of handwritten digits, 8 x 8 pixels, 35 of each class, drawn from "
         "`sklearn.datasets.load_digits()`, which is a copy of the test set of E. Alpaydin and C. Kaynak: *Optical "
         "Recognition of Handwritten Digits*, UCI Machine Learning Repository, 1998, https://doi.org/10.24432/C50P49.",
         "CC BY 4.0, as the UCI repository says.",

@@ -136,7 +136,7 @@ def _int8(run: Mapping[str, Any]) -> str:
 
 def _labels_step(run: Mapping[str, Any]) -> list[Step]:
     count = len(run["labels"])
-    if not count or run["audit"]["label_error_rate"] is None:
+    if not count or not run["audit"]["label_error_rate"]:  # 0: classifiers doubt labels, but no more than they err
         return []
     labels = "1 label is" if count == 1 else f"{count:,} labels are"
     reason = f"{labels} doubtful: look at the images in data/audit/labels.csv, and move what lies in the wrong folder."

@@ -58,11 +58,11 @@ def base():
     return keras.applications.MobileNetV2((32, 32, 3), include_top=False, weights=None)
 
 
-def test_the_sample_is_50_images_of_each_digit(workplace):
+def test_the_sample_is_35_images_of_each_digit(workplace):
     fetch.main()
     images = sorted((workplace.folder / "data/digits/images").glob("*/*.png"))
-    assert [x.parent.name for x in images] == [str(digit) for digit in range(10) for _ in range(50)]
-    assert len({x.read_bytes() for x in images}) == 500
+    assert [x.parent.name for x in images] == [str(digit) for digit in range(10) for _ in range(35)]
+    assert len({x.read_bytes() for x in images}) == 350
     digits = load_digits()
     for path in images:
         row = int(path.stem)

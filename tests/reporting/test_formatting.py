@@ -32,7 +32,7 @@ def test_an_interval_has_the_digits_that_tell_its_bounds_apart(bounds, text):
 
 @pytest.mark.parametrize(
     ("fraction", "text"),
-    [(0.975, "97.5%"), (1, "100%"), (0.03, "3%"), (0.99999, "above 99.9%"), (0.0001, "below 0.1%"), (0, "0%")],
+    [(0.975, "97.5%"), (1, "100%"), (0.03, "3%"), (0.99999, ">99.9%"), (0.0001, "<0.1%"), (0, "0%")],
 )
 def test_a_percentage_is_not_rounded_to_none_or_all(fraction, text):
     assert formatting.percent(fraction) == text
@@ -47,7 +47,7 @@ def test_a_setting_is_written_as_in_params_yaml(value, text):
 
 
 def test_an_interval_of_percentages_is_not_rounded_to_all():
-    assert formatting.percent_interval([0.931, 0.99999]) == "93.1% to above 99.9%"
+    assert formatting.percent_interval([0.931, 0.99999]) == "93.1% to >99.9%"
 
 
 def test_a_difference_is_in_percentage_points():

@@ -185,11 +185,12 @@ def test_as_many_images_count_as_export_compares():
 
 
 def test_doubtful_labels_are_a_step_unless_the_audit_is_silent():
-    run = make_run(labels=pd.DataFrame({"path": ["a", "b"]}))
+    run = make_run(labels=pd.DataFrame({"path": ["a", "b"]}), audit={"label_error_rate": 0.01})
     assert judge(run).steps[0].reason.startswith("2 labels are doubtful")
     assert commands(run)[0] == "head -n 20 data/audit/labels.csv"
-    run["audit"] = {"label_error_rate": None}
-    assert commands(run) == []
+    for silent in (None, 0.0):
+        run["audit"] = {"label_error_rate": silent}
+        assert commands(run) == []
 
 
 def test_rare_classes_that_do_worse_are_weighted():
