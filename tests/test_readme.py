@@ -66,7 +66,7 @@ def test_the_language_of_a_block_says_where_it_runs():
     for page in ["README.md", *(f"docs/{page.name}" for page in DOCS)]:
         languages = {language for language, _ in blocks(page)}
         if page != "docs/serving.md":  # tests/test_serving.py runs its code
-            assert languages <= {"sh", "bash", "console", "python", ""}, page
+            assert languages <= {"sh", "bash", "console", "python", "text", ""}, page
             assert page in WITH_COMMANDS or not languages & {"sh", "python"}, page
 
 

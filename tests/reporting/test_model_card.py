@@ -60,7 +60,7 @@ def test_the_card_states_known_licences_and_asks_for_the_others(workplace, image
     [
         (None, "The label audit gives no estimate of them"),
         (0, "The label audit found none."),
-        (0.0431, "The label audit estimates that 4.3% of all labels are wrong."),
+        (0.0431, "The label audit estimates that at most 4.3% of all labels are wrong."),
     ],
 )
 def test_the_audit_is_quoted_as_far_as_it_knows(workplace, rate, words):
