@@ -13,7 +13,7 @@ import ruamel.yaml
 import tensorflow as tf
 
 from stages import audit, split
-from stages.common import dataset
+from stages.common import dataset, files
 from tests.benchmarks import label_audit
 from tests.support import ROOT, SMALL_RUN, STAGES, keras_mobilenet_v2, ran
 
@@ -142,7 +142,7 @@ def test_fine_tuning_that_does_not_pay_ends_in_the_frozen_model(own_images, tmp_
     assert all(np.array_equal(a, b) for a, b in zip(*models, strict=True))
     scores = read(project, "data/evaluation/metrics.json")
     assert scores["finetuned"]["accuracy"] == scores["frozen"]["accuracy"]
-    assert "Kept: the frozen model</strong>, because" in (project.folder / "plots/report.html").read_text()
+    assert "The frozen model is exported" in (project.folder / "plots/report.html").read_text()
 
 
 def test_a_mix_lies_between_the_frozen_and_the_fine_tuned_weights(sample, tmp_path):
@@ -163,7 +163,7 @@ def test_the_metrics_are_those_of_the_predictions(finished):
         assert scores[name]["temperature"] == pytest.approx(float(model.temperature.numpy()), rel=1e-5)
     with open(finished.folder / "plots/predictions.csv") as file:
         rows = list(csv.DictReader(file))
-    manifest = pd.read_csv(finished.folder / "data/splits/test/manifest.csv")
+    manifest = files.read_csv(finished.folder / "data/splits/test/manifest.csv")
     assert [row["path"] for row in rows] == manifest["path"].tolist()
     assert [row["actual"] for row in rows] == manifest["class"].tolist()
     accuracy = np.mean([row["actual"] == row["predicted"] for row in rows])
@@ -176,7 +176,7 @@ def test_the_served_model_gives_the_predictions(finished):
     classes = [x.decode() for x in model.class_names.numpy()]
     pixels = np.load(finished.folder / "data/splits/test/pixels.npy")
     probabilities = model.signatures["serving_default"](images=tf.constant(pixels, tf.float32))["probabilities"].numpy()
-    table = pd.read_csv(finished.folder / "plots/predictions.csv")
+    table = files.read_csv(finished.folder / "plots/predictions.csv")
     assert [classes[k] for k in probabilities.argmax(axis=1)] == table["predicted"].tolist()
     np.testing.assert_allclose(probabilities.max(axis=1), table["probability"], atol=1e-5)
 

@@ -145,7 +145,11 @@ def test_the_page_states_how_many_test_images_are_right(workplace):
         ({"label_error_rate": None}, 0, "The audit is silent"),
         ({"label_error_rate": 0.0}, 0, "None found, by simple classifiers"),
         ({"label_error_rate": 0.0}, 1, "This label is doubted by simple classifiers"),
-        ({"label_error_rate": 0.02}, 3, "At most an estimated 2% of all 80 labels are wrong. These 3 labels are doubted"),
+        (
+            {"label_error_rate": 0.02},
+            3,
+            "At most an estimated 2% of all 80 labels are wrong. These 3 labels are doubted",
+        ),
     ],
 )
 def test_the_label_audit_says_what_it_knows(workplace, summary, labels, text):

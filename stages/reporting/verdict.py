@@ -68,14 +68,19 @@ def judge(run: Mapping[str, Any]) -> Verdict:
     else:
         quality, headline = "fair", f"Fair: better than guessing, with many mistakes: {numbers}."
     gap, bounds = _overfitting_gap(run)
-    steps = [*_labels_step(run), *_setting_steps(run, overfits=bounds[0] > 0)]
+    settings = _setting_steps(run, overfits=bounds[0] > 0)
     images = _images_step(run, quality)
+    steps = [*_labels_step(run), *settings]
     steps = images + steps if quality == "guessing" else steps + images
     if mistakes := run["totals"]["test"] - run["right"]:
         reason = f"Look at the mistakes ({mistakes:,}) in the report, and at the regions that the predictions rest on."
         steps.append(Step(reason, 'python -m webbrowser "file://$PWD/plots/report.html"'))
     if quality == "good":
         steps.append(Step("Use the model.", run["predict"]))
+    if not settings and quality != "guessing":
+        layer = 100 if run["params"]["finetune.fine_tune_at"] > 100 else 120
+        reason = "Compare another setting: here, how many layers finetune trains."
+        steps.append(Step(reason, f"dvc exp run -S finetune.fine_tune_at={layer}"))
     return Verdict(quality, headline, _model(run), _overfitting(run, gap, bounds), _int8(run), steps)
 
 

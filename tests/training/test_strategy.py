@@ -81,7 +81,7 @@ def test_two_workers_learn_what_one_process_learns(alone, together):
     shutil.rmtree(together.folder / "data/models/frozen")
     statuses, outputs = ended(start("train_frozen", together, together))
     assert statuses == [0, 0], outputs
-    assert "epoch" in outputs[0] and "epoch" not in outputs[1]
+    assert "epoch  " in outputs[0] and "epoch  " not in outputs[1]
     np.testing.assert_allclose(numbers(together, "train_frozen"), numbers(alone, "train_frozen"), atol=1e-4)
 
 
