@@ -18,7 +18,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
-from rich.table import Table
 
 from stages.common import cli, dataset, files, params, terminal
 from stages.common.cli import UserError
@@ -49,7 +48,7 @@ def main() -> None:
     correct = {name: evaluation.predicted == split.labels for name, evaluation in evaluations.items()}
     comparison = split.manifest[["path", "group"]].assign(a=correct["frozen"], b=correct["finetuned"])
     write(evaluations, comparison, split, model)
-    terminal.show(summary(evaluations), paired_test.describe(comparison, "frozen", "fine-tuned"))
+    terminal.show(model_evaluation.summary(evaluations), paired_test.describe(comparison, "frozen", "fine-tuned"))
     require(evaluations["finetuned"].scores, p.evaluate.min_metrics)
 
 
@@ -107,16 +106,6 @@ def write(evaluations: dict[str, Evaluation], comparison: pd.DataFrame, split: d
         files.write_json({**scores, "changed": paired_test.count_flips(comparison)}, out.metrics)
         files.write_json({name: evaluation.class_scores for name, evaluation in evaluations.items()}, out.classes)
         files.write_json({name: evaluation.intervals for name, evaluation in evaluations.items()}, out.intervals)
-
-
-def summary(evaluations: dict[str, Evaluation]) -> Table:
-    """Returns the metrics of all models as a table, with their 95% intervals where they have one."""
-    table = pd.DataFrame({name: evaluation.scores for name, evaluation in evaluations.items()}).map("{:.4f}".format)
-    for name, evaluation in evaluations.items():
-        for metric in table.index.intersection(evaluation.intervals):
-            table.loc[metric, name] += " [{:.4f}, {:.4f}]".format(*evaluation.intervals[metric])
-    table = table.rename(columns={"finetuned": "fine-tuned"})
-    return terminal.table(table.reset_index(names="metric, with its 95% interval"))
 
 
 def require(scores: dict[str, float], min_metrics: Mapping[params.MetricName, float]) -> None:

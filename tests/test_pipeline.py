@@ -168,7 +168,7 @@ def test_the_metrics_are_those_of_the_predictions(finished):
     assert [row["actual"] for row in rows] == manifest["class"].tolist()
     accuracy = np.mean([row["actual"] == row["predicted"] for row in rows])
     assert scores["finetuned"]["accuracy"] == pytest.approx(accuracy, rel=1e-5)
-    assert scores["finetuned"]["auc"] > 0.75  # after so few epochs; a network that learns nothing has 0.5
+    assert scores["frozen"]["auc"] > 0.9  # after so few epochs; a network that learns nothing has 0.5
 
 
 def test_the_served_model_gives_the_predictions(finished):

@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from rich.table import Table
 
-from stages.common import dataset
+from stages.common import dataset, terminal
 from stages.evaluation import bootstrap, metrics
 from stages.model.temperature import scale_probabilities
 
@@ -66,3 +67,13 @@ def evaluate(split: dataset.Split, probabilities: np.ndarray, threshold: float, 
         intervals=intervals,
         bins=pd.concat(bins, names=["calibrated"]).reset_index("calibrated"),
     )
+
+
+def summary(evaluations: dict[str, Evaluation]) -> Table:
+    """Returns the metrics of all models as a table, with their 95% intervals where they have one."""
+    table = pd.DataFrame({name: evaluation.scores for name, evaluation in evaluations.items()}).map("{:.4f}".format)
+    for name, evaluation in evaluations.items():
+        for metric in table.index.intersection(evaluation.intervals):
+            table.loc[metric, name] += " [{:.4f}, {:.4f}]".format(*evaluation.intervals[metric])
+    table = table.rename(columns={"finetuned": "fine-tuned"})
+    return terminal.table(table.reset_index(names="metric, with its 95% interval"))

@@ -92,7 +92,7 @@ def fit(
     measured = _measure_start(validation) if settings.start is not None else {}
     rows, best = checkpoint.restore(state)
     strategy.ensure_same_start(f"{checkpoint.path.stem} {len(rows)}")
-    print(history.HEADER, flush=True)
+    _print(history.HEADER)
     while len(rows) < schedule.epochs and not _stopped_early(rows, settings):
         began = time.monotonic()
         learned = _train_epoch(train_step, optimizer, views, settings, len(rows), trained.output_shape[1])
@@ -198,10 +198,16 @@ def _describe_end(epochs: int, kept: dict[str, Any], settings: Settings) -> None
     """Says whether the phase stopped early, and which epoch is kept, unless it is mixed with others."""
     early_stopping = settings.schedule.early_stopping
     if epochs < settings.schedule.epochs:
-        print(f"stopped early: no better {early_stopping.monitor} in {early_stopping.patience} epochs")
+        _print(f"stopped early: no better {early_stopping.monitor} in {early_stopping.patience} epochs")
     if settings.start is None:
         numbers = history.format_metrics({name: kept[name] for name in ("val_accuracy", "val_loss")})
-        print(f"kept: epoch {kept['epoch']}: {numbers}", flush=True)
+        _print(f"kept: epoch {kept['epoch']}: {numbers}")
+
+
+def _print(text: str) -> None:
+    """Prints a line, once for all workers."""
+    if strategy.is_chief():
+        print(text, flush=True)
 
 
 def _require_finite(row: dict[str, Any]) -> dict[str, Any]:
