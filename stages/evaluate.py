@@ -6,7 +6,8 @@ Reads data/splits/test, both SavedModels, data/training/*.json, and data/splits/
 to be chosen on it; writes data/models/classifier, the fine-tuned SavedModel with that threshold; metrics/*.json, by
 which experiments are compared; all metrics to data/evaluation/{metrics,classes,intervals}.json;
 data/evaluation/reliability.csv, plots/roc/*.csv and plots/precision_recall/*.csv; and of the fine-tuned model
-data/evaluation/curves/*.csv, plots/predictions.csv and data/evaluation/samples.npz.
+data/evaluation/curves/*.csv, data/evaluation/slices.csv, plots/predictions.csv, data/evaluation/probabilities.npy and
+data/evaluation/samples.npz.
 """
 
 if __name__ == "__main__":
@@ -17,11 +18,12 @@ if __name__ == "__main__":
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from stages.common import cli, dataset, files, params, terminal
 from stages.common.cli import UserError
-from stages.evaluation import examples, metrics, model_evaluation, paired_test
+from stages.evaluation import examples, metrics, model_evaluation, paired_test, slices
 from stages.evaluation.model_evaluation import Evaluation
 from stages.evaluation.predictions import predict_probabilities, prediction_table
 from stages.model import saved_model
@@ -44,7 +46,9 @@ def main() -> None:
         temperature = saved_model.restore(model.weights, f"data/models/{name}")
         threshold = choose_threshold(model, p.evaluate.threshold, p.batch_size, name)
         probabilities = predict_probabilities(model, split.pixels, p.batch_size, f"evaluating {name}")
-        evaluations[name] = model_evaluation.evaluate(split, probabilities, threshold, temperature)
+        evaluations[name] = model_evaluation.evaluate(
+            split.manifest, split.classes, probabilities, threshold, temperature
+        )
     correct = {name: evaluation.predicted == split.labels for name, evaluation in evaluations.items()}
     comparison = split.manifest[["path", "group"]].assign(a=correct["frozen"], b=correct["finetuned"])
     write(evaluations, comparison, split, model)
@@ -79,8 +83,10 @@ def write(evaluations: dict[str, Evaluation], comparison: pd.DataFrame, split: d
         classes="data/evaluation/classes.json",
         intervals="data/evaluation/intervals.json",
         reliability="data/evaluation/reliability.csv",
+        slices="data/evaluation/slices.csv",
         curves="data/evaluation/curves",
         samples="data/evaluation/samples.npz",
+        probabilities="data/evaluation/probabilities.npy",
         predictions="plots/predictions.csv",
         roc="plots/roc",
         precision_recall="plots/precision_recall",
@@ -102,6 +108,11 @@ def write(evaluations: dict[str, Evaluation], comparison: pd.DataFrame, split: d
         files.write_csv(bins.reset_index("model"), out.reliability)
         predictions = prediction_table(split, finetuned.probabilities, finetuned.predicted, frozen.predicted)
         files.write_csv(predictions, out.predictions, errors="backslashreplace")
+        with open(out.probabilities, "wb") as file:
+            np.save(file, finetuned.probabilities)
+        measured = split.manifest.assign(**slices.measure(split.pixels))
+        by_slice = slices.score(measured, finetuned.predicted == split.labels)
+        files.write_csv(by_slice, out.slices, errors="backslashreplace")
         examples.save(out.samples, model, split, predictions)
         files.write_json({**scores, "changed": paired_test.count_flips(comparison)}, out.metrics)
         files.write_json({name: evaluation.class_scores for name, evaluation in evaluations.items()}, out.classes)

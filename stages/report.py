@@ -42,6 +42,7 @@ TABLES = {
     "predictions": "plots/predictions.csv",
     "unreadable": "data/splits/unreadable.csv",
     "bins": "data/evaluation/reliability.csv",
+    "slices": "data/evaluation/slices.csv",
     "roc": "data/evaluation/curves/roc.csv",
     "precision_recall": "data/evaluation/curves/precision_recall.csv",
     "labels": "data/audit/labels.csv",

@@ -2,8 +2,8 @@
 
     python -m stages.split
 
-Reads data.images; writes data/splits/{train,validation,test}, data/splits/classes.json, data/splits/unreadable.csv,
-data/splits/summary.json and data/splits/overview.npz.
+Reads data.images and data.labels; writes data/splits/{train,validation,test}, data/splits/classes.json,
+data/splits/unreadable.csv, data/splits/near_duplicates.csv, data/splits/summary.json and data/splits/overview.npz.
 """
 
 if __name__ == "__main__":
@@ -19,7 +19,7 @@ from stages.common import cli, dataset, files, params, terminal
 from stages.common.array_file import ArrayFile
 from stages.common.cli import UserError
 from stages.common.dataset import SPLITS
-from stages.images import find, near_duplicates, overview, pack, partition
+from stages.images import groups, labels, near_duplicates, overview, pack, partition
 
 MOST_CLASSES, FEWEST = 20, 10  # of which the terminal shows all; of more, the smallest ones
 
@@ -27,15 +27,13 @@ MOST_CLASSES, FEWEST = 20, 10  # of which the terminal shows all; of more, the s
 def main() -> None:
     p = params.read("seed", "image_size", "data")
     folder = p.data.images
-    images = find.find_images(folder)
-    predefined = p.data.split == "auto" and partition.is_predefined(images)
-    if predefined:
-        images = partition.predefined_classes(images)
+    images, notes = labels.find_images(p.data)
     with (
         files.replacing(
             **{name: f"data/splits/{name}" for name in SPLITS},
             classes=dataset.CLASSES,
             unreadable="data/splits/unreadable.csv",
+            near_duplicates="data/splits/near_duplicates.csv",
             overview="data/splits/overview.npz",
             summary="data/splits/summary.json",
         ) as out,
@@ -45,33 +43,41 @@ def main() -> None:
         thumbnails = ArrayFile.create(
             scratch / "thumbnails.npy", (len(images), near_duplicates.SIDE, near_duplicates.SIDE, 3)
         )
-        table, fingerprints = pack.pack_images(folder, images, pixels, thumbnails)
+        table, fingerprints = pack.pack_images(folder, images, pixels, thumbnails, p.data.max_pixels)
         table["pixels"] = fingerprints["pixels"]
+        table["duplicates"] = near_duplicates.group(fingerprints, thumbnails, p.data.near_duplicates == "ignore")
         manifest, unreadable = separate_unreadable(table, folder, p.data.on_unreadable)
-        manifest["group"] = near_duplicates.group(fingerprints, thumbnails)[manifest.index]
-        readable = len(manifest)
-        manifest = partition.drop_label_conflicts(manifest, p.data.on_label_conflict)
+        readable = partition.drop_label_conflicts(groups.add(manifest, images, p.data), p.data.on_label_conflict)
+        used = groups.drop_near_duplicates(readable) if p.data.near_duplicates == "drop" else readable
+        split = pd.Series(partition.assign(used, p.data, p.seed), used.index, name="split")
         # Categories are sorted: the label is the class's place among the sorted names.
-        manifest.insert(2, "label", manifest["class"].astype("category").cat.codes.astype(np.int64))
-        split = partition.predefined(manifest) if predefined else partition.assign(manifest, p.data, p.seed)
+        used.insert(2, "label", used["class"].astype("category").cat.codes.astype(np.int64))
         for name in SPLITS:
-            part = manifest[split == name]
-            dataset.create(getattr(out, name), pixels, part.index, part.drop(columns="pixels"))
-        overview.save(out.overview, manifest, split, pixels)
-        counts = pd.crosstab(pd.Series(split, manifest.index, name="split"), manifest["class"]).loc[list(SPLITS)]
+            part = used[split == name]
+            dataset.create(getattr(out, name), pixels, part.index, part.drop(columns=["pixels", "split"]))
+        overview.save(out.overview, used, split.to_numpy(), pixels)
+        counts = pd.crosstab(split, used["class"]).loc[list(SPLITS)]
         found = {
             "unreadable": len(unreadable),
-            "dropped": readable - len(manifest),
-            "groups": manifest["group"].nunique(),
+            "dropped": len(manifest) - len(readable),
+            "groups": used["group"].nunique(),
         }
-        files.write_json(sorted(manifest["class"].unique()), out.classes)
+        listed = groups.table(readable, split)
+        files.write_json(sorted(used["class"].unique()), out.classes)
         files.write_json(counts.to_dict("index") | found, out.summary)
         files.write_csv(unreadable, out.unreadable)
-    left_out = {"unreadable": found["unreadable"], "dropped for a label conflict": found["dropped"]}
+        files.write_csv(listed, out.near_duplicates)
+    left_out = {
+        "unreadable": found["unreadable"],
+        "dropped for a label conflict": found["dropped"],
+        "dropped as near-duplicates": len(readable) - len(used),
+    }
     terminal.show(
-        f"{len(manifest)} images of {cli.printable(folder)}, {found['groups']} of them different"
+        f"{len(used)} images of {cli.printable(folder)}, {used['duplicates'].nunique()} of them different"
         + "".join(f", {count} {reason}" for reason, count in left_out.items() if count),
         *count_tables(counts.T),
+        *notes,
+        *groups.describe(listed, used, split, p.data),
     )
 
 
@@ -113,7 +119,7 @@ def separate_unreadable(table: pd.DataFrame, folder: str, on_unreadable: str) ->
             f"{bad.sum()} of {len(table)} images cannot be read; replace or remove them, or set data.on_unreadable to "
             f"skip, which lists them in data/splits/unreadable.csv: {cli.enumeration(named)}"
         )
-    empty = sorted(set(table["class"]) - set(table.loc[~bad, "class"]))
+    empty = sorted(set(table["class"]) - {"", *table.loc[~bad, "class"]})
     if empty:
         raise UserError(f"{folder}: no image of class {empty[0]!r} can be read. Replace them or remove the folder.")
     manifest = table[~bad].drop(columns="problem")

@@ -55,7 +55,9 @@ def make_split(count, classes, seed=0, size=32):
     """A split of random pixels in memory; the classes take turns."""
     pixels = np.random.default_rng(seed).integers(0, 256, (count, size, size, 3), np.uint8)
     numbers = np.arange(count)
-    manifest = pd.DataFrame({"path": map(str, numbers), "label": numbers % len(classes), "group": numbers})
+    manifest = pd.DataFrame({"path": map(str, numbers), "label": numbers % len(classes)}).assign(
+        group=numbers, duplicates=numbers
+    )
     return Split(pixels, manifest, classes)
 
 

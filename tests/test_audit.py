@@ -94,3 +94,9 @@ def test_the_chart_shows_the_image_that_the_row_names(monkeypatch):
     assert (drawn["pixels"] == np.stack([splits["test"].pixels[3], splits["train"].pixels[3]])).all()
     assert drawn["titles"] == ["given 20%: a\nsuggested 80%: b"] * 2
     assert drawn["sizes"].tolist() == [[40, 30]] * 2
+
+
+def test_a_class_that_is_one_group_is_checked_image_by_image():
+    images = pd.DataFrame({"label": [0, 0, 0, 1, 1, 1], "group": [0, 0, 0, 0, 1, 2]})
+    assert audit.groups_of(images).tolist() == [0, 1, 2, 3, 4, 5]
+    assert audit.groups_of(images.assign(group=[0, 0, 1, 2, 2, 3])).tolist() == [0, 0, 1, 2, 2, 3]

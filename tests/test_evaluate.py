@@ -32,6 +32,8 @@ def write_split(name, classes, count=40):
             "path": [f"{number}.png" for number in range(count)],
             "class": np.array(classes)[labels],
             "label": labels,
+            "width": 40,
+            "height": 30,
             "group": np.arange(count),
         }
     )
@@ -141,6 +143,24 @@ def test_the_table_of_predictions_agrees_with_the_metrics(run, class_count):
     assert scores["finetuned"]["accuracy"] == pytest.approx((predictions["predicted"] == predictions["actual"]).mean())
     if class_count == 2:
         assert np.allclose(predictions["margin"], (2 * predictions["probability"] - 1).abs(), atol=1e-5)
+
+
+@pytest.mark.parametrize("class_count", [2, 7])
+def test_the_probabilities_are_those_of_the_table_of_predictions(run, class_count):
+    run(class_count)
+    probabilities = np.load("data/evaluation/probabilities.npy")
+    predictions = files.read_csv("plots/predictions.csv")
+    assert probabilities.shape == (40, class_count) and probabilities.dtype == np.float32
+    assert np.allclose(predictions["probability"], probabilities.max(axis=1), atol=1e-5)
+    assert predictions["predicted"].tolist() == [f"class {label}" for label in probabilities.argmax(axis=1)]
+
+
+def test_writes_the_accuracy_of_slices(run):
+    run(2)
+    slices = files.read_csv("data/evaluation/slices.csv")
+    assert slices.loc[slices["attribute"] == "image brightness", "support"].sum() == 40
+    dark, correct = slices[slices["value"] == "dark"].iloc[0], files.read_csv("plots/predictions.csv")
+    assert dark["accuracy"] < (correct["predicted"] == correct["actual"]).mean()  # green is what the mistakes lack
 
 
 @pytest.mark.parametrize("class_count", [2, 7])

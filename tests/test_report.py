@@ -77,7 +77,7 @@ def test_links_and_labels_lead_to_elements_of_the_page(page):
     ids = page.attributes("id")
     assert len(ids) == len(set(ids))
     links = page.attributes("href", "a") + page.attributes("xlink:href", "use")
-    assert len(page.attributes("href", "a")) == 15 and {link.removeprefix("#") for link in links} <= set(ids)
+    assert len(page.attributes("href", "a")) == 16 and {link.removeprefix("#") for link in links} <= set(ids)
     assert set(page.attributes("aria-labelledby")) <= set(ids)
 
 
@@ -161,6 +161,22 @@ def test_the_label_audit_says_what_it_knows(workplace, summary, labels, text):
         arrays = {name: values[:labels] for name, values in samples.items()}
     np.savez("data/audit/samples.npz", **arrays)
     assert text in write_page().text
+
+
+def test_the_flagged_slice_comes_before_those_of_the_lowest_accuracy(workplace):
+    write_run(TWO_CLASSES)
+    page = write_page()
+    html = page.html[page.html.index('id="slices"') : page.html.index('id="uncertain"')]
+    found = re.findall(r"<bdi>(dark|camera \d\d)</bdi>", html)
+    assert found == ["dark", *(f"camera {k:02}" for k in range(11, 2, -1))]
+    assert "On 1 of 13 slices" in html and html.count("less accurate</span>") == 1 and "(12.5 to 60)" in html
+
+
+def test_without_slices_the_page_says_so(workplace):
+    write_run(TWO_CLASSES)
+    path = Path("data/evaluation/slices.csv")
+    files.write_csv(files.read_csv(path)[:0], path)
+    assert "There are too few test images for slices." in write_page().text
 
 
 def test_a_frozen_model_that_was_kept_stands_once(workplace):

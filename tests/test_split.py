@@ -27,7 +27,8 @@ def test_writes_pixels_manifests_classes_and_counts(workplace):
         assert part.pixels.shape == (sum(counts), 32, 32, 3) and part.pixels[0].dtype == np.uint8
         assert isinstance(part.pixels, ArrayFile)
         assert np.bincount(part.labels).tolist() == list(counts)
-        assert list(part.manifest.columns) == ["path", "class", "label", "sha256", "width", "height", "group"]
+        columns = ["path", "class", "label", "sha256", "width", "height", "group", "duplicates"]
+        assert list(part.manifest.columns) == columns
         for pixels, row in zip(part.pixels, part.manifest.itertuples(), strict=True):
             sha256, shape, decoded = decode(folder / row.path, 32)
             assert (row.sha256, row.width, row.height) == (sha256, *shape) and (pixels == decoded).all()
@@ -86,9 +87,9 @@ def test_decodes_every_image_once(workplace, monkeypatch):
     workplace.set({"data.images": "mine"})
     decoded = []
 
-    def record(path, size):
+    def record(path, *arguments):
         decoded.append(path)
-        return decode(path, size)
+        return decode(path, *arguments)
 
     monkeypatch.setattr(pack, "decode", record)
     split.main()
@@ -116,7 +117,7 @@ def test_all_unreadable_images_are_named_and_nothing_is_written(workplace):
     (folder / "a/broken.png").write_text("no image")
     (folder / "b/empty.png").touch()
     workplace.set({"data.images": "mine"})
-    with pytest.raises(UserError, match=r"2 of 12 .*a/broken.png \(not an image.*\), .*b/empty.png \(an empty file\)"):
+    with pytest.raises(UserError, match=r"2 of 12 .*a/broken.png \(not an image.*\), .*b/empty.png \(an empty file: "):
         split.main()
     assert [x for x in workplace.folder.glob("data/**/*") if x.is_file()] == []
     assert not (workplace.folder / "data/splits/summary.json").exists()
@@ -126,7 +127,7 @@ def test_an_unreadable_name_cannot_write_to_the_terminal(workplace):
     folder = make_images(workplace.folder / "mine", {"a": 5, "b": 5})
     (folder / "a/red\x1b[31m\n.png").touch()
     workplace.set({"data.images": "mine"})
-    with pytest.raises(UserError, match=r"'mine/a/red\\x1b\[31m\\n.png' \(an empty file\)"):
+    with pytest.raises(UserError, match=r"'mine/a/red\\x1b\[31m\\n.png' \(an empty file: "):
         split.main()
 
 
@@ -170,20 +171,132 @@ def test_a_folder_that_comes_split_stays_so(workplace, validation):
         assert {path.split("/")[0] for path in part.manifest["path"]} == {validation if name == "validation" else name}
     workplace.set({"data.split": "random"})
     split.main()
-    assert dataset.load("train").classes == sorted(["train", validation, "test"])
+    assert dataset.load("train").classes == ["a", "b"]
+    assert sum(len(dataset.load(name).labels) for name in split.SPLITS) == 20
 
 
-def test_a_folder_that_comes_split_with_leaks_or_gaps(workplace):
+def test_near_duplicates_across_given_splits_are_listed_identical_files_are_an_error(workplace, capsys):
     for name, count in {"train": 5, "val": 2, "test": 3}.items():
         make_images(workplace.folder / "mine" / name, {"a": count, "b": count}, size=200, seed=count)
     workplace.set({"data.images": "mine"})
     Image.open("mine/train/a/000.png").save("mine/test/a/copy.jpg", quality=95)
-    with pytest.raises(UserError, match="1 images, .*: test/a/copy.jpg = train/a/000.png$"):
+    split.main()
+    assert "1 groups of near-duplicates cross the splits" in capsys.readouterr().out
+    listed = files.read_csv("data/splits/near_duplicates.csv")
+    assert listed[["path", "split", "splits_mix", "classes_mix"]].values.tolist() == [
+        ["test/a/copy.jpg", "test", 1, 0],
+        ["train/a/000.png", "train", 1, 0],
+    ]
+    shutil.copy("mine/train/a/000.png", "mine/test/a/copy.jpg")
+    with pytest.raises(UserError, match="1 identical files .*: test/a/copy.jpg = train/a/000.png$"):
         split.main()
-    Path("mine/test/a/copy.jpg").unlink()
-    shutil.rmtree("mine/val/b")
-    with pytest.raises(UserError, match="class 'b' has no images in validation"):
+    workplace.set({"data.near_duplicates": "drop"})
+    split.main()
+    assert "test/a/copy.jpg" in set(dataset.load("test").manifest["path"])
+    assert "train/a/000.png" not in set(dataset.load("train").manifest["path"])
+
+
+def fixed_camera(folder):
+    """Twelve images of one scene in each of two classes, which differ by noise, and twelve of others."""
+    make_images(folder, {"scene": 1, "other": 12}, size=64)
+    scene = np.asarray(Image.open(folder / "scene/000.png")).astype(int)
+    for number in range(12):
+        noisy = (scene + np.random.default_rng(number).normal(0, 3, scene.shape)).clip(0, 255).astype(np.uint8)
+        Image.fromarray(noisy).save(folder / f"scene/{number:03}.png")
+
+
+def test_near_duplicates_by_nature_are_kept_together_ignored_or_dropped(workplace, capsys):
+    fixed_camera(workplace.folder / "mine")
+    workplace.set({"data.images": "mine", "image_size": 64})
+    with pytest.raises(UserError, match="'scene' has 12 images, 1 of them different.*data.near_duplicates to ignore"):
         split.main()
+    workplace.set({"data.near_duplicates": "ignore"})
+    split.main()
+    assert "24 images of mine, 24 of them different" in capsys.readouterr().out
+    assert json.loads(Path("data/splits/summary.json").read_text())["groups"] == 24
+    workplace.set({"data.near_duplicates": "drop"})
+    with pytest.raises(UserError, match="'scene' has 1 images"):
+        split.main()
+
+
+def test_near_duplicates_of_several_classes_are_pointed_out(workplace, capsys):
+    folder = make_images(workplace.folder / "mine", {"a": 12, "b": 12}, size=200)
+    Image.open(folder / "a/000.png").resize((150, 150)).save(folder / "b/copy.jpg")
+    workplace.set({"data.images": "mine"})
+    split.main()
+    output = " ".join(capsys.readouterr().out.split())
+    assert "1 groups of near-duplicates hold images of more than one class" in output
+    assert "The first: a/000.png = b/copy.jpg" in output
+    listed = files.read_csv("data/splits/near_duplicates.csv")
+    assert listed["classes_mix"].tolist() == [1, 1] and listed["split"].nunique() == 1
+
+
+def test_dropped_near_duplicates_are_counted_and_listed(workplace, capsys):
+    folder = make_images(workplace.folder / "mine", {"a": 12, "b": 12}, size=200)
+    for path in folder.glob("a/*"):
+        Image.open(path).resize((100, 100)).save(path.with_suffix(".small.jpg"), quality=60)
+    workplace.set({"data.images": "mine", "data.near_duplicates": "drop"})
+    split.main()
+    assert "24 images of mine, 24 of them different, 12 dropped as near-duplicates" in capsys.readouterr().out
+    assert files.read_csv("data/splits/near_duplicates.csv")["split"].value_counts()["dropped"] == 12
+
+
+def test_a_table_gives_labels_groups_and_metadata(workplace, capsys):
+    """No signer is on two sides; their near-duplicates follow them."""
+    make_images(workplace.folder / "mine", {"x": 60}, size=100)
+    Image.open("mine/x/000.png").resize((80, 80)).save("mine/x/060.jpg")  # of signer 0, labelled as of signer 15
+    rows = [[f"x/{n:03}", "ab"[n % 2], f"signer {n // 4}", n % 3, "7"] for n in range(61)]
+    pd.DataFrame(rows, columns=["path", "label", "signer", "width", "camera"]).to_csv("labels.csv", index=False)
+    workplace.set({"data.images": "mine", "data.labels": "labels.csv", "data.columns.group": "signer"})
+    split.main()
+    table = pd.concat([dataset.load(name).manifest.assign(split=name) for name in split.SPLITS])
+    assert list(table.columns[-4:]) == ["duplicates", "table_width", "camera", "split"]
+    table["number"] = table["path"].str[2:5].astype(int)
+    assert (table["class"] == table["number"].map(lambda n: "ab"[n % 2])).all()
+    signers = table.groupby(table["number"] // 4)
+    assert (signers[["split", "group"]].nunique() == 1).all(axis=None)
+    assert table.set_index("number").loc[[0, 60], "group"].nunique() == 1
+    assert table["group"].nunique() == 15 and table["duplicates"].nunique() == 60
+    assert "15 groups stay whole: train has" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "pattern", [r"(patient\d+)", r"^./([^_]+)_", r"(\d+)_\d\.png$"], ids=["anywhere", "start", "end"]
+)
+def test_a_pattern_in_paths_makes_groups(workplace, pattern):
+    folder = make_images(workplace.folder / "mine", {"a": 40, "b": 40})
+    for path in folder.glob("*/*"):
+        path.rename(path.with_name(f"patient{int(path.stem) // 4}_{int(path.stem) % 4}.png"))
+    workplace.set({"data.images": "mine", "data.group_pattern": pattern})
+    split.main()
+    table = pd.concat([dataset.load(name).manifest.assign(split=name) for name in split.SPLITS])
+    patients = table.groupby(table["path"].str.extract(r"(\d+)_")[0])
+    assert (patients["split"].nunique() == 1).all() and len(patients) == 10
+    workplace.set({"data.group_pattern": "(nobody)"})
+    with pytest.raises(UserError, match=r"\(nobody\) fits no path, such as a/patient"):
+        split.main()
+
+
+def test_groups_that_cross_given_splits_are_pointed_out(workplace, capsys):
+    for name, count in {"train": 5, "val": 2, "test": 3}.items():
+        make_images(workplace.folder / "mine" / name, {"a": count, "b": count}, seed=count)
+    workplace.set({"data.images": "mine", "data.group_pattern": r"(\d+)\.png"})
+    split.main()
+    output = " ".join(capsys.readouterr().out.split())
+    assert "WARNING: 3 of your groups cross the splits" in output and "stay whole" not in output
+
+
+def test_faults_of_a_table_that_are_skipped_are_listed(workplace):
+    make_images(workplace.folder / "mine", {"x": 30})
+    rows = [[f"x/{n:03}", "ab"[n % 2]] for n in range(29)]
+    pd.DataFrame([*rows, ["gone", "a"]], columns=["path", "label"]).to_csv("labels.csv", index=False)
+    workplace.set({"data.images": "mine", "data.labels": "labels.csv", "data.on_unreadable": "skip"})
+    split.main()
+    listed = pd.read_csv("data/splits/unreadable.csv")
+    assert listed.values.tolist() == [
+        ["gone", "is in the table, but there is no such file"],
+        ["x/029.png", "has no row in the table"],
+    ]
 
 
 @pytest.mark.parametrize("classes", [20, 40])

@@ -55,23 +55,20 @@ def sizes(sizes: np.ndarray, labels: np.ndarray, classes: list[str]) -> Figure |
         return None
     figure, axes = panel(3.6 + 0.2 * min(len(classes), NAMED + 1))
     step = max(1, sizes.max() // 200)  # pixels: points that would cover each other are drawn once
+    named = {}  # handed to the legend, which by itself leaves out names that start with an underscore
     for label, name in enumerate(classes):
         of_class = sizes[labels == label]
         width, height = np.unique(of_class // step * step, axis=0).T
-        axes.scatter(
-            width,
-            height,
-            s=18,
-            alpha=0.6,
-            linewidths=0,
-            **class_style(label),
-            label=f"{plain(name, 14 if len(classes) > 5 else 30)} ({len(of_class)})" if label < NAMED else None,
-        )
+        points = axes.scatter(width, height, s=18, alpha=0.6, linewidths=0, **class_style(label))
+        if label < NAMED:
+            named[points] = f"{plain(name, 14 if len(classes) > 5 else 30)} ({len(of_class)})"
     axes.set(xlabel="Width in pixels", ylabel="Height in pixels")
     axes.set_xlim(left=0)
     axes.set_ylim(bottom=0)
     axes.grid()
     axes.legend(
+        named.keys(),
+        named.values(),
         loc="upper center",
         bbox_to_anchor=(0.45, 0),
         borderaxespad=3.8,

@@ -16,6 +16,16 @@ from types import TracebackType
 from typing import NoReturn
 
 HELP_WIDTH = 100  # columns
+# Matplotlib fails over another environment's backend, as a notebook hands it to what it starts, and a broken file.
+READ_AT_IMPORT = {"MPLBACKEND": "agg", "MATPLOTLIBRC": os.devnull}
+# Keras, TensorFlow and protobuf fail over these if they hold what they do not expect; other values change the outputs.
+FAIL_AT_IMPORT = (
+    "KERAS_MAX_EPOCHS",
+    "KERAS_MAX_STEPS_PER_EPOCH",
+    "KERAS_NNX_ENABLED",
+    "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION",
+    "TF_XLA_FLAGS",
+)
 
 
 class UserError(Exception):
@@ -27,7 +37,8 @@ def start() -> None:
 
     -h and --help print the script's docstring and end the process, and arguments that its usage does not name are an
     error. From then on Ctrl-C ends in one line, and a stage ends with the DVC that runs it: a stage whose `dvc repro`
-    was killed would otherwise run on, and write into the outputs of the next one.
+    was killed would otherwise run on, and write into the outputs of the next one. Environment variables that would
+    break imports are set or removed.
     """
     script = parser(sys.modules["__main__"].__doc__ or "")
     if {"-h", "--help"} & set(sys.argv[1:]):
@@ -38,6 +49,9 @@ def start() -> None:
     sys.excepthook = _excepthook
     if "DVC_STAGE" in os.environ:
         _end_with_dvc()
+    os.environ.update(READ_AT_IMPORT)
+    for name in FAIL_AT_IMPORT:
+        os.environ.pop(name, None)
 
 
 def parser(docstring: str) -> argparse.ArgumentParser:

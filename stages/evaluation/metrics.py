@@ -15,10 +15,11 @@ ECE_BINS = 15  # of confidence (Guo et al. 2017)
 BINS, BIN_SUPPORT = 10, 10  # of the reliability diagram: how many at most, with how many images at least
 
 
-def predicted_labels(probabilities: np.ndarray, threshold: float) -> np.ndarray:
+def predicted_labels(probabilities: np.ndarray, threshold: float | np.ndarray) -> np.ndarray:
     """Returns the predicted labels, int [N].
 
-    Of two classes, the second is predicted where its probability reaches `threshold`; of more, the top-1 class.
+    Of two classes, the second is predicted where its probability reaches `threshold`, one for all or float [N]; of
+    more, the top-1 class.
     """
     if probabilities.shape[1] == 2:
         return (probabilities[:, 1].astype(np.float64) >= threshold).astype(int)  # a float32 would round the threshold
@@ -61,7 +62,7 @@ def cross_entropy(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     return -np.log(np.maximum(probabilities[np.arange(len(labels)), labels].astype(np.float64), 1e-300))
 
 
-def score(labels: np.ndarray, probabilities: np.ndarray, threshold: float) -> dict[str, float]:
+def score(labels: np.ndarray, probabilities: np.ndarray, threshold: float | np.ndarray) -> dict[str, float]:
     """Returns the metrics of predictions.
 
     These are accuracy; loss, the mean cross-entropy in nats; auc, the area under the ROC curve; precision, recall and
@@ -90,7 +91,7 @@ def score(labels: np.ndarray, probabilities: np.ndarray, threshold: float) -> di
 
 
 def score_classes(
-    labels: np.ndarray, probabilities: np.ndarray, threshold: float, classes: list[str]
+    labels: np.ndarray, probabilities: np.ndarray, threshold: float | np.ndarray, classes: list[str]
 ) -> dict[str, dict[str, Any]]:
     """Returns the metrics of each class, predictions as in `predicted_labels`.
 
@@ -119,24 +120,31 @@ def reliability_bins(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFr
 
     Returns:
         DataFrame: a row per bin: from and to, its lowest and highest confidence, mean confidence, accuracy, low and
-        high, the latter's 95% interval (Jeffreys; Brown, Cai and DasGupta 2001), and support (number of images).
+        high, the latter's `jeffreys_interval`, and support (number of images).
     """
     confidence, correct = _top1(labels, probabilities)
     count = np.clip(len(labels) // BIN_SUPPORT, 1, BINS)
     bins = np.searchsorted(np.quantile(confidence, np.arange(1, count) / count), confidence)
     of_bin = pd.DataFrame({"confidence": confidence, "correct": correct}).groupby(bins)
     right, support = of_bin["correct"].sum(), of_bin.size()
+    low, high = jeffreys_interval(right, support)
     return pd.DataFrame(
         {
             "from": of_bin["confidence"].min(),
             "to": of_bin["confidence"].max(),
             "confidence": of_bin["confidence"].mean(),
             "accuracy": right / support,
-            "low": np.where(right > 0, stats.beta.ppf(0.025, right + 0.5, support - right + 0.5), 0),
-            "high": np.where(right < support, stats.beta.ppf(0.975, right + 0.5, support - right + 0.5), 1),
+            "low": low,
+            "high": high,
             "support": support,
         }
     ).reset_index(drop=True)
+
+
+def jeffreys_interval(right: Any, support: Any) -> tuple[Any, Any]:
+    """Returns the ends of the 95% interval of right / support (Brown, Cai and DasGupta 2001), of numbers or arrays."""
+    low, high = (stats.beta.ppf(level, right + 0.5, support - right + 0.5) for level in (0.025, 0.975))
+    return np.where(right > 0, low, 0), np.where(right < support, high, 1)
 
 
 def expected_calibration_error(labels: np.ndarray, probabilities: np.ndarray) -> float:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from rich.table import Table
 
-from stages.common import dataset, terminal
+from stages.common import terminal
 from stages.evaluation import bootstrap, metrics
 from stages.model.temperature import scale_probabilities
 
@@ -31,20 +31,27 @@ class Evaluation:
     bins: pd.DataFrame
 
 
-def evaluate(split: dataset.Split, probabilities: np.ndarray, threshold: float, temperature: float) -> Evaluation:
-    """Computes all metrics of a model's predictions.
+def evaluate(
+    images: pd.DataFrame,
+    classes: list[str],
+    probabilities: np.ndarray,
+    threshold: float | np.ndarray,
+    temperature: float | np.ndarray,
+) -> Evaluation:
+    """Computes all metrics of a model's predictions, or of those of several models.
 
     Args:
-        split: dataset.Split, of N images.
+        images: N rows with label and group.
+        classes: C class names.
         probabilities: float [N, C], of the model.
         threshold: as in metrics.predicted_labels.
-        temperature: of the model, for its calibrated probabilities.
+        temperature: of the model, for its calibrated probabilities; of several models float [N, 1].
     """
-    labels = split.labels
+    labels = images["label"].to_numpy()
     scores = metrics.score(labels, probabilities, threshold)
-    class_scores = metrics.score_classes(labels, probabilities, threshold, split.classes)
+    class_scores = metrics.score_classes(labels, probabilities, threshold, classes)
     intervals = bootstrap.confidence_intervals(
-        labels, probabilities, threshold, split.manifest["group"].to_numpy(), scores, class_scores
+        labels, probabilities, threshold, images["group"].to_numpy(), scores, class_scores
     )
     calibrated = scale_probabilities(probabilities, temperature)
     bins = {
@@ -55,9 +62,10 @@ def evaluate(split: dataset.Split, probabilities: np.ndarray, threshold: float, 
         "ece": metrics.expected_calibration_error(labels, probabilities),
         "calibrated_loss": float(metrics.cross_entropy(labels, calibrated).mean()),
         "calibrated_ece": metrics.expected_calibration_error(labels, calibrated),
-        "temperature": temperature,
     }
-    if len(split.classes) == 2:
+    if not isinstance(temperature, np.ndarray):
+        scores["temperature"] = temperature
+    if len(classes) == 2 and not isinstance(threshold, np.ndarray):
         scores["threshold"] = threshold
     return Evaluation(
         probabilities=probabilities,

@@ -1,15 +1,24 @@
-"""Search for image files in a folder with one sub-folder per class."""
+"""Search for image files in a folder."""
 
 import errno
 import os
+import re
 import stat
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from stages.common.cli import UserError
 
-IGNORED = {"thumbs.db", "desktop.ini", "__macosx"}  # what Windows and macOS leave in folders
+# What systems, file servers and clouds leave in folders, besides hidden files: Windows, macOS, Synology, QNAP, NetApp,
+# ext4 and WSL, which writes the streams of an NTFS file beside it.
+IGNORED = re.compile(
+    r"thumbs\.db|ehthumbs(_vista)?\.db|desktop\.ini|\$recycle\.bin|system volume information|dfsrprivate|__macosx"
+    r"|icon\r|network trash folder|temporary items|@eadir|@tmp|@recycle|@recently-snapshot|#recycle|#snapshot|~snapshot"
+    r"|lost\+found|picasa\.ini|zbthumbnail\.info|.*@syno(eastream|resource)|.*[.:]zone\.identifier"
+    r"|.*:(encryptable|afp_\w+|com\.dropbox\.\w+)",
+    re.IGNORECASE,
+)
 SPECIAL_FILES = {
     stat.S_IFIFO: "a named pipe",
     stat.S_IFSOCK: "a socket",
@@ -20,59 +29,58 @@ SPECIAL_FILES = {
 
 @dataclass(frozen=True, slots=True)
 class ImageFile:
-    """An image file: its path below the folder of images, with `/`, and the name of its class.
+    """An image file, and what is known of it before it is opened.
 
-    `problem` says why it cannot be opened; it is empty for a regular file.
+    Attributes:
+        path: below the folder of images, with `/`.
+        class_name: empty until labels.find_images has found it.
+        problem: why it cannot be used; empty for a regular file.
+        split: train, validation or test, if it is given; else empty.
+        group: what the table of labels says; else empty.
+        metadata: the other columns of that table.
     """
 
     path: str
-    class_name: str
+    class_name: str = ""
     problem: str = ""
+    split: str = ""
+    group: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
-def find_images(folder: str | Path) -> list[ImageFile]:
-    """Lists the images of a folder that has one sub-folder per class.
+def find_files(folder: str | Path) -> list[ImageFile]:
+    """Lists all files of a folder, however deep.
 
-    The class is the first folder of an image's path; deeper folders do not matter. Hidden files and folders are
-    ignored, and those in IGNORED; every other file counts as an image, whatever its name, so that a broken one is
-    noticed. Symbolic links are followed, but a class enters a folder once, however many links lead there.
-
-    Args:
-        folder: path of the folder.
+    Hidden files and folders are ignored, and those that match IGNORED; every other file counts as an image, whatever
+    its name, so that a broken one is noticed. Symbolic links are followed, but from each top folder another is entered
+    once.
 
     Returns:
         list of ImageFile: sorted by path, whatever the order in which the file system lists files. What is no regular
         file, a link to nothing or in a circle, or a folder that cannot be listed is among them with its problem.
 
     Raises:
-        UserError: the folder is missing, has fewer than two sub-folders with files in them, or one whose name is not
-            UTF-8.
+        UserError: the folder is missing.
     """
     if not Path(folder).is_dir():
         raise UserError(
             f"{folder} is not a folder. Set data.images to a folder of images with one sub-folder per class."
         )
-    # A file beside the class folders belongs to no class. What cannot be opened might be a class folder.
-    images = [
-        ImageFile(path, path.split("/")[0], problem)
-        for path, problem in walk(folder)
-        if "/" in path or problem not in {"", *SPECIAL_FILES.values()}
-    ]
-    classes = sorted({image.class_name for image in images})
-    if len(classes) < 2:
-        found = f"only {classes[0]!r}" if classes else "none"
-        raise UserError(f"{folder} needs at least two sub-folders with images in them, one per class, but has {found}.")
-    for name in classes:
-        if name.encode(errors="replace").decode() != name:
-            raise UserError(f"{folder} has a sub-folder {name!r}: the name of a class must be UTF-8. Rename it.")
-    return sorted(images, key=lambda image: image.path)
+    return sorted((ImageFile(path, problem=problem) for path, problem in walk(folder)), key=lambda image: image.path)
+
+
+def linked_folders(folder: str | Path, images: list[ImageFile]) -> list[str]:
+    """Returns the folders on the way to images that are symbolic links, by path below `folder`, sorted."""
+    lowest = {os.path.dirname(image.path) for image in images}  # of many images few folders
+    folders = {str(path) for name in lowest for path in (Path(name), *Path(name).parents)}
+    return sorted(name for name in folders if name != "." and (Path(folder) / name).is_symlink())
 
 
 def walk(folder: str | Path) -> Iterator[tuple[str, str]]:
     """Yields each file of a folder, however deep, sorted by name within each folder.
 
-    Hidden files and folders are ignored, and those in IGNORED. Symbolic links are followed, but from each folder that
-    lies directly in `folder` another is entered once, however many links lead there.
+    Hidden files and folders are ignored, and those that match IGNORED. Symbolic links are followed, but from each
+    folder that lies directly in `folder` another is entered once, however many links lead there.
 
     Args:
         folder: path of the folder; or of a file, which is the only one then.
@@ -102,7 +110,7 @@ def walk(folder: str | Path) -> Iterator[tuple[str, str]]:
                 if visit not in visited:
                     visited.add(visit)
                     names = sorted(os.listdir(root / path), reverse=True)  # the last one is popped first
-                    names = [name for name in names if name[0] != "." and name.lower() not in IGNORED]
+                    names = [name for name in names if name[0] != "." and not IGNORED.fullmatch(name)]
                     pending += [(os.path.join(path, name), ancestors | {identity}) for name in names]
                 continue
             problem = SPECIAL_FILES.get(stat.S_IFMT(status.st_mode), "")

@@ -57,7 +57,7 @@ def fingerprint(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.array((digest, waves), FINGERPRINT), thumbnail
 
 
-def group(fingerprints: np.ndarray, thumbnails: np.ndarray | ArrayFile) -> np.ndarray:
+def group(fingerprints: np.ndarray, thumbnails: np.ndarray | ArrayFile, identical: bool = False) -> np.ndarray:
     """Groups near-duplicates, and near-duplicates of those.
 
     Images with the same pixels are in one group. Others are candidates if their hashes are nearest neighbours within
@@ -67,13 +67,14 @@ def group(fingerprints: np.ndarray, thumbnails: np.ndarray | ArrayFile) -> np.nd
     Args:
         fingerprints: FINGERPRINT [N].
         thumbnails: uint8 [N, SIDE, SIDE, 3]; may lie on disk, as only those of candidates are read.
+        identical: whether only images with the same pixels are to be grouped.
 
     Returns:
         int64 [N]: the number of each image's group, from 0 in order of first appearance.
     """
     groups = pd.factorize(fingerprints["pixels"])[0]
     compared = np.empty(0, np.int64)
-    while len(compared) <= NEIGHBOURS * len(groups):
+    while not identical and len(compared) <= NEIGHBOURS * len(groups):
         firsts = np.unique(groups, return_index=True)[1]
         firsts = firsts[fingerprints["hash"][firsts].any(axis=1)]
         pairs = firsts[_candidates(fingerprints["hash"][firsts])]

@@ -18,7 +18,7 @@ QUEUED = 1024  # images that wait for a thread at a time: map() takes up all of 
 
 
 def pack_images(
-    folder: str | Path, images: Sequence[ImageFile], pixels: ArrayFile, thumbnails: ArrayFile
+    folder: str | Path, images: Sequence[ImageFile], pixels: ArrayFile, thumbnails: ArrayFile, max_pixels: int
 ) -> tuple[pd.DataFrame, np.ndarray]:
     """Decodes every image once, several at a time.
 
@@ -27,6 +27,7 @@ def pack_images(
         images: N image files.
         pixels: [N, size, size, 3], filled in, but for images that cannot be read.
         thumbnails: [N, near_duplicates.SIDE, near_duplicates.SIDE, 3], filled in likewise.
+        max_pixels: an image of more pixels cannot be read.
 
     Returns:
         (DataFrame, array): N rows with path, class, sha256 of the file, original width and height in pixels, and
@@ -38,7 +39,7 @@ def pack_images(
     def pack_image(row: int) -> None:
         if not problems[row]:
             try:
-                sha256[row], sizes[row], decoded = decode(Path(folder) / images[row].path, pixels.shape[1])
+                sha256[row], sizes[row], decoded = decode(Path(folder) / images[row].path, pixels.shape[1], max_pixels)
                 fingerprints[row], thumbnails[row] = near_duplicates.fingerprint(decoded)
                 pixels[row] = decoded
             except ValueError as error:

@@ -89,9 +89,10 @@ def to_serving(network: keras.Model) -> keras.Model:
 
 
 def load_base(network: keras.Model, path: str) -> None:
-    """Sets the weights of the layer "base" from a file that `save_weights` of Keras's MobileNetV2 wrote.
+    """Sets the weights of the layer "base" from a file of the weights of Keras's MobileNetV2 without top.
 
-    Only arrays are read from the file.
+    Only arrays are read from the file: `.weights.h5`, which `save_weights` writes, or `..._no_top.h5`, which Keras
+    downloads and which has an older layout.
 
     Raises:
         UserError: the file is missing, is no weights file, or does not fit; the first layer that does not fit is named.
@@ -107,11 +108,11 @@ def load_base(network: keras.Model, path: str) -> None:
     except OSError as error:
         raise UserError(f"{path} is not a complete HDF5 file ({error}). Fetch or save it again.") from None
     except (ValueError, KeyError) as error:
-        layer = re.search(r"name=(\w+)", str(error))
+        layer = re.search(r"(?:name=|named )(\w+)", str(error))
         raise UserError(
             f"{path} does not fit Keras's MobileNetV2 without top at width 1.0"
             + (f": its weights for layer {layer[1]} are missing or of another shape" if layer else "")
-            + ". Save the weights of such a network with save_weights()."
+            + ". Save the weights of such a network with save_weights(), or take Keras's own file ..._no_top.h5."
         ) from None
 
 

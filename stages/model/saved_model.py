@@ -1,6 +1,8 @@
 """The model on disk: a TensorFlow SavedModel that serves by itself and that fine-tuning continues from."""
 
+import os
 import shutil
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -82,7 +84,12 @@ def load(folder: str | Path) -> Any:
         UserError: there is none, or it is incomplete.
     """
     try:
-        model = tf.saved_model.load(folder)
+        with tempfile.TemporaryDirectory() as place:
+            path = Path(folder)
+            if set("[\\") & set(str(path)):  # TensorFlow would look for files that match a pattern
+                path = Path(place) / "model"
+                path.symlink_to(os.path.abspath(folder))
+            model = tf.saved_model.load(path)
     except Exception as error:  # of many types, depending on what is missing or truncated
         raise UserError(f"{folder} holds no complete SavedModel: run `dvc repro` first ({error}).") from None
     if not hasattr(model, "threshold"):

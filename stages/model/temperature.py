@@ -32,12 +32,12 @@ def fit_temperature(labels: np.ndarray, logits: np.ndarray) -> float:
     return float(np.exp(minimize_scalar(loss, bounds=np.log(RANGE), method="bounded").x))
 
 
-def scale_probabilities(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+def scale_probabilities(probabilities: np.ndarray, temperature: float | np.ndarray) -> np.ndarray:
     """Returns the probabilities after scaling, float64 [N, C]: softmax(logits / temperature), from softmax(logits).
 
     Args:
         probabilities: float [N, C].
-        temperature: above 0; above 1 makes them less confident.
+        temperature: above 0; above 1 makes them less confident. One for all, or float [N, 1].
     """
     # Never log(0): a probability below 1e-300 was rounded down to 0.
     return softmax(np.log(np.maximum(probabilities.astype(np.float64), 1e-300)) / temperature, axis=1)

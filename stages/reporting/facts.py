@@ -14,6 +14,7 @@ from stages.evaluation import paired_test
 from stages.reporting import model_card
 
 MAX_ROWS = 200  # of a list of images
+WORST_SLICES = 10  # that are shown
 
 
 def summarise(run: Mapping[str, Any]) -> dict[str, Any]:
@@ -34,6 +35,9 @@ def summarise(run: Mapping[str, Any]) -> dict[str, Any]:
         "axes": _axes(run["intervals"]),
         "changed": run["scores"]["changed"],
         "significant": run["scores"]["changed"]["p_value"] < paired_test.SIGNIFICANCE,
+        "slices": _rows(run["slices"].sort_values(["flagged", "accuracy"], ascending=[False, True]), WORST_SLICES),
+        "slice_count": len(run["slices"]),
+        "flagged_slices": int(run["slices"]["flagged"].sum()),
         "doubtful": _rows(run["labels"], MAX_ROWS),
         "unreadable": _rows(run["unreadable"], MAX_ROWS),
         "epochs": _rows(run["history"]),

@@ -16,9 +16,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import dvc.api
+import numpy as np
 import pandas as pd
 import ruamel.yaml
 from dvc.exceptions import DvcException
+from hydra.core.override_parser.types import Quote, QuotedString
 
 from stages.common import files, tracked
 from stages.common.cli import UserError
@@ -27,22 +29,39 @@ YAML = ruamel.yaml.YAML(typ="safe")  # as DVC reads values: 1e-05 is a number
 
 
 def setting(text: str) -> tuple[str, Any]:
-    """Returns the key and the value of a text such as "finetune.fine_tune_at=100"."""
+    """Returns the key and the value of a text such as "finetune.fine_tune_at=100".
+
+    What is no number, boolean, null or text in quotes is a text as it stands: a path may have any characters.
+    """
     key, equals, value = text.partition("=")
     if not equals:
         raise UserError(f"{text} must be KEY=VALUE, such as finetune.fine_tune_at=100.")
-    return key, YAML.load(value)
+    try:
+        loaded = YAML.load(value)
+    except ruamel.yaml.YAMLError:
+        return key, value
+    quoted = isinstance(loaded, str) and value[0] in "'\""
+    return key, loaded if quoted or value in ("", "null") or isinstance(loaded, int | float) else value
 
 
-def check_images(changes: Iterable[str]) -> None:
-    """Raises a UserError if temporary copies would lack the images: before anything runs, not in each copy.
+def override(change: str) -> str:
+    """Returns a text such as "data.images=data/my pics" as -S takes it, with a text in quotes (Hydra's grammar)."""
+    key, value = setting(change)
+    return f"{key}={QuotedString(value, Quote.single).with_quotes()}" if isinstance(value, str) else change
+
+
+def check_paths(changes: Iterable[str]) -> None:
+    """Raises a UserError if temporary copies would lack images or weights: before anything runs, not in each copy.
 
     Args:
         changes: texts such as "data.images=data/mine"; without this key, the images are those of params.yaml.
     """
-    images = [value for key, value in map(setting, changes) if key == "data.images"]
-    for folder in images or [dvc.api.params_show("params.yaml", rev=None)["data"]["images"]]:
-        tracked.check_images(str(folder), in_copies=True)
+    given = [setting(change) for change in changes]
+    for key, check in {"data.images": tracked.check_images, "model.weights": tracked.check_place}.items():
+        group, name = key.split(".")
+        paths = [str(value) for other, value in given if other == key]
+        for path in paths or [dvc.api.params_show("params.yaml", rev=None)[group][name]]:
+            check(path, in_copies=True)
 
 
 @contextlib.contextmanager
@@ -62,7 +81,7 @@ def run(name: str, changes: Sequence[str]) -> Iterator[Iterable[str]]:
         UserError: it failed.
     """
     command = ["dvc", "exp", "run", "--temp", "--name", name]
-    command += [part for change in changes for part in ("-S", change)] + ["plot"]
+    command += [part for change in changes for part in ("-S", override(change))] + ["plot"]
     process = subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
@@ -152,10 +171,21 @@ def hashes(revision: str) -> dict[str, dict[str, str]]:
     }
 
 
+def classes(revision: str) -> list[str]:
+    """Returns the class names, sorted."""
+    return list(_json("data/splits/summary.json", revision)["test"])
+
+
 def predictions(revision: str) -> pd.DataFrame:
     """Returns plots/predictions.csv, a row per image of the test split."""
     with _one_line_error("plots/predictions.csv", revision):
         return files.read_csv(io.StringIO(dvc.api.read("plots/predictions.csv", rev=revision, encoding="utf-8")))
+
+
+def array(path: str, revision: str) -> Any:
+    """Reads a .npy file as an array, or an .npz file as a mapping of arrays."""
+    with _one_line_error(path, revision):
+        return np.load(io.BytesIO(dvc.api.read(path, rev=revision, mode="rb")))
 
 
 def _json(path: str, revision: str) -> dict[str, Any]:

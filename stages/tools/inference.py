@@ -1,6 +1,7 @@
-"""Batch inference: predictions of a loaded SavedModel for image files."""
+"""Batch inference: predictions of a loaded SavedModel for image files and for images in memory."""
 
 import collections
+import io
 import itertools
 import os
 from collections.abc import Iterable, Iterator
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from PIL import ExifTags, Image
 
 from stages.common.cli import UserError
 from stages.evaluation import metrics
@@ -16,6 +18,9 @@ from stages.images.decode import decode
 from stages.images.find import walk
 from stages.model.temperature import scale_probabilities
 
+# A path, of a file or of a folder of images; or an image in memory: a file's content, or pixels in RGB.
+Source = str | os.PathLike[str] | bytes | Image.Image | np.ndarray
+PNG_MODES = ("1", "L", "LA", "I;16", "P", "RGB", "RGBA")
 BATCH = 32  # images; the batches that are decoded ahead take 5 MB each at 224 pixels
 
 
@@ -23,7 +28,8 @@ BATCH = 32  # images; the batches that are decoded ahead take 5 MB each at 224 p
 class Prediction:
     """The prediction for one image: the predicted class, its probability, and the probabilities of all classes by name.
 
-    `problem` says why the image cannot be read, and is empty if it can; the others are None if it cannot.
+    `path` is empty for an image in memory. `problem` says why the image cannot be read, and is empty if it can; the
+    others are None if it cannot.
     """
 
     path: str
@@ -33,14 +39,31 @@ class Prediction:
     problem: str = ""
 
 
-def find(paths: Iterable[str | os.PathLike[str]]) -> Iterator[tuple[str, str]]:
-    """Yields (path, problem) of each image in `paths`: the problem says why it cannot be opened, or is empty."""
-    for path in (str(os.fspath(path)) for path in paths):
+def find(sources: Any) -> Iterator[tuple[Source, str]]:
+    """Yields (image, problem) of each image in `sources`, one Source or several; the problem is empty if there is none.
+
+    Raises:
+        TypeError: one of them is neither a path nor an image.
+    """
+    for source in [sources] if _is_source(sources) else sources:
+        if not _is_source(source):
+            raise TypeError(f"a {type(source).__name__} is no path, PIL image, NumPy array or content of a file")
+        if not isinstance(source, str | os.PathLike):
+            yield source, ""
+            continue
+        path = os.fspath(source)
         try:
             for below, problem in walk(path):
                 yield (os.path.join(path, below) if below else path), problem
         except OSError as error:
             yield path, error.strerror or str(error)
+
+
+def _is_source(value: Any) -> bool:
+    """Whether a value is one path or one image. An array of texts, or of more than three axes, holds several."""
+    if isinstance(value, np.ndarray):
+        return value.ndim in (2, 3) and value.dtype.kind not in "OUS"
+    return isinstance(value, str | os.PathLike | bytes | Image.Image)
 
 
 def classes_of(model: Any) -> list[str]:
@@ -49,9 +72,9 @@ def classes_of(model: Any) -> list[str]:
 
 
 def classify(
-    files: Iterable[tuple[str, str]], model: Any, threshold: float | None, calibrated: bool
+    files: Iterable[tuple[Source, str]], model: Any, threshold: float | None, calibrated: bool
 ) -> Iterator[Prediction]:
-    """Predicts the classes of image files.
+    """Predicts the classes of images.
 
     Args:
         files: what `find` yields.
@@ -75,7 +98,7 @@ def classify(
 
 
 def _predictions(
-    files: Iterable[tuple[str, str]], model: Any, threshold: float, temperature: float | None
+    files: Iterable[tuple[Source, str]], model: Any, threshold: float, temperature: float | None
 ) -> Iterator[Prediction]:
     """Yields a Prediction for each file, batch by batch."""
     classes = classes_of(model)
@@ -96,7 +119,7 @@ def _predictions(
                 yield Prediction(path, classes[label], row[label], dict(zip(classes, row, strict=True)))
 
 
-def _decoded(files: Iterable[tuple[str, str]], size: int) -> Iterator[list[tuple[str, str, np.ndarray | None]]]:
+def _decoded(files: Iterable[tuple[Source, str]], size: int) -> Iterator[list[tuple[str, str, np.ndarray | None]]]:
     """Yields lists of up to BATCH (path, problem, pixels), decoded by several threads while those before are used.
 
     Args:
@@ -104,12 +127,13 @@ def _decoded(files: Iterable[tuple[str, str]], size: int) -> Iterator[list[tuple
         size: side of the images in pixels. `pixels` are uint8 [size, size, 3], or None where there is a problem.
     """
 
-    def read(file: tuple[str, str]) -> tuple[str, str, np.ndarray | None]:
-        path, problem = file
+    def read(file: tuple[Source, str]) -> tuple[str, str, np.ndarray | None]:
+        source, problem = file
+        path = source if isinstance(source, str) else ""
         if problem:
             return path, problem, None
         try:
-            return path, "", decode(path, size)[2]
+            return path, "", decode(source if isinstance(source, str | bytes) else _encoded(source), size)[2]
         except ValueError as error:
             return path, str(error), None
 
@@ -122,3 +146,23 @@ def _decoded(files: Iterable[tuple[str, str]], size: int) -> Iterator[list[tuple
                 yield list(ahead.popleft())
         while ahead:
             yield list(ahead.popleft())
+
+
+def _encoded(image: Any) -> bytes:
+    """Returns an image in memory as a file, without loss, so that it is read as files are.
+
+    Raises:
+        ValueError: it has no pixels, or of another type than images have.
+    """
+    try:
+        if isinstance(image, np.ndarray):
+            image = Image.fromarray(image)
+        exif, file = Image.Exif(), io.BytesIO()
+        exif[ExifTags.Base.Orientation] = image.getexif().get(ExifTags.Base.Orientation, 1)
+        # PNG keeps transparency of every kind, TIFF inks and floating-point values.
+        kind = "TIFF" if image.mode in ("CMYK", "F", "I") else "PNG"
+        plain = image if kind == "TIFF" or image.mode in PNG_MODES else image.convert("RGB")
+        plain.save(file, kind, exif=exif, compress_level=1)
+        return file.getvalue()
+    except Exception as error:  # as decode does: a file that Pillow has only opened may be broken in any way
+        raise ValueError(str(error) or type(error).__name__) from None

@@ -4,7 +4,7 @@
 
     PATH             an image, a folder of images, however deep, or - for a list of such paths on
                      standard input, one a line or, as `find -print0` writes them, each ended by a
-                     zero byte
+                     zero byte; a list from Windows (CRLF, byte order mark, UTF-16) is one, too
     --model FOLDER   the SavedModel (data/models/classifier), the only output of the pipeline needed
     --threshold T    two classes: predict the second where its probability reaches T; instead of the
                      model's own threshold
@@ -16,7 +16,8 @@
 Prints a line per image as they are done: the predicted class and its probability. Files that cannot be read are named
 with the reason on standard error, and skipped. The exit status is 0 if all could be read, 1 otherwise.
 
-The same in Python, one image after the other; importing this module changes nothing else in the process:
+The same in Python, one image after the other, of paths and of images in memory (PIL images, NumPy arrays in RGB, the
+bytes of a file); importing this module changes nothing else in the process:
 
     from stages.tools.predict import predict
     for image in predict(["holiday", "more/dog.jpg"]):
@@ -29,6 +30,7 @@ if __name__ == "__main__":
     backend.start()
 
 import argparse
+import codecs
 import csv
 import json
 import os
@@ -43,7 +45,7 @@ from stages.common import cli
 from stages.common.cli import UserError
 from stages.model import saved_model
 from stages.tools import inference
-from stages.tools.inference import Prediction
+from stages.tools.inference import Prediction, Source
 
 MODEL = "data/models/classifier"
 
@@ -77,7 +79,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def predict(
-    paths: Iterable[str | os.PathLike[str]],
+    paths: Source | Iterable[Source],
     model: str | os.PathLike[str] = MODEL,
     threshold: float | None = None,
     calibrated: bool = False,
@@ -85,7 +87,8 @@ def predict(
     """Predicts the classes of images, at the speed of batches and in little memory, however many they are.
 
     Args:
-        paths: of images, or of folders, of which all images are predicted.
+        paths: one image, or any number: paths of files, or of folders, of which all images are predicted; PIL images;
+            arrays in RGB, uint8 [height, width, 3], or whatever else Image.fromarray takes; the bytes of files.
         model: folder of the SavedModel.
         threshold: of two classes, the second is predicted where its unscaled probability reaches it; the model's own,
             which evaluate chose, if not given.
@@ -109,14 +112,23 @@ def expand_paths(arguments: Iterable[str]) -> Iterator[str]:
     """
     for argument in arguments:
         if argument == "-":
-            text = os.fsdecode(sys.stdin.buffer.read())
-            yield from filter(None, text.split("\0" if "\0" in text else "\n"))
+            yield from filter(None, split_list(sys.stdin.buffer.read()))
         elif os.path.lexists(argument):
             yield argument
         else:
             raise UserError(
                 f"{cli.printable(argument)} does not exist. Name images, folders of images, or - for a list."
             )
+
+
+def split_list(data: bytes) -> list[str]:
+    """Returns the paths of a list, ended by zero bytes or by line ends; those of Windows only if all are."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # as PowerShell writes it
+        data = data.decode("utf-16", errors="replace").encode()
+    text = os.fsdecode(data.removeprefix(codecs.BOM_UTF8))
+    if "\0" in text:
+        return text.split("\0")
+    return text.split("\r\n" if text.count("\n") == text.count("\r\n") else "\n")
 
 
 def report_unreadable(predictions: Iterable[Prediction], unreadable: list[Prediction]) -> Iterator[Prediction]:

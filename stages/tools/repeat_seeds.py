@@ -15,7 +15,7 @@ if __name__ == "__main__":
 
     cli.start()
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -41,16 +41,7 @@ def main() -> None:
     for change in arguments.changes:
         experiments.setting(change)
     names = {seed: f"{arguments.name}-seed-{seed}" for seed in range(1, arguments.seeds + 1)}
-    finished = experiments.names()
-    experiments.check_images(arguments.changes)
-    for seed, name in names.items():
-        changes = [*arguments.changes, f"seed={seed}"]
-        if name in finished:
-            check(name, changes)
-        else:
-            with experiments.run(name, changes) as lines:
-                for line in lines:
-                    print(line, end="", flush=True)
+    run_missing({name: [*arguments.changes, f"seed={seed}"] for seed, name in names.items()})
     table = pd.DataFrame({seed: experiments.scores(name) for seed, name in names.items()}).T
     terminal.show(
         "",
@@ -60,6 +51,28 @@ def main() -> None:
         "",
         "The intervals are for the mean over other random splits, of these images or of others like them.",
     )
+
+
+def run_missing(wanted: Mapping[str, Sequence[str]]) -> None:
+    """Runs those of the experiments that have not finished yet.
+
+    Args:
+        wanted: their names, and the changes of parameters in each.
+
+    Raises:
+        UserError: one failed, or has finished with other parameters.
+    """
+    finished = experiments.names()
+    for name, changes in wanted.items():
+        if name in finished:
+            check(name, changes)
+        else:
+            experiments.check_paths(changes)
+    for name, changes in wanted.items():
+        if name not in finished:
+            with experiments.run(name, changes) as lines:
+                for line in lines:
+                    print(line, end="", flush=True)
 
 
 def check(name: str, changes: Sequence[str]) -> None:

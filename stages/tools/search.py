@@ -5,7 +5,7 @@
     NAME           of the search; its experiments are NAME-trial-0, NAME-trial-1 and so on
     --trials N     number of trials (20), those of a stopped search included
     KEY=LOW..HIGH  search this parameter between two numbers, both included
-    KEY=A,B,C      search among these values
+    KEY=A,B,C      search among these values; 'A,B' is one value with a comma
     KEY=VALUE      set it in all trials
 
 Trials run in temporary copies as far as plot, or are pruned. .dvc/tmp/search.db lists them: a stopped search goes on.
@@ -15,6 +15,8 @@ if __name__ == "__main__":
     from stages.common import cli
 
     cli.start()
+
+import csv
 
 import optuna
 
@@ -30,21 +32,24 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=20)
     arguments = parser.parse_intermixed_args()
     known = experiments.parameters("HEAD", [text.split("=")[0] for text in arguments.space])
-    experiments.check_images(arguments.space)
+    for text in arguments.space:
+        experiments.setting(text)
+    space = [(key, values) for key, _, values in (text.partition("=") for text in arguments.space)]
+    experiments.check_paths(f"{key}={choice}" for key, values in space for choice in choices(values))
     study_name = " ".join([experiments.commit(), arguments.name, *arguments.space])
     storage = "sqlite:///.dvc/tmp/search.db"
     pruner = optuna.pruners.MedianPruner(n_warmup_steps=known["train_frozen.epochs"] + 3)  # not before this epoch
     study = optuna.create_study(storage=storage, pruner=pruner, study_name=study_name, load_if_exists=True)
     done = sum(trial.state.name in ("COMPLETE", "PRUNED") for trial in study.trials)
-    study.optimize(lambda trial: run(trial, arguments.name, arguments.space), arguments.trials - done)
+    study.optimize(lambda trial: run(trial, arguments.name, space), arguments.trials - done)
     trials = study.trials_dataframe(("number", "state", "value", "params"))
     trials = trials.rename(columns=lambda name: "val_loss" if name == "value" else name.removeprefix("params_"))
     terminal.show(terminal.table(trials, "{:.4g}"))
 
 
-def run(trial: optuna.Trial, name: str, space: list[str]) -> float:
+def run(trial: optuna.Trial, name: str, space: list[tuple[str, str]]) -> float:
     """Returns the validation loss of a trial, or nan if it failed. What is worse than the median is pruned."""
-    name, changes = f"{name}-trial-{trial.number}", [suggest(trial, *text.split("=", 1)) for text in space]
+    name, changes = f"{name}-trial-{trial.number}", [suggest(trial, *values) for values in space]
     try:
         with experiments.run(name, changes) as lines:
             for epoch, loss in experiments.epochs(lines):
@@ -60,12 +65,17 @@ def run(trial: optuna.Trial, name: str, space: list[str]) -> float:
 
 def suggest(trial: optuna.Trial, key: str, values: str) -> str:
     """Returns KEY=VALUE with one of A,B,C, or a number from LOW to HIGH, on a log scale if HIGH is 30 * LOW or more."""
-    ends = [experiments.YAML.load(end) for end in values.split("..")]
+    ends = [experiments.setting(f"{key}={end}")[1] for end in values.split("..")]
     if len(ends) != 2 or not all(isinstance(end, int | float) for end in ends):
-        return f"{key}={trial.suggest_categorical(key, values.split(','))}"
+        return f"{key}={trial.suggest_categorical(key, choices(values))}"
     if all(isinstance(end, int) for end in ends):
         return f"{key}={trial.suggest_int(key, min(ends), max(ends))}"
     return f"{key}={trial.suggest_float(key, min(ends), max(ends), log=0 < 30 * min(ends) <= max(ends)):.3g}"
+
+
+def choices(values: str) -> list[str]:
+    """Splits A,B,C at its commas; one that stands in single quotes may have commas itself."""
+    return next(csv.reader([values], quotechar="'"))
 
 
 if __name__ == "__main__":

@@ -152,11 +152,12 @@ def draw(points: pd.DataFrame, settings: pd.DataFrame, keys: Sequence[str], titl
     if len(groups) > len(colours):
         colours = matplotlib.colormaps["viridis"](np.linspace(0, 1, len(groups)))
     best = points[points["best"]]
+    lines = {}
     for axes, column in zip(panels, ("val_accuracy", "val_loss"), strict=True):
         for colour, (value, means) in zip(colours, groups, strict=False):
             rows = points[points[second[0]] == value] if second else points
             axes.plot(rows[key].map(place), rows[column], "o", color=colour, alpha=0.4, markersize=4)
-            axes.plot(means[key].map(place), means[column], "-", color=colour, label=str(value))
+            [lines[str(value)]] = axes.plot(means[key].map(place), means[column], "-", color=colour, label=str(value))
         ring = {"markersize": 13, "fillstyle": "none", "color": "black"}
         axes.plot(place[best[key].iloc[0]], best[column].mean(), "o", **ring)
         axes.grid(alpha=0.3)
@@ -166,7 +167,7 @@ def draw(points: pd.DataFrame, settings: pd.DataFrame, keys: Sequence[str], titl
     lower.set_xlabel(key)
     set_axis(lower, place)
     if second:
-        figure.legend(*upper.get_legend_handles_labels(), title=second[0], loc="outside lower center", ncols=6)
+        figure.legend(lines.values(), lines.keys(), title=second[0], loc="outside lower center", ncols=6)
     return figure
 
 

@@ -138,7 +138,7 @@ class Validation:
         self._logits = strategy.per_device(
             lambda count, inputs_: head(trained(tf.cast(inputs_, inputs))), [views.spec], partial(tf.concat, axis=0)
         )
-        _, group, sizes = np.unique(views.split.manifest["group"], return_inverse=True, return_counts=True)
+        _, group, sizes = np.unique(views.split.manifest["duplicates"], return_inverse=True, return_counts=True)
         self._weights = 1 / sizes[group]
 
     def __call__(self) -> tuple[dict[str, float], np.ndarray]:

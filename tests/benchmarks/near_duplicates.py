@@ -21,7 +21,7 @@ from PIL import Image, ImageEnhance, ImageOps
 
 from stages.images import near_duplicates
 from stages.images.decode import decode
-from stages.images.find import find_images
+from stages.images.find import find_files
 
 MANY = 50_000
 TRANSFORMS = ("JPEG quality 40", "half size", "+15% brightness", "3% crop", "PNG")
@@ -50,7 +50,7 @@ def main():
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--sheet", type=Path)
     arguments = parser.parse_args()
-    paths = [arguments.folder / image.path for image in find_images(arguments.folder)]
+    paths = [arguments.folder / image.path for image in find_files(arguments.folder)]
     start = time.perf_counter()
     with ThreadPoolExecutor() as pool:
         pixels = list(pool.map(lambda path: decode(path, arguments.size)[2], paths))

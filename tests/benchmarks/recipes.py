@@ -28,7 +28,8 @@ from scipy.special import log_softmax
 
 from stages.common import dataset, params
 from stages.common.array_file import ArrayFile
-from stages.images import find, near_duplicates, pack, partition
+from stages.images import labels, near_duplicates, pack, partition
+from stages.images.decode import MAX_PIXELS
 from stages.model import backend
 
 SIZE = 224
@@ -116,12 +117,12 @@ def main():
 def pack_folder(folder, work):
     """Decodes all images of a folder once; returns them as one dataset.Split, labels and groups included."""
     work.mkdir(parents=True, exist_ok=True)
-    images, manifest = find.find_images(folder), work / "manifest.csv"
+    images, manifest = labels.find_images(params.Data(images=str(folder)))[0], work / "manifest.csv"
     if not manifest.exists():
         pixels = ArrayFile.create(work / "pixels.npy", (len(images), SIZE, SIZE, 3))
         thumbnails = ArrayFile.create(work / "thumbnails.npy", (len(images), *2 * [near_duplicates.SIDE], 3))
-        table, fingerprints = pack.pack_images(folder, images, pixels, thumbnails)
-        table["group"] = near_duplicates.group(fingerprints, thumbnails)
+        table, fingerprints = pack.pack_images(folder, images, pixels, thumbnails, MAX_PIXELS)
+        table["group"] = table["duplicates"] = near_duplicates.group(fingerprints, thumbnails)
         if folder.with_suffix(".csv").exists():
             groups = pd.read_csv(folder.with_suffix(".csv")).set_index("path")["group"]
             table["group"] = table["path"].map(groups).astype("category").cat.codes
@@ -139,7 +140,7 @@ def partition_rows(split, folder, seed):
         places = pd.Series(np.arange(len(groups)) * 5 // len(groups), groups)
         part = manifest["group"].map(places).map({0: "test", 1: "validation"}).fillna("train")
     else:
-        part = partition.assign(manifest, SimpleNamespace(validation=0.2, test=0.2), seed)
+        part = partition.divide(manifest, {"test": 0.2, "validation": 0.2}, seed)
     return np.flatnonzero(part == "train"), np.flatnonzero(part == "validation")
 
 

@@ -28,7 +28,7 @@ from PIL import Image
 
 from stages import split
 from stages.common import params
-from stages.images.find import find_images
+from stages.images.find import find_files
 from tests.support import clone_project
 
 TURNS = 5
@@ -54,7 +54,7 @@ def main():
 def measure_speed(project, folder):
     project.set({"data.images": str(folder)})
     size = params.read("image_size").image_size
-    count = len(find_images(folder))
+    count = len(find_files(folder))
     rates = {"split": [], "image_dataset_from_directory": []}
     for _ in range(TURNS):
         start = time.perf_counter()

@@ -36,6 +36,12 @@ def test_the_sizes_of_a_few_classes_are_all_named(tmp_path):
     saved_size(figure, tmp_path)
 
 
+@pytest.mark.parametrize("name", ["_background_noise_", "__", "_nolegend_", "_child0"])
+def test_a_class_whose_name_starts_with_an_underscore_is_named(name):
+    [axes] = dataset_charts.sizes(np.array([[30, 20], [40, 50]]), np.array([0, 1]), [name, "yes"]).axes
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == [f"{name} (1)", "yes (1)"]
+
+
 def test_of_two_hundred_classes_ten_are_named_beside_their_sizes(tmp_path):
     classes = [f"class {number}" for number in range(200)]
     figure = dataset_charts.sizes(np.arange(800).reshape(400, 2) + 1, np.arange(400) % 200, classes)

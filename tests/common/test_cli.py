@@ -70,6 +70,31 @@ def test_a_stage_ends_with_the_dvc_that_runs_it(shell, killed):
     assert psutil.wait_procs(below, timeout=10)[1] == []
 
 
+IMPORTS = """
+from stages.model import backend
+backend.start()
+import keras, matplotlib.pyplot, tensorflow
+print(matplotlib.get_backend(), keras.config.backend(), keras.config.image_data_format())
+"""
+
+
+def test_variables_of_other_programs_break_no_import(tmp_path):
+    (tmp_path / "matplotlibrc").write_bytes(b"\xff\xfe")
+    (tmp_path / "keras.json").write_text('{"floatx": "float64", "image_data_format": "channels_first"}')
+    others = {
+        "MPLBACKEND": "module://matplotlib_inline.of_another_environment",
+        "MATPLOTLIBRC": str(tmp_path / "matplotlibrc"),
+        "MPLCONFIGDIR": "/dev/null/none",
+        "KERAS_BACKEND": "torch",
+        "KERAS_HOME": str(tmp_path),
+        "TF_USE_LEGACY_KERAS": "1",
+    } | dict.fromkeys(cli.FAIL_AT_IMPORT, "--nonsense")
+    ran = subprocess.run(
+        [sys.executable, "-c", IMPORTS], cwd=ROOT, env={**os.environ, **others}, capture_output=True, text=True
+    )
+    assert ran.stdout.lower() == "agg tensorflow channels_last\n", ran.stderr
+
+
 def test_usage_and_description_of_a_command_are_its_docstring():
     parser = cli.parser(
         "Counts.\n\n    python -m count FOLDER [--all]\n\n    --all  hidden files, too\n\n" + "Prints. " * 20

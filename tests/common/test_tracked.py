@@ -1,3 +1,5 @@
+import os
+import re
 import subprocess
 
 import pytest
@@ -71,8 +73,34 @@ def test_a_copy_of_a_workspace_that_tracks_nothing_names_dvc_add(copy):
 def test_outputs_of_stages_and_folders_elsewhere_pass(repository, tmp_path_factory):
     (repository / "data/.gitignore").write_text("/digits\n")
     (repository / "data/digits").mkdir()
-    for folder in ("data/digits", "data/missing", str(tmp_path_factory.mktemp("elsewhere")), "../elsewhere"):
+    for folder in ("data/digits", "data/missing", str(tmp_path_factory.mktemp("elsewhere"))):
         tracked.check_images(folder, in_copies=True)
+    tracked.check_images("../elsewhere")  # in the workspace
+
+
+@pytest.mark.parametrize("path", ["../elsewhere", "data/../../my pics", ".."])
+def test_a_relative_path_out_of_the_repository_is_refused_for_copies(repository, path, monkeypatch):
+    absolute = re.escape(os.path.normpath(repository / path))
+    with pytest.raises(UserError, match=f"out of the repository.* Write {absolute}.$"):
+        tracked.check_images(path, in_copies=True)
+    copy = repository / ".dvc/tmp/exps/tmp1"
+    copy.mkdir(parents=True)
+    monkeypatch.chdir(copy)
+    with pytest.raises(UserError, match=f"out of the repository.* Write {absolute}.$"):
+        tracked.check_place(path)
+
+
+def test_a_home_folder_is_written_out(repository):
+    with pytest.raises(UserError, match=f"~/pics: ~ is not expanded. Write {os.path.expanduser('~/pics')}"):
+        tracked.check_images("~/pics")
+
+
+def test_the_commands_that_are_to_be_run_quote_the_path(repository):
+    (repository / "data/my (1)").mkdir()
+    with pytest.raises(
+        UserError, match=re.escape("dvc add 'data/my (1)' && git add 'data/my (1).dvc' data/.gitignore")
+    ):
+        tracked.check_images("data/my (1)", in_copies=True)
 
 
 def test_images_that_are_in_git_themselves_pass(repository):

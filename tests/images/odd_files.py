@@ -9,6 +9,7 @@ import zlib
 from typing import NamedTuple
 
 import numpy as np
+import pillow_heif
 import tifffile
 from PIL import Image, ImageCms, features
 
@@ -66,16 +67,17 @@ def palette_png(**options):
     return encode(rgb().quantize(4), "PNG", **options)
 
 
-def png_16_bits(color_type, values, width=64, height=64):
-    """A PNG file of 16 bits a channel, which Pillow does not write. https://www.w3.org/TR/png-3/"""
+def chunk(name, data):
+    """A chunk of a PNG file: length, name, data, checksum."""
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
-    def chunk(name, data):
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
+def png_16_bits(color_type, values, width=64, height=64, more=b""):
+    """A PNG file of 16 bits a channel, which Pillow does not write, with more chunks. https://www.w3.org/TR/png-3/"""
     rows = quadrants(values).reshape(64, -1).astype(">u2")
     header = struct.pack(">IIBBBBB", width, height, 16, color_type, 0, 0, 0)
     data = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + more + chunk(b"IDAT", data) + chunk(b"IEND", b"")
 
 
 def tiff(values, **options):
@@ -127,6 +129,29 @@ def frames(kind, **options):
     """An animation, or several pages, of which the first is `rgb()` and the others are black."""
     black = [Image.new("RGB", (64, 64))] * 2
     return encode(rgb(), kind, save_all=True, append_images=black, duration=100, **options)
+
+
+def heic(image, **options):
+    """A HEIC file of high quality."""
+    buffer = io.BytesIO()
+    pillow_heif.from_pillow(image).save(buffer, quality=95, chroma=444, **options)
+    return buffer.getvalue()
+
+
+def exif(*entries, order="<"):
+    """EXIF data, or a TIFF file without an image: entries of tag, type, count and the four bytes of the value."""
+    body = b"".join(struct.pack(f"{order}HHI4s", *entry) for entry in entries)
+    return {"<": b"II*\0", ">": b"MM\0*"}[order] + struct.pack(f"{order}IH", 8, len(entries)) + body + bytes(4)
+
+
+def with_segment(data, marker, content):
+    """A JPEG file with one more segment."""
+    return data[:2] + struct.pack(">BBH", 0xFF, marker, len(content) + 2) + content + data[2:]
+
+
+def with_chunk(data, name, content):
+    """A PNG file with one more chunk behind its header."""
+    return data[:33] + chunk(name, content) + data[33:]
 
 
 class Good(NamedTuple):
@@ -237,6 +262,23 @@ def other_formats():
     return files
 
 
+def beyond_the_snippet():
+    """{path: Good} of what predict reads, but the code in docs/serving.md does not."""
+    inverted = (65535 - GREYS * 257).astype(np.uint16)
+    planes = np.ascontiguousarray(np.moveaxis(quadrants((COLOURS * 257).astype(np.uint16)), 2, 0))
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, planes, photometric="rgb", planarconfig="separate")
+    key = chunk(b"tRNS", struct.pack(">H", GREYS[0] * 257))
+    return {
+        "heic.heic": Good(heic(rgb()), COLOURS, 6),
+        "heic.jpg": Good(heic(rgb()), COLOURS, 6),
+        "tiff miniswhite.tif": Good(tiff(inverted, photometric="miniswhite"), GREYS_AS_RGB),
+        "tiff planes.tif": Good(buffer.getvalue(), COLOURS),
+        "png grey 16 key.png": Good(png_16_bits(0, GREYS * 257, more=key), [(255,) * 3, *GREYS_AS_RGB[1:]]),
+        "jpeg exif without end.jpg": Good(with_segment(jpeg(rgb()), 0xE1, b"Exif\0\0II"), COLOURS, 4),
+    }
+
+
 def odd_names():
     names = [
         "UPPER.PNG",
@@ -263,9 +305,9 @@ def no_images():
     eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n"
     return {
         "text.jpg": (b"no image", "not an image"),
-        "page.html": (b"<html></html>", "not an image"),
-        "film.mov": (b"\0\0\0\x14ftypqt  " + bytes(5000), "not an image"),
-        "program.eps": (eps, "not an image"),  # Pillow would hand it to Ghostscript
+        "page.html": (b"<html></html>", "an HTML page"),
+        "film.mov": (b"\0\0\0\x14ftypqt  " + bytes(5000), "a video"),
+        "program.eps": (eps, "PostScript"),  # Pillow would hand it to Ghostscript
         "empty.png": (b"", "an empty file"),
     }
 
@@ -285,12 +327,15 @@ def broken_images():
 
 
 def too_large_images():
-    """Small files whose headers promise more pixels than Pillow decodes."""
+    """Small files whose headers promise more pixels than data.max_pixels."""
     gif = b"GIF89a" + struct.pack("<HH", 65000, 65000) + encode(rgb(), "GIF")[10:]
     return {
-        "bomb.png": (png_16_bits(2, COLOURS, width=60000, height=60000), "decompression bomb"),
-        "small bomb.png": (png_16_bits(2, COLOURS, width=10000, height=9000), "10000 x 9000 pixels"),
-        "bomb.gif": (gif, "decompression bomb"),
+        "bomb.png": (png_16_bits(2, COLOURS, width=60000, height=60000), "60000 x 60000 pixels"),
+        "small bomb.png": (
+            png_16_bits(2, COLOURS, width=16000, height=16000),
+            "more than data.max_pixels, 250,000,000",
+        ),
+        "bomb.gif": (gif, "65000 x 65000 pixels"),
     }
 
 

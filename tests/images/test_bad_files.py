@@ -16,6 +16,14 @@ from tests.support import ROOT, Project, make_images
 
 ORDINARY = 5  # images of another class
 IGNORED = [".hidden.png", ".DS_Store", "Thumbs.db", "thumbs.DB", "Desktop.ini", "__MACOSX/._a.png", ".git/x.png"]
+IGNORED += ["@eaDir/a.jpg/SYNOPHOTO_THUMB_M.jpg", ".AppleDouble/a.jpg", "$RECYCLE.BIN/a.jpg", "lost+found/a", "Icon\r"]
+IGNORED += [
+    "System Volume Information/a",
+    "Thumbs.db:encryptable",
+    "ehthumbs.db",
+    "a.jpg:Zone.Identifier",
+    "Picasa.ini",
+]
 
 
 def write(folder, contents):
@@ -34,7 +42,7 @@ def make_folder(folder):
     make_images(folder, {"other": ORDINARY})
     outside = make_images(folder.parent / "outside", {"images": 1}, seed=1) / "images"
     odd = folder / "odd"
-    good, bad = odd_files.good_files(), odd_files.bad_files()
+    good, bad = odd_files.good_files() | odd_files.beyond_the_snippet(), odd_files.bad_files()
     write(odd, {path: file.content for path, file in good.items()})
     write(odd, {path: content for path, (content, _) in bad.items()})
     for place in (folder, odd):

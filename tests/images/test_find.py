@@ -3,30 +3,45 @@ import os
 import pytest
 
 from stages.common.cli import UserError
-from stages.images.find import find_images
+from stages.images.find import find_files, linked_folders
 from tests.support import make_images
 
 
-def test_finds_images_below_class_folders_in_one_order(tmp_path):
+def test_finds_files_in_one_order(tmp_path):
     for name in ("b/2.png", "a/deep/1.jpg", "a/.hidden", "a/.cache/3.png", ".git/4.png", "loose.png", "a/no ending"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    found = find_images(tmp_path)
-    assert [(x.path, x.class_name) for x in found] == [("a/deep/1.jpg", "a"), ("a/no ending", "a"), ("b/2.png", "b")]
+    found = find_files(tmp_path)
+    assert [x.path for x in found] == ["a/deep/1.jpg", "a/no ending", "b/2.png", "loose.png"]
 
 
 @pytest.mark.parametrize(
-    ("counts", "words"), [({}, "has none"), ({"only": 3}, "has only 'only'"), ({"full": 2, "empty": 0}, "only 'full'")]
+    "name",
+    [
+        *("@eaDir", ".AppleDouble", "$RECYCLE.BIN", "System Volume Information", "lost+found", "#recycle", "@Recycle"),
+        *("Thumbs.db", "Thumbs.db:encryptable", "ehthumbs.db", "desktop.ini", "Icon\r", ".picasa.ini", "._1.jpg"),
+        *("1.jpg:Zone.Identifier", "1.jpg.Zone.Identifier", "1.jpg@SynoEAStream", "1.jpg:com.dropbox.attrs", "@tmp"),
+    ],
 )
-def test_fewer_than_two_classes(tmp_path, counts, words):
-    make_images(tmp_path, counts)
-    with pytest.raises(UserError, match=words):
-        find_images(tmp_path)
+def test_what_systems_and_file_servers_leave_is_passed_over(tmp_path, name):
+    make_images(tmp_path, {"a": 1, "b": 1})
+    (tmp_path / "a" / name).write_bytes(b"no image")
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "thumbnail.jpg").write_bytes(b"no image")
+    assert [image.path for image in find_files(tmp_path)] == ["a/000.png", "b/000.png"]
+
+
+def test_names_that_only_resemble_those_are_images(tmp_path):
+    names = ["Thumbs.db.png", "lost+found.jpg", "Icon", "recycle", "tmp", "a@b.jpg", "eaDir"]
+    for name in [*(f"a/{name}" for name in names), "b/1.png"]:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert {image.path for image in find_files(tmp_path)} == {*(f"a/{name}" for name in names), "b/1.png"}
 
 
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(UserError, match="nowhere is not a folder"):
-        find_images(tmp_path / "nowhere")
+        find_files(tmp_path / "nowhere")
 
 
 def test_a_folder_without_permission_is_listed_with_its_problem(tmp_path, monkeypatch):
@@ -39,7 +54,7 @@ def test_a_folder_without_permission_is_listed_with_its_problem(tmp_path, monkey
         return listdir(path)
 
     monkeypatch.setattr(os, "listdir", deny)
-    problems = {x.path: x.problem for x in find_images(tmp_path)}
+    problems = {x.path: x.problem for x in find_files(tmp_path)}
     assert problems == {"a/000.png": "", "a/locked": "Permission denied", "b/000.png": ""}
 
 
@@ -50,13 +65,15 @@ def test_folders_that_link_to_each_other_are_entered_once(tmp_path):
         for other in range(8):  # followed along every path there are more than 8! of them
             (tmp_path / f"a/{name:02}/to {other:02}").symlink_to(f"../{other:02}")
     make_images(tmp_path, {"b": 1})
-    found = find_images(tmp_path)
+    found = find_files(tmp_path)
     assert len([x for x in found if not x.problem]) == 9
     assert {x.problem for x in found} == {"", "a link to a folder that it lies in"}
 
 
-@pytest.mark.skipif("sys.platform == 'darwin'", reason="its file system takes UTF-8 only")
-def test_a_class_whose_name_is_no_text_is_named(tmp_path):
-    make_images(tmp_path, {"a": 1, os.fsdecode(b"caf\xe9"): 1})
-    with pytest.raises(UserError, match=r"caf\\udce9.*must be UTF-8"):
-        find_images(tmp_path)
+def test_links_to_folders_on_the_way_to_images_are_named(tmp_path):
+    make_images(tmp_path / "disk", {"cat": 1, "deep": 1})
+    make_images(tmp_path / "mine", {"dog": 1})
+    (tmp_path / "mine/cat").symlink_to(tmp_path / "disk/cat")
+    (tmp_path / "mine/dog/more").symlink_to(tmp_path / "disk/deep")
+    (tmp_path / "mine/dog/one.png").symlink_to(tmp_path / "disk/cat/000.png")  # of files, DVC hashes what links lead to
+    assert linked_folders(tmp_path / "mine", find_files(tmp_path / "mine")) == ["cat", "dog/more"]

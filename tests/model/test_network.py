@@ -150,6 +150,27 @@ def test_the_parts_compute_in_mixed_precision_what_the_network_does(weights, mix
         np.testing.assert_allclose(model.layers[-1](features), model(images), rtol=1e-3, atol=1e-3)
 
 
+def older_layout(path, base):
+    """Writes the arrays of a base as Keras 2 did, and as the files lie from which Keras downloads its own weights."""
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = [layer.name for layer in base.layers]
+        for layer in base.layers:
+            group = file.create_group(layer.name)
+            names = [f"{layer.name}/{weight.name}:0" for weight in layer.weights]
+            group.attrs["weight_names"] = names or np.array([], "S1")
+            for name, weight in zip(names, layer.weights, strict=True):
+                group[name] = weight.numpy()
+
+
+def test_takes_the_file_that_keras_downloads(weights, tmp_path):
+    reference, model = keras_mobilenet_v2(32), network.build(32, 2)
+    reference.load_weights(weights)
+    older_layout(tmp_path / "mobilenet_v2_224_no_top.h5", reference)
+    network.load_base(model, str(tmp_path / "mobilenet_v2_224_no_top.h5"))
+    loaded = model.get_layer("base").get_weights()
+    assert all(np.array_equal(a, b) for a, b in zip(loaded, reference.get_weights(), strict=True))
+
+
 def test_weights_that_are_missing_or_do_not_fit_are_refused_by_name(weights, tmp_path):
     model = network.build(32, 2)
     narrow = tmp_path / "narrow.weights.h5"
@@ -162,7 +183,16 @@ def test_weights_that_are_missing_or_do_not_fit_are_refused_by_name(weights, tmp
     half.write_bytes(weights.read_bytes()[:100_000])
     text = tmp_path / "text.weights.h5"
     text.write_text("no weights")
+    older = tmp_path / "older_no_top.h5"
+    older_layout(older, keras.applications.MobileNetV2((32, 32, 3), alpha=0.5, include_top=False, weights=None))
+    with_top = tmp_path / "with_top_no_top.h5"
+    older_layout(with_top, keras.applications.MobileNetV2((32, 32, 3), weights=None))
+    empty = tmp_path / "empty_no_top.h5"
+    h5py.File(empty, "w").close()
     reasons = {
+        older: "layer Conv1 ",
+        with_top: "does not fit",
+        empty: "does not fit",
         narrow: "layer Conv1 ",
         gap: "layer expanded_conv_depthwise ",
         half: "not a complete HDF5",

@@ -43,6 +43,7 @@ def write_run(classes, per_class=8, separation=0.8):
             "plots/history.csv": history(),
             "plots/predictions.csv": predictions,
             "data/evaluation/reliability.csv": reliability(),
+            "data/evaluation/slices.csv": slice_table(),
             "data/audit/labels.csv": doubtful_labels(predictions),
             "data/splits/unreadable.csv": pd.DataFrame({"path": ["a/\udcff.jpg"], "reason": ["cut off <here>"]}),
             **{
@@ -228,6 +229,14 @@ def reliability():
         ],
         columns=["model", "calibrated", "from", "to", "confidence", "accuracy", "low", "high", "support"],
     )
+
+
+def slice_table():
+    """One flagged slice, and twelve others, the less accurate the later."""
+    rows = [("brightness", "dark", "12.5 to 60", 0.6, 0.001, True)]
+    rows += [("camera", f"camera {k:02}", "", 0.99 - k / 100, 1, False) for k in range(12)]
+    table = pd.DataFrame(rows, columns=["attribute", "value", "range", "accuracy", "p_value", "flagged"])
+    return table.assign(support=20, low=table["accuracy"] - 0.1, high=table["accuracy"] + 0.005)
 
 
 def doubtful_labels(predictions):

@@ -9,12 +9,51 @@ import time
 
 import pandas as pd
 import pytest
+import yaml
+from dvc.utils import hydra
 
 from stages.common.cli import UserError
 from stages.tools import experiments, repeat_seeds
 from tests.support import ran
 
-pytestmark = pytest.mark.slow
+PATHS = [
+    "фото",
+    "my pics (1)",
+    "a#1",
+    "x #1",
+    "it's",
+    "a,b",
+    "a=b",
+    "[x]",
+    "{a: b}",
+    "a: b",
+    'say "x"',
+    "end\\",
+    "$x",
+    "&x",
+]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_dvc_sets_a_path_of_any_characters(path, tmp_path):
+    change = f"data.images={path}"
+    (tmp_path / "params.yaml").write_text("data: {images: x}")
+    hydra.apply_overrides(tmp_path / "params.yaml", [experiments.override(change)])
+    assert yaml.safe_load((tmp_path / "params.yaml").read_text()) == {"data": {"images": path}}
+    assert experiments.setting(change) == ("data.images", path)
+    assert not any(
+        override.is_sweep_override() for override in hydra.to_hydra_overrides([experiments.override(change)])
+    )
+
+
+@pytest.mark.parametrize("text", ["1e-05", "5", "null", "true", "0.1"])
+def test_numbers_are_handed_on_as_they_are(text):
+    assert experiments.override(f"key={text}") == f"key={text}"
+
+
+def test_a_text_in_quotes_is_the_text():
+    for text in ("precision>=0.95", "'precision>=0.95'"):
+        assert experiments.override(f"evaluate.threshold={text}") == "evaluate.threshold='precision>=0.95'"
 
 
 @pytest.fixture(scope="module")
@@ -39,12 +78,14 @@ def logs(project):
     return [path.read_text() for path in project.folder.glob(".dvc/tmp/exps/run/*/*.out")]
 
 
+@pytest.mark.slow
 def test_all_of_two_grids_succeed_and_what_they_share_does_not_run_again(grids):
     status = grids.run("dvc", "queue", "status")
     assert status.count("Success") == 4, status
     assert grids.ran == {"finetune": 3, "evaluate": 3, "plot": 3}  # one of the 4 settings is the baseline's
 
 
+@pytest.mark.slow
 def test_the_table_of_experiments_starts_with_what_matters(grids):
     table = pd.read_csv(io.StringIO(grids.run("dvc", "exp", "show", "--csv")))
     about_the_run = {"Experiment", "rev", "typ", "Created", "parent", "State", "Executor"}
@@ -52,6 +93,7 @@ def test_the_table_of_experiments_starts_with_what_matters(grids):
     assert {"finetune.fine_tune_at", "finetune.learning_rate"} <= set(table)
 
 
+@pytest.mark.slow
 def test_plots_diff_draws_both_histories_in_one_chart(grids):
     first, second = names(grids)[:2]
     shown = json.loads(grids.run("dvc", "plots", "diff", first, second, "--json"))["data"]
@@ -63,6 +105,7 @@ def names(project):
     return sorted(refs)
 
 
+@pytest.mark.slow
 def test_a_sweep_is_drawn_from_the_grid(grids):
     said = grids.run("python", "-m", "stages.tools.sweep", "finetune.fine_tune_at", "finetune.learning_rate")
     points = pd.read_csv(grids.folder / "plots/sweep.csv")
@@ -78,11 +121,13 @@ def test_a_sweep_is_drawn_from_the_grid(grids):
     assert grids.run("git", "status", "--porcelain", "plots") == ""
 
 
+@pytest.mark.slow
 def test_a_sweep_refuses_what_differs_in_a_parameter_that_is_not_drawn(grids):
     said = grids.run("python", "-m", "stages.tools.sweep", "finetune.fine_tune_at", status=1)
     assert "ERROR: the experiments differ in finetune.learning_rate, too: add finetune.learning_rate as second" in said
 
 
+@pytest.mark.slow
 def test_what_no_experiment_has_is_named(grids, monkeypatch):
     monkeypatch.chdir(grids.folder)
     name = names(grids)[0]
@@ -94,11 +139,13 @@ def test_what_no_experiment_has_is_named(grids, monkeypatch):
         repeat_seeds.check(name, ["finetune.fine_tune_at=10"])
 
 
+@pytest.mark.slow
 def test_two_settings_are_compared_image_by_image(grids):
     first, second = names(grids)[:2]
     assert "8 predictions on 8 images" in grids.run("python", "-m", "stages.tools.compare", first, second)
 
 
+@pytest.mark.slow
 def test_repeats_need_images_that_are_committed(grids, tmp_path):
     project = grids.copy(tmp_path / "project")
     shutil.copytree(project.folder / "data/mine", project.folder / "data/other")
@@ -108,6 +155,7 @@ def test_repeats_need_images_that_are_committed(grids, tmp_path):
         assert said.startswith("ERROR: git does not have data/other.dvc") and len(said.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_repeats_run_once_and_say_how_far_the_numbers_spread(grids):
     command = ("python", "-m", "stages.tools.repeat_seeds", "cut9", "--seeds", "2", "finetune.fine_tune_at=9")
     output = grids.run(*command)
@@ -130,10 +178,12 @@ def applied(grids, tmp_path_factory):
     return project
 
 
+@pytest.mark.slow
 def test_what_an_experiment_leaves_to_run_is_export_and_report(applied):
     assert ran(applied.run("dvc", "repro", "--dry")) == ["export", "report"]
 
 
+@pytest.mark.slow
 def test_metrics_diff_shows_old_and_new(applied):
     difference = json.loads(applied.run("dvc", "metrics", "diff", "--json"))
     loss = difference["metrics/finetuned.json"]["loss"]
@@ -143,6 +193,7 @@ def test_metrics_diff_shows_old_and_new(applied):
     assert "metrics/finetuned.json" in shown and len(shown.splitlines()) <= 10
 
 
+@pytest.mark.slow
 def test_a_small_learning_rate_given_to_dvc_is_read_as_a_number(applied):
     assert "learning_rate: 1e-05" in (applied.folder / "params.yaml").read_text()  # which PyYAML takes for text
     assert 0 < pd.read_csv(applied.folder / "data/training/finetune.csv")["learning_rate"].max() <= 0.00001

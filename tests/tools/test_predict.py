@@ -1,3 +1,4 @@
+import codecs
 import csv
 import functools
 import io
@@ -6,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -82,6 +84,76 @@ def test_predicts_what_the_model_says_of_the_pixels_that_split_packs(model, imag
     np.testing.assert_allclose([list(x.probabilities.values()) for x in good], expected, atol=1e-5)
     assert [x.predicted for x in good] == [CLASSES[i] for i in expected.argmax(axis=1)]
     assert all(x.probability == max(x.probabilities.values()) and list(x.probabilities) == CLASSES for x in good)
+
+
+def test_one_path_is_one_path(model, tmp_path, monkeypatch):
+    monkeypatch.chdir(make_images(tmp_path / "images", {"a.b": 2}))
+    for path in ("a.b/000.png", Path("a.b/000.png"), os.path.abspath("a.b/000.png"), np.str_("a.b/000.png")):
+        assert [x.path for x in predict.predict(path, model)] == [str(path)]
+    assert [x.path for x in predict.predict("a.b", model)] == ["a.b/000.png", "a.b/001.png"]
+    assert [x.path for x in predict.predict(np.array(["a.b/000.png", "a.b/001.png"]), model)] == [
+        "a.b/000.png",
+        "a.b/001.png",
+    ]
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "1", "CMYK", "YCbCr", "I;16", "F"])
+def test_an_image_in_memory_gets_what_its_file_gets(model, tmp_path, mode):
+    kind = "TIFF" if mode in ("CMYK", "F", "I;16") else "PNG"
+    pixels = np.random.default_rng(0).integers(0, 256, (50, 40, 4), np.uint8)
+    image = Image.fromarray(pixels).convert("L" if mode in ("F", "I;16") else "RGB")
+    image = Image.fromarray(np.asarray(image).astype(np.uint16) * 257) if mode == "I;16" else image.convert(mode)
+    (image.convert("RGB") if mode == "YCbCr" else image).save(tmp_path / "image", kind)
+    [file], [memory] = predict.predict(tmp_path / "image", model), predict.predict(image, model)
+    assert (memory.path, memory.problem) == ("", "") and memory.probabilities == file.probabilities
+
+
+def test_arrays_bytes_and_rotated_images_are_predicted_as_well(model, images):
+    path = images / "y/000.png"
+    [expected] = predict.predict(path, model)
+    array = np.asarray(Image.open(path))
+    for source in (array, path.read_bytes(), Image.open(path), array[..., [0, 1, 2]]):
+        [found] = predict.predict(source, model)
+        assert found.probabilities == expected.probabilities
+    rotated = Image.fromarray(np.rot90(array))
+    rotated.getexif()[0x0112] = 6
+    mixed = [path, array, rotated, b"no image", b"", np.zeros((3, 3, 3)), path.read_bytes()[:60]]
+    *good, _, _, _, _ = found = list(predict.predict(mixed, model))
+    assert [bool(x.problem) for x in found] == [False] * 3 + [True] * 4
+    assert all(x.probabilities == pytest.approx(expected.probabilities, abs=1e-5) for x in good)
+    assert rotated.getexif()[0x0112] == 6
+    assert len(list(predict.predict(np.stack([array] * 3), model))) == 3
+
+
+@pytest.mark.parametrize("name", ["фото", "my model (1)", "[x]", "a\\b", "{a,b}", "it's", "a#b=c", "*"])
+def test_folders_of_images_and_models_have_names_of_any_characters(model, images, tmp_path, name):
+    shutil.copytree(model, tmp_path / name / "model")
+    shutil.copy(images / "y/000.png", tmp_path / name / "image.png")
+    [found] = predict.predict(tmp_path / name / "image.png", tmp_path / name / "model")
+    assert found.predicted in CLASSES and found.path == str(tmp_path / name / "image.png")
+
+
+@pytest.mark.parametrize("wrong", [[3], [None], [["a.png"]]])
+def test_what_is_no_image_is_a_type_error(model, wrong):
+    with pytest.raises(TypeError, match="no path, PIL image, NumPy array or content of a file"):
+        list(predict.predict(wrong, model))
+
+
+LIST = "data/ä b.png\r\n\r\ndata/c.png"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        LIST.encode(),
+        codecs.BOM_UTF8 + LIST.encode() + b"\r\n",
+        codecs.BOM_UTF8 + LIST.replace("\r", "").encode(),
+        codecs.BOM_UTF16_LE + LIST.encode("utf-16-le"),
+        codecs.BOM_UTF16_BE + LIST.encode("utf-16-be"),
+    ],
+)
+def test_takes_lists_from_windows(data):
+    assert list(filter(None, predict.split_list(data))) == ["data/ä b.png", "data/c.png"]
 
 
 def test_the_threshold_decides_for_the_second_class_and_the_temperature_scales(model, images, tmp_path, capsys):

@@ -66,7 +66,8 @@ def test_all_metrics_of_evaluate_are_taken_care_of():
     metrics = set[str]()
     for count in (2, 7):
         split = make_split(3 * count, [str(k) for k in range(count)])
-        metrics |= model_evaluation.evaluate(split, np.full((3 * count, count), 1 / count), 0.5, 1).scores.keys()
+        probabilities = np.full((3 * count, count), 1 / count)
+        metrics |= model_evaluation.evaluate(split.manifest, split.classes, probabilities, 0.5, 1.0).scores.keys()
     others = {"ece", "calibrated_ece", "threshold"}  # at most 1, but no fractions of images
     known = {*repeat_seeds.OF_ALL_IMAGES, *repeat_seeds.OF_CLASSES, *repeat_seeds.UNBOUNDED, *others}
     assert metrics <= known

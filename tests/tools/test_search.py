@@ -41,7 +41,8 @@ def dvc(tmp_path, monkeypatch):
     (tmp_path / ".dvc/tmp").mkdir(parents=True)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     monkeypatch.chdir(tmp_path)
-    known = {"rate": 0.1, "train_frozen.epochs": 0, "data": {"images": "data/mine"}}
+    sources = {"data": {"images": "data/mine"}, "model": {"weights": "own.weights.h5"}}
+    known = {"rate": 0.1, "train_frozen.epochs": 0, **sources}
     monkeypatch.setattr("dvc.api.params_show", lambda path, rev: known)
     monkeypatch.setattr(experiments, "commit", lambda: "1a2b3c")
     losses = tmp_path / "losses"
@@ -107,6 +108,13 @@ def test_ctrl_c_ends_the_search_with_what_it_has(dvc, monkeypatch, capsys):
     assert states()[0] == ["COMPLETE", "FAIL"] and "FAIL" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("path", ["../pictures", "data/mine,~/pictures", "data/mine,../a"])
+def test_images_that_copies_would_not_find_start_nothing(dvc, monkeypatch, tmp_path, path):
+    with pytest.raises(UserError, match="Write /"):
+        run(monkeypatch, f"data.images={path}")
+    assert not (tmp_path / "ran").exists()
+
+
 def test_an_unknown_parameter_starts_nothing(dvc, monkeypatch, tmp_path):
     with pytest.raises(UserError, match="rte is not a parameter"):
         run(monkeypatch, "rte=0.1..0.2")
@@ -142,6 +150,9 @@ def test_the_epochs_are_found_in_what_training_prints():
         ("0.5..0.1", optuna.distributions.FloatDistribution(0.1, 0.5)),
         ("none,horizontal", optuna.distributions.CategoricalDistribution(("none", "horizontal"))),
         ("../shared/images", optuna.distributions.CategoricalDistribution(("../shared/images",))),
+        ("my (1),it's #2", optuna.distributions.CategoricalDistribution(("my (1)", "it's #2"))),
+        ("'a,b',[x]", optuna.distributions.CategoricalDistribution(("a,b", "[x]"))),
+        ("&x", optuna.distributions.CategoricalDistribution(("&x",))),
     ],
 )
 def test_values_are_ranges_or_choices(values, distribution):

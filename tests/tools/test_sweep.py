@@ -148,6 +148,12 @@ def test_each_value_of_the_second_parameter_has_its_line():
     assert len({str(line.get_color()) for line in lines}) == 12
 
 
+def test_values_that_start_with_an_underscore_stand_in_the_legend():
+    names = ["__", "_own", "plain"]
+    figure, *_ = drawn([(x, name, 0.8, 0.2) for x in (1, 2) for name in names], "cut", "data.images")
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == names
+
+
 def test_text_values_stand_side_by_side():
     _, _, lower = drawn([("cosine", 0.8, 0.2), ("constant", 0.9, 0.4)], "schedule")
     assert [label.get_text() for label in lower.get_xticklabels()] == ["constant", "cosine"]

@@ -277,7 +277,7 @@ def test_validation_reads_the_images_once_and_has_the_weights_of_the_moment(monk
 
 def test_near_duplicates_count_once_in_validation():
     model, split = small(3), make_split(6, ["a", "b", "c"])
-    split.manifest["group"] = [7, 7, 7, 8, 9, 9]
+    split.manifest["duplicates"] = [7, 7, 7, 8, 9, 9]
     metrics, logits = make_validation(model, split)()
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="none")(split.labels, logits).numpy()
     correct = logits.argmax(axis=1) == split.labels

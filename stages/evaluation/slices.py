@@ -1,0 +1,96 @@
+"""Accuracy by slice: on images that share a value of their metadata, or are alike in size, brightness or sharpness.
+
+A slice is flagged if the model is less accurate on it than on the other images by more than chance explains: Fisher's
+exact test, one-sided, with Holm's correction for all slices (S. Holm, Scandinavian Journal of Statistics 6, 1979). A
+group of near-duplicates is one piece of evidence: the test takes the first image of each inside the slice, and outside.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from stages.common.array_file import ArrayFile
+from stages.evaluation.metrics import jeffreys_interval
+from stages.evaluation.paired_test import SIGNIFICANCE
+
+# Columns of a manifest; all others are metadata.
+NO_METADATA = ("path", "class", "label", "sha256", "width", "height", "group", "duplicates")
+MOST_VALUES = 20  # of metadata; numbers with more are divided into thirds, texts with more are no slices
+FEWEST = 5  # images of a slice
+THIRDS = {
+    "image size": ("small", "medium", "large"),
+    "image brightness": ("dark", "medium", "bright"),
+    "image sharpness": ("blurred", "medium", "sharp"),
+}
+OTHER_THIRDS = ("low", "medium", "high")
+COLUMNS = ["attribute", "value", "range", "support", "accuracy", "low", "high", "p_value", "flagged"]
+
+
+def measure(pixels: ArrayFile | np.ndarray) -> pd.DataFrame:
+    """Measures packed images, uint8 [N, size, size, 3].
+
+    Returns:
+        DataFrame: image brightness, the mean of all values, from 0 to 255; and image sharpness, the variance of the
+            Laplacian of the green channel (J. L. Pech-Pacheco et al., ICPR 2000).
+    """
+    rows = []
+    for row in range(len(pixels)):
+        image = pixels[row]
+        green = image[..., 1].astype(np.int32)  # sums of integers are the same on every processor
+        inner = green[1:-1, 1:-1]
+        laplacian = green[:-2, 1:-1] + green[2:, 1:-1] + green[1:-1, :-2] + green[1:-1, 2:] - 4 * inner
+        variance = (laplacian**2).sum() / laplacian.size - (laplacian.sum() / laplacian.size) ** 2
+        rows.append((image.mean(), variance))
+    return pd.DataFrame(rows, columns=["image brightness", "image sharpness"])
+
+
+def score(images: pd.DataFrame, right: np.ndarray) -> pd.DataFrame:
+    """Computes the accuracy of every slice.
+
+    Args:
+        images: N rows: a manifest, with what `measure` returns.
+        right: bool [N], whether the predictions are right.
+
+    Returns:
+        DataFrame: a row per slice, the lowest p-value first: attribute, value, range (of numbers), support (number of
+            images), accuracy, low and high, its 95% interval (Jeffreys', a group counting once), p_value after the
+            correction, and flagged.
+    """
+    rows = []
+    for attribute, value, span, inside in _slices(images):
+        units = pd.DataFrame({"group": images["group"], "inside": inside, "right": right})
+        units = units.drop_duplicates(["group", "inside"])
+        of_slice = units["right"][units["inside"]]
+        p_value = stats.hypergeom.cdf(of_slice.sum(), len(units), units["right"].sum(), len(of_slice))
+        low, high = map(float, jeffreys_interval(right[inside].mean() * len(of_slice), len(of_slice)))
+        rows.append((attribute, value, span, inside.sum(), right[inside].mean(), low, high, p_value, False))
+    table = pd.DataFrame(rows, columns=COLUMNS).sort_values(["p_value", "accuracy"], kind="stable", ignore_index=True)
+    table["p_value"] = (table["p_value"] * np.arange(len(table), 0, -1)).cummax().clip(upper=1)  # Holm
+    table["flagged"] = table["p_value"] < SIGNIFICANCE
+    return table
+
+
+def _slices(images: pd.DataFrame) -> Iterator[tuple[str, str, str, np.ndarray]]:
+    """Yields attribute, value, range, and which images have it, bool [N], of every slice of FEWEST images or more."""
+    columns = images.drop(columns=list(NO_METADATA), errors="ignore")
+    columns["image size"] = images[["width", "height"]].min(axis=1)
+    for attribute, column in columns.items():
+        name = str(attribute)
+        numbers = pd.to_numeric(column, errors="coerce")
+        divided = name in THIRDS or column.nunique() > MOST_VALUES
+        if divided and numbers[column != ""].isna().any():
+            continue
+        values = _thirds(numbers, THIRDS.get(name, OTHER_THIRDS)) if divided else column.astype(str)
+        for value in sorted(values.unique()):
+            inside = (values == value).to_numpy()
+            if FEWEST <= inside.sum() < len(images):
+                span = f"{numbers[inside].min():.4g} to {numbers[inside].max():.4g}" if divided and value else ""
+                yield name, value or "none", span, inside
+
+
+def _thirds(numbers: pd.Series, names: tuple[str, ...]) -> pd.Series:
+    """Returns the name of the third in which each number is, and "" where there is none."""
+    third = np.searchsorted(np.nanquantile(numbers, [1 / 3, 2 / 3]), numbers.fillna(np.inf))
+    return pd.Series(np.where(numbers.isna(), "", np.array(names)[third]), numbers.index)

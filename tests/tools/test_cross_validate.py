@@ -1,0 +1,148 @@
+"""Cross-validation: two folds of a small project, one run of which is killed in the middle."""
+
+import collections
+import os
+import signal
+import subprocess
+
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+
+from stages.common import files
+from stages.common.cli import UserError
+from stages.tools import cross_validate, experiments
+from tests.interruptions import Moment, wait_for
+from tests.support import clone_small, ran
+
+COMMAND = ("python", "-m", "stages.tools.cross_validate", "--folds", "2")
+OUTPUTS = [
+    *(f"plots/cross_validation{name}" for name in (".csv", ".png", "_mistakes.png")),
+    "metrics/cross_validation.json",
+]
+NAMES = ["cv-fold-1", "cv-fold-2", "cv-fold-3"]
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory):
+    """A project in which nothing has run."""
+    project = clone_small(tmp_path_factory.mktemp("folds") / "fresh", {"ant": 9, "bee": 13}, {"train_frozen.epochs": 1})
+    project.run("git", "config", "user.name", "Test")
+    project.run("git", "config", "user.email", "test@localhost")
+    project.run("dvc", "add", "data/mine", "own.weights.h5")
+    project.commit()
+    return project
+
+
+@pytest.fixture(scope="module")
+def validated(fresh, tmp_path_factory):
+    project = fresh.copy(tmp_path_factory.mktemp("folds") / "validated")
+    project.output = project.run(*COMMAND)
+    return project
+
+
+@pytest.mark.slow
+class TestFolds:
+    def test_every_image_is_predicted_once(self, validated):
+        table = files.read_csv(validated.folder / "plots/cross_validation.csv")
+        images = [path.relative_to(validated.folder / "data/mine") for path in validated.folder.glob("data/mine/*/*")]
+        assert sorted(table["path"]) == sorted(map(str, images))
+        assert sorted(table["fold"].value_counts()) == [11, 11] and set(table["fold"]) == {1, 2}
+        assert np.allclose(table[["probability_ant", "probability_bee"]].sum(axis=1), 1, atol=1e-5)
+
+    def test_the_metrics_are_of_all_images(self, validated):
+        table = files.read_csv(validated.folder / "plots/cross_validation.csv")
+        found = files.read_json(validated.folder / "metrics/cross_validation.json")
+        assert (found["folds"], found["images"]) == (2, 22)
+        assert found["metrics"]["accuracy"] == pytest.approx((table["predicted"] == table["actual"]).mean(), rel=1e-5)
+        low, high = found["intervals"]["accuracy"]
+        assert low <= found["metrics"]["accuracy"] <= high
+        assert found["classes"]["classes"]["bee"]["support"] == 13
+        assert "temperature" not in found["metrics"] and "threshold" not in found["metrics"]
+
+    def test_what_folds_share_runs_once(self, validated):
+        counts = collections.Counter(ran(validated.output))
+        of_folds = ("split", "train_frozen", "finetune", "evaluate", "plot")
+        sources = {"data/alpaca/dvc.yaml:alpaca": 1, "data/weights/dvc.yaml:imagenet": 1}
+        assert counts == dict.fromkeys(of_folds, 2) | sources
+
+    def test_the_workspace_stays_as_it_is(self, validated):
+        assert validated.run("git", "status", "--porcelain") == ""
+
+    def test_a_run_that_was_killed_goes_on_and_ends_in_the_same_bytes(self, validated, fresh, tmp_path):
+        project = fresh.copy(tmp_path / "killed")
+        kill_in_second_fold(project, tmp_path / "held")
+        assert project.run("dvc", "exp", "list", "--name-only").split() == NAMES[:1]
+        assert ran(project.run(*COMMAND)) == ["finetune", "evaluate", "plot"]  # of fold 2; the stages before had ended
+        for path in OUTPUTS:
+            assert (project.folder / path).read_bytes() == (validated.folder / path).read_bytes(), path
+
+
+def kill_in_second_fold(project, marker):
+    """Kills the tool and all that it has started, while the second fold fine-tunes."""
+    moment = Moment("finetune", "os.rename", "data/models/finetuned")
+    process = subprocess.Popen(COMMAND, cwd=project.folder, env=moment.environment(marker), stdout=subprocess.DEVNULL)
+    wait_for(marker, process)
+    marker.unlink()  # the first fold goes on
+    wait_for(marker, process)
+    started = psutil.Process(process.pid).children(recursive=True)
+    for child in [*started, process]:
+        os.kill(child.pid, signal.SIGKILL)
+    process.wait()
+    psutil.wait_procs(started)
+
+
+@pytest.fixture
+def folds(monkeypatch):
+    """Three made-up folds, of four images each and two classes; what experiments say of them can be changed."""
+    parameters = {name: {"data.fold": f"{n}/3", "seed": 1, "data.images": "mine"} for n, name in enumerate(NAMES, 1)}
+    hashes = {name: {"split": {"mine": "1a2b"}} for name in NAMES}
+    thresholds = dict.fromkeys(NAMES, 0.5)
+    probabilities = np.array([0.1, 0.4, 0.6, 0.9], np.float32)
+
+    def predictions(name):
+        paths = [f"{name}/{number}" for number in range(4)]
+        of_all = {"group": range(4), "actual": ["a", "b", "a", "b"], "predicted": "a", "frozen": "a"}
+        return pd.DataFrame({"path": paths, **of_all, "probability": 0.9, "margin": 0.8})
+
+    monkeypatch.setattr(experiments, "parameters", parameters.get)
+    monkeypatch.setattr(experiments, "hashes", hashes.get)
+    monkeypatch.setattr(experiments, "predictions", predictions)
+    monkeypatch.setattr(
+        experiments, "scores", lambda name: {"finetuned temperature": 2.0, "finetuned threshold": thresholds[name]}
+    )
+    monkeypatch.setattr(experiments, "array", lambda path, name: np.stack([1 - probabilities, probabilities], axis=1))
+    return {"parameters": parameters, "hashes": hashes, "thresholds": thresholds}
+
+
+def test_each_fold_is_measured_with_its_own_threshold(folds):
+    accuracy = []
+    for threshold in (0.5, 0.3, 0.95):  # of these images 2, 3 and 2 are right
+        folds["thresholds"]["cv-fold-2"] = threshold
+        table, probabilities = cross_validate.gather(NAMES)
+        accuracy.append(cross_validate.evaluate(table, probabilities, ["a", "b"]).scores["accuracy"])
+    assert accuracy == pytest.approx([6 / 12, 7 / 12, 6 / 12])
+
+
+def test_folds_that_differ_in_a_parameter_or_in_their_images_are_refused(folds):
+    cross_validate.check_alike(NAMES)
+    folds["hashes"]["cv-fold-3"] = {"split": {"mine": "3c4d"}}
+    with pytest.raises(UserError, match="cv-fold-3 differs from cv-fold-1 in the files of mine: take another --name"):
+        cross_validate.check_alike(NAMES)
+    folds["parameters"]["cv-fold-2"]["seed"] = 2
+    with pytest.raises(UserError, match="cv-fold-2 differs from cv-fold-1 in seed: .* `dvc exp remove cv-fold-1 cv-"):
+        cross_validate.check_alike(NAMES)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--folds", "1"], "--folds is 1, but must be at least 2"),
+        (["finetune.epochs"], "finetune.epochs must be KEY=VALUE"),
+    ],
+)
+def test_what_cannot_run_is_refused_before_anything_runs(monkeypatch, arguments, words):
+    monkeypatch.setattr("sys.argv", ["cross_validate", *arguments])
+    with pytest.raises(UserError, match=words):
+        cross_validate.main()
