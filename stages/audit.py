@@ -91,7 +91,7 @@ def read_images(table: pd.DataFrame, splits: dict[str, dataset.Split]) -> tuple[
 
 
 def draw(table: pd.DataFrame, pixels: np.ndarray, sizes: np.ndarray) -> Figure:
-    """Draws the images of the rows of a table; red where the suggested label is not the given one."""
+    """Draws the images of the rows of a table; with the given and the suggested label."""
     if table.empty:
         figure = Figure(figsize=(6, 1))
         figure.text(0.5, 0.5, "No label errors found", ha="center", va="center")
@@ -100,7 +100,7 @@ def draw(table: pd.DataFrame, pixels: np.ndarray, sizes: np.ndarray) -> Figure:
         f"given {x.given_probability:.0%}: {x.given}\nsuggested {x.suggested_probability:.0%}: {x.suggested}"
         for x in table.itertuples()
     ]
-    colours = [base.CORRECT if x.given == x.suggested else base.WRONG for x in table.itertuples()]
+    colours = [base.WRONG] * len(table)
     return base.grid(pixels, titles, "Possible label errors, the most likely first", colours, sizes)
 
 

@@ -35,8 +35,8 @@ def main() -> None:
         epochs = pd.concat(history.read(f"data/training/{stage}.csv") for stage in ("train_frozen", "finetune"))
         augmentations = np.load("data/training/augmentations.npy")
         classes = files.read_json(CLASSES)
-        overview = read_arrays("data/splits/overview.npz")
-        samples = read_arrays("data/evaluation/samples.npz")
+        overview = files.read_arrays("data/splits/overview.npz")
+        samples = files.read_arrays("data/evaluation/samples.npz")
         predictions = files.read_csv("plots/predictions.csv")
         reliability = files.read_csv("data/evaluation/reliability.csv")
         roc = files.read_csv("data/evaluation/curves/roc.csv")
@@ -62,12 +62,6 @@ def main() -> None:
             base.save(figure, out.overview / f"{name}.png")
         for name, figure in figures.items():
             base.save(figure, getattr(out, name))
-
-
-def read_arrays(path: str) -> dict[str, np.ndarray]:
-    """Reads all arrays of an .npz file."""
-    with np.load(path) as arrays:
-        return dict(arrays)
 
 
 def draw_augmentations(augmentations: np.ndarray, overview: dict[str, np.ndarray]) -> Figure:

@@ -82,9 +82,7 @@ def read() -> dict[str, Any]:
             "finetuned": files.read_json("data/training/finetune.json"),
         }
         run |= {key: files.read_csv(path, errors="backslashreplace") for key, path in TABLES.items()}
-        for key, path in ARRAYS.items():
-            with np.load(path) as arrays:
-                run[key] = dict(arrays)
+        run |= {key: files.read_arrays(path) for key, path in ARRAYS.items()}
         run["augmentations"] = np.load("data/training/augmentations.npy")
     except FileNotFoundError as error:
         raise UserError(f"{error.filename} is missing: run `dvc repro` first.") from None

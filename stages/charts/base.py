@@ -54,6 +54,8 @@ CSS = {
     "wrong": ("#b00020", "#ff8a80"),
 }
 LIGHT = {name: light for name, (light, _) in CSS.items()}
+# The place of a legend: below a panel and the label of its x axis.
+BELOW: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.45, 0), "borderaxespad": 3.8, "columnspacing": 1}
 CORRECT, WRONG = LIGHT["ink"], LIGHT["wrong"]  # of the texts above images
 MODELS = {"frozen": "Frozen", "finetuned": "Fine-tuned"}  # in LIGHT, too: one colour for each
 DASHES: dict[str, Any] = {

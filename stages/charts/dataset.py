@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-from stages.charts.base import DASHES, LIGHT, class_style, panel, percent, plain, restore_aspect
+from stages.charts.base import BELOW, DASHES, LIGHT, class_style, panel, percent, plain, restore_aspect
 
 NAMED = 10  # classes that the legend of the sizes names
 
@@ -69,11 +69,8 @@ def sizes(sizes: np.ndarray, labels: np.ndarray, classes: list[str]) -> Figure |
     axes.legend(
         named.keys(),
         named.values(),
-        loc="upper center",
-        bbox_to_anchor=(0.45, 0),
-        borderaxespad=3.8,
+        **BELOW,
         ncols=2 if len(classes) > 5 else 1,
-        columnspacing=1,
         handletextpad=0.2,
         title=None if len(classes) <= NAMED else f"the first {NAMED} of {len(classes)} classes",
     )
@@ -120,5 +117,5 @@ def learning_curve(curve: Mapping[str, Any]) -> Figure:
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.yaxis.set_major_formatter(percent)
     axes.grid()
-    axes.legend(loc="upper center", bbox_to_anchor=(0.45, 0), borderaxespad=3.8)
+    axes.legend(**BELOW)
     return figure

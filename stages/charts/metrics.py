@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from stages.charts.base import DASHES, LIGHT, MODELS, PANEL, TEXT, class_style, panel, percent, plain
+from stages.charts.base import BELOW, DASHES, LIGHT, MODELS, PANEL, TEXT, class_style, panel, percent, plain
 
 NAMED = 10  # classes that the legend of the curves names
 SHOWN, STAGGERED = 40, 20  # classes: that the confusion matrix has, and up to which their names fit on one side
@@ -173,11 +173,8 @@ def _draw_curves(
         axis.set_major_formatter(percent)
     axes.grid()
     axes.legend(
-        loc="upper center",
-        bbox_to_anchor=(0.45, 0),
-        borderaxespad=3.8,
+        **BELOW,
         ncols=2 if len(names) > 5 else 1,
-        columnspacing=1,
         handlelength=1.5,
         title=f"the {NAMED} lowest of {len(names)} classes" if len(names) > NAMED else None,
     )
@@ -205,4 +202,4 @@ def _draw_reliability(axes: Axes, table: pd.DataFrame, model: str) -> None:
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(percent)
     axes.grid()
-    axes.legend(loc="upper center", bbox_to_anchor=(0.45, 0), borderaxespad=3.8, ncols=2, columnspacing=1)
+    axes.legend(**BELOW, ncols=2)

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 DIGITS = 6  # significant ones; further ones of a network's output differ from processor to processor
@@ -98,6 +99,12 @@ def read_csv(file: Any, errors: str = "surrogateescape") -> pd.DataFrame:
         errors: what becomes of bytes that are not UTF-8, as in `write_csv`.
     """
     return pd.read_csv(file, keep_default_na=False, dtype=dict.fromkeys(TEXT_COLUMNS, str), encoding_errors=errors)
+
+
+def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
+    """Reads all arrays of an .npz file."""
+    with np.load(path) as arrays:
+        return dict(arrays)
 
 
 def _remove(path: Path) -> None:

@@ -71,31 +71,22 @@ def _pattern_field(description: str, example: str) -> Any:
     return Field(default="", description=description, json_schema_extra={"allowed": allowed})
 
 
+def _column_field(name: str, description: str, pattern: str | None = None) -> Any:
+    return Field(
+        default=name,
+        pattern=pattern,
+        description=description,
+        json_schema_extra={"allowed": "the name of a column"},
+    )
+
+
 class Columns(Group):
     """Names of columns of data.labels."""
 
-    path: str = Field(
-        default="path",
-        pattern=r"\S",
-        description="of the image, below data.images, with or without its extension",
-        json_schema_extra={"allowed": "the name of a column"},
-    )
-    label: str = Field(
-        default="label",
-        pattern=r"\S",
-        description="the image's class",
-        json_schema_extra={"allowed": "the name of a column"},
-    )
-    split: str = Field(
-        default="split",
-        description="train, validation or test; need not be there",
-        json_schema_extra={"allowed": "the name of a column"},
-    )
-    group: str = Field(
-        default="group",
-        description="images with the same value stay in one split; need not be there",
-        json_schema_extra={"allowed": "the name of a column"},
-    )
+    path: str = _column_field("path", "of the image, below data.images, with or without its extension", r"\S")
+    label: str = _column_field("label", "the image's class", r"\S")
+    split: str = _column_field("split", "train, validation or test; need not be there")
+    group: str = _column_field("group", "images with the same value stay in one split; need not be there")
 
 
 class Data(Group):

@@ -53,7 +53,8 @@ def table(frame: pd.DataFrame, number: str = "{:.4f}") -> Table:
     cells = frame.astype(object).map(lambda value: _cell(value, number))
     widths = {name: max(map(cell_len, [name, *column])) for name, column in cells.items()}
     least = {name: max(map(cell_len, cells[name]), default=0) if numeric[name] else NARROWEST for name in widths}
-    while sum(widths.values()) + GAP * (len(widths) - 1) > console().width:
+    room = console().width - GAP * (len(widths) - 1)
+    while sum(widths.values()) > room:
         widest = max(widths, key=lambda name: (widths[name] > least[name], widths[name]))
         if widths[widest] <= least[widest]:
             break

@@ -63,16 +63,16 @@ def run_missing(wanted: Mapping[str, Sequence[str]]) -> None:
         UserError: one failed, or has finished with other parameters.
     """
     finished = experiments.names()
+    missing = {name: changes for name, changes in wanted.items() if name not in finished}
     for name, changes in wanted.items():
         if name in finished:
             check(name, changes)
-        else:
-            experiments.check_paths(changes)
-    for name, changes in wanted.items():
-        if name not in finished:
-            with experiments.run(name, changes) as lines:
-                for line in lines:
-                    print(line, end="", flush=True)
+    if missing:
+        experiments.check_paths(dict.fromkeys(change for changes in missing.values() for change in changes))
+    for name, changes in missing.items():
+        with experiments.run(name, changes) as lines:
+            for line in lines:
+                print(line, end="", flush=True)
 
 
 def check(name: str, changes: Sequence[str]) -> None:
