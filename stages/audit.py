@@ -40,10 +40,7 @@ def main() -> None:
     folds = cross_validation.divide(labels, groups, p.seed)
     head, by_head = cross_validation.select_head(features, labels, folds)
     probabilities = label_errors.average_with_neighbours(by_head, features, labels, folds)
-    error_rate = label_errors.error_rate(labels, groups, probabilities)
-    table = label_errors.rank(images, probabilities, splits["train"].classes)
-    accuracy = float((table["given"] == table["suggested"]).mean())
-    table = table[(table["suggested"] != table["given"]) & (error_rate is not None)]
+    table, error_rate, accuracy = label_errors.review(images, groups, probabilities, splits["train"].classes)
     curve = learning_curve.measure(head, by_head, features, labels, groups, folds, p.seed)
 
     summary = {
@@ -66,7 +63,7 @@ def main() -> None:
         with open(out.samples, "wb") as file:
             np.savez(file, pixels=pixels, sizes=sizes)
         base.save(draw(table[:CHART_IMAGES], pixels, sizes), out.chart)
-    terminal.show(describe(len(table), error_rate, accuracy))
+    terminal.show(label_errors.describe(len(table), error_rate, accuracy, "data/audit/labels.csv"))
     if len(table):
         terminal.show(terminal.table(table.drop(columns="quality")[:SHOWN]))
 
@@ -102,15 +99,6 @@ def draw(table: pd.DataFrame, pixels: np.ndarray, sizes: np.ndarray) -> Figure:
     ]
     colours = [base.WRONG] * len(table)
     return base.grid(pixels, titles, "Possible label errors, the most likely first", colours, sizes)
-
-
-def describe(doubtful: int, error_rate: float | None, accuracy: float) -> str:
-    """Says the result in one line."""
-    if error_rate is None:
-        return f"No label is checked: the cross-validated classifiers hardly beat guessing (accuracy {accuracy:.1%})."
-    if not doubtful:
-        return f"No label errors found (cross-validated accuracy {accuracy:.1%})."
-    return f"{doubtful} labels are worth a second look: the most doubtful first in data/audit/labels.csv."
 
 
 if __name__ == "__main__":

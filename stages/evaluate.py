@@ -15,6 +15,7 @@ if __name__ == "__main__":
 
     backend.start()
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,7 +24,7 @@ import pandas as pd
 
 from stages.common import cli, dataset, files, params, terminal
 from stages.common.cli import UserError
-from stages.evaluation import examples, metrics, model_evaluation, paired_test, slices
+from stages.evaluation import examples, gradcam, metrics, model_evaluation, paired_test, slices
 from stages.evaluation.model_evaluation import Evaluation
 from stages.evaluation.predictions import predict_probabilities, prediction_table
 from stages.model import saved_model
@@ -113,7 +114,8 @@ def write(evaluations: dict[str, Evaluation], comparison: pd.DataFrame, split: d
         measured = split.manifest.assign(**slices.measure(split.pixels))
         by_slice = slices.score(measured, finetuned.predicted == split.labels)
         files.write_csv(by_slice, out.slices, errors="backslashreplace")
-        examples.save(out.samples, model, split, predictions)
+        heat_maps = functools.partial(gradcam.heat_maps, model.feature_maps, model.weights[-2])
+        examples.save(out.samples, heat_maps, split, predictions)
         files.write_json({**scores, "changed": paired_test.count_flips(comparison)}, out.metrics)
         files.write_json({name: evaluation.class_scores for name, evaluation in evaluations.items()}, out.classes)
         files.write_json({name: evaluation.intervals for name, evaluation in evaluations.items()}, out.intervals)

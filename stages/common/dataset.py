@@ -17,7 +17,8 @@ from stages.common.array_file import ArrayFile
 from stages.common.cli import UserError
 
 SPLITS = ("train", "validation", "test")
-CLASSES = "data/splits/classes.json"
+ROOT = "data/splits"
+CLASSES = f"{ROOT}/classes.json"
 
 Step = TypeVar("Step")
 Data = TypeVar("Data")
@@ -75,18 +76,18 @@ def create(folder: Path, pixels: ArrayFile, rows: Sequence[int], manifest: pd.Da
     files.write_csv(manifest, folder / "manifest.csv")
 
 
-def load(name: str) -> Split:
-    """Opens the split `name`: train, validation or test.
+def load(name: str, root: str | Path = ROOT) -> Split:
+    """Opens the split `name`: train, validation or test, of data/splits or of a copy of it.
 
     Raises:
         UserError: it has not been written yet.
     """
-    folder = Path("data/splits") / name
+    folder = Path(root) / name
     try:
         return Split(
             pixels=ArrayFile(folder / "pixels.npy"),
             manifest=files.read_csv(folder / "manifest.csv"),
-            classes=files.read_json(CLASSES),
+            classes=files.read_json(Path(root) / "classes.json"),
         )
     except FileNotFoundError as error:
         raise UserError(f"{error.filename} is missing: run `dvc repro split` first.") from None

@@ -1,5 +1,6 @@
 """Examples of test images for people to inspect: samples, mistakes, uncertain predictions, and Grad-CAM."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,6 @@ import numpy as np
 import pandas as pd
 
 from stages.common import dataset
-from stages.evaluation import gradcam
 
 SAMPLES = 16  # images of the complete test split
 GRADCAM = 16  # images with a heat map,
@@ -16,16 +16,21 @@ CLASSES = 10  # classes on the sheets of mistakes and of uncertain images,
 PER_CLASS = 6  # with up to so many images each
 
 
-def save(path: Path, model: Any, split: dataset.Split, predictions: pd.DataFrame) -> None:
+def save(
+    path: Path,
+    heat_maps: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    split: dataset.Split,
+    predictions: pd.DataFrame,
+) -> None:
     """Writes the images that the plot stage shows as .npz.
 
     For each sheet of samples, mistakes, uncertain and gradcam: `{sheet}_rows`, int [K], rows of `predictions`;
     `{sheet}_pixels`, uint8 [K, size, size, 3]; and `{sheet}_sizes`, int [K, 2], width and height of the files. And
-    `gradcam_maps`, float32 [K, size, size] in [0, 1], for the predicted class (gradcam.heat_maps). K may be 0.
+    `gradcam_maps`, float32 [K, size, size] in [0, 1], for the predicted class. K may be 0.
 
     Args:
         path: of the file.
-        model: the SavedModel that made the predictions, loaded.
+        heat_maps: gradcam.heat_maps of the model that made the predictions, from pixels and labels.
         split: dataset.Split, of N images.
         predictions: N rows in the order of `split`, with the class names actual and predicted, probability, and margin
             (the largest minus the second largest probability).
@@ -42,7 +47,7 @@ def save(path: Path, model: Any, split: dataset.Split, predictions: pd.DataFrame
         arrays[f"{name}_sizes"] = split.manifest[["width", "height"]].to_numpy()[rows]
     predicted = predictions["predicted"].iloc[sheets["gradcam"]]
     labels = np.array([split.classes.index(name) for name in predicted], np.int64)
-    arrays["gradcam_maps"] = gradcam.heat_maps(model.feature_maps, model.weights[-2], arrays["gradcam_pixels"], labels)
+    arrays["gradcam_maps"] = heat_maps(arrays["gradcam_pixels"], labels)
     with open(path, "wb") as file:
         np.savez(file, **arrays)
 

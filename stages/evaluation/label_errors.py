@@ -43,6 +43,36 @@ def average_with_neighbours(
     return (probabilities + cross_validation.predict(classifier, centred, labels, folds)) / 2
 
 
+def review(
+    images: pd.DataFrame, groups: np.ndarray, probabilities: np.ndarray, classes: list[str]
+) -> tuple[pd.DataFrame, float | None, float]:
+    """Finds the labels that out-of-sample predictions would change.
+
+    Args:
+        images: N rows with path, split, class and label.
+        groups: int [N], the same for near-duplicates.
+        probabilities: float [N, C], out-of-sample.
+        classes: C class names.
+
+    Returns:
+        (DataFrame, float or None, float): the rows of `rank` whose suggested class is not the given one, none if the
+        predictions hardly beat guessing; `error_rate`; and the accuracy of the predictions.
+    """
+    estimate = error_rate(images["label"].to_numpy(), groups, probabilities)
+    table = rank(images, probabilities, classes)
+    differs = table["suggested"] != table["given"]
+    return table[differs & (estimate is not None)], estimate, float((~differs).mean())
+
+
+def describe(doubtful: int, error_rate: float | None, accuracy: float, path: str) -> str:
+    """Says the result of `review` in one line; `path` is where its table is written."""
+    if error_rate is None:
+        return f"No label is checked: the cross-validated classifiers hardly beat guessing (accuracy {accuracy:.1%})."
+    if not doubtful:
+        return f"No label errors found (cross-validated accuracy {accuracy:.1%})."
+    return f"{doubtful} labels are worth a second look: the most doubtful first in {path}."
+
+
 def rank(images: pd.DataFrame, probabilities: np.ndarray, classes: list[str]) -> pd.DataFrame:
     """Ranks labels by the margin of their out-of-sample probability.
 

@@ -8,8 +8,10 @@
 
 Each fold is an experiment of DVC in a temporary copy, which runs as far as the stage plot, with that fold as its test
 split: the workspace stays as it is, and folds that have finished are not run again. Writes, of the fine-tuned models,
-plots/cross_validation.csv (the out-of-fold predictions), plots/cross_validation.png (their confusion matrix),
-plots/cross_validation_mistakes.png, and metrics/cross_validation.json (metrics over all images, with 95% intervals).
+plots/cross_validation.csv (the out-of-fold predictions), plots/cross_validation_labels.csv (the labels that they would
+change, as in the label audit), plots/cross_validation_slices.csv (accuracy by slice), plots/cross_validation.png (the
+confusion matrix), plots/cross_validation_mistakes.png, and metrics/cross_validation.json (metrics over all images, with
+95% intervals).
 """
 
 if __name__ == "__main__":
@@ -17,17 +19,29 @@ if __name__ == "__main__":
 
     cli.start()
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from stages.charts import base, metrics as metric_charts, predictions as prediction_charts
 from stages.common import cli, files, terminal
 from stages.common.cli import UserError
-from stages.evaluation import examples, model_evaluation, paired_test
+from stages.evaluation import examples, label_errors, model_evaluation, paired_test, slices
 from stages.evaluation.model_evaluation import Evaluation
+from stages.model.temperature import scale_probabilities
 from stages.tools import experiments, repeat_seeds
+
+PATHS = {
+    "table": "plots/cross_validation.csv",
+    "labels": "plots/cross_validation_labels.csv",
+    "slices": "plots/cross_validation_slices.csv",
+    "confusion": "plots/cross_validation.png",
+    "mistakes": "plots/cross_validation_mistakes.png",
+    "metrics": "metrics/cross_validation.json",
+}
 
 
 def main() -> None:
@@ -45,18 +59,51 @@ def main() -> None:
         {name: [*arguments.changes, f"data.fold={fold}/{len(names)}"] for fold, name in enumerate(names, 1)}
     )
     check_alike(names)
+    summarise(names)
+
+
+@base.style()
+def summarise(names: Sequence[str]) -> None:
+    """Evaluates the predictions of all folds together, and writes and shows the results."""
     table, probabilities = gather(names)
-    evaluation = evaluate(table, probabilities, experiments.classes(names[0]))
-    comparison = table[["path", "group"]].assign(
-        a=table["frozen"] == table["actual"], b=table["predicted"] == table["actual"]
+    classes = experiments.classes(names[0])
+    evaluation = evaluate(table, probabilities, classes)
+    correct = table["predicted"] == table["actual"]
+    comparison = table[["path", "group"]].assign(a=table["frozen"] == table["actual"], b=correct)
+    mistakes = examples.mistakes(table)
+    images, pixels = read_images(names, mistakes)
+    calibrated = scale_probabilities(probabilities, table[["temperature"]].to_numpy())
+    doubtful, error_rate, accuracy = label_errors.review(
+        images.assign(split=[f"fold {fold}" for fold in table["fold"]]), images["group"].to_numpy(), calibrated, classes
     )
-    write(names, table, evaluation, comparison)
-    by_fold = comparison["b"].groupby(table["fold"]).mean()
+    of_all_classes = pd.DataFrame(probabilities, columns=[f"probability_{name}" for name in classes])
+    tables = {
+        "table": table.drop(columns=["threshold", "temperature"]).join(of_all_classes),
+        "labels": doubtful,
+        "slices": slices.score(images, correct.to_numpy()),
+    }
+    confusion = metric_charts.confusion_matrix(table["actual"], table["predicted"], classes)
+    confusion.suptitle(f"Confusion matrix of {len(table)} images in {len(names)} folds", fontsize=base.TEXT)
+    sizes = images.loc[mistakes, ["width", "height"]].to_numpy()
+    heading = f"The most confident mistakes of {len(names)} folds"
+    sheet = prediction_charts.by_class(pixels, sizes, mistakes, table, heading)
+    summary = {
+        "folds": len(names),
+        "images": len(table),
+        "label_error_rate": error_rate,
+        "metrics": evaluation.scores,
+        "intervals": evaluation.intervals,
+        "classes": evaluation.class_scores,
+        "changed": paired_test.count_flips(comparison),
+    }
+    write(tables, confusion, sheet, summary)
+    by_fold = correct.groupby(table["fold"]).mean()
     terminal.show(
         "",
         model_evaluation.summary({"finetuned": evaluation}),
         paired_test.describe(comparison, "frozen", "fine-tuned"),
         f"Accuracy by fold: {', '.join(map('{:.4f}'.format, by_fold))}.",
+        label_errors.describe(len(doubtful), error_rate, accuracy, PATHS["labels"]),
     )
 
 
@@ -67,9 +114,9 @@ def check_alike(names: Sequence[str]) -> None:
     for name in others:
         found = experiments.parameters(name)
         differing = [key for key in expected if found.get(key) != expected[key] and key != "data.fold"]
-        images = expected["data.images"]
-        if experiments.hashes(name)["split"].get(images) != experiments.hashes(first)["split"].get(images):
-            differing.append(f"the files of {images}")
+        of_first, of_other = (experiments.hashes(fold)["split"] for fold in (first, name))
+        sources = (expected["data.images"], expected["data.labels"])
+        differing += [f"the content of {path}" for path in sources if of_other.get(path) != of_first.get(path)]
         if differing:
             raise UserError(
                 f"{name} differs from {first} in {cli.enumeration(differing)}: take another --name, or `dvc exp remove "
@@ -103,61 +150,38 @@ def evaluate(table: pd.DataFrame, probabilities: np.ndarray, classes: list[str])
     return model_evaluation.evaluate(images, classes, probabilities, thresholds, temperatures)
 
 
-@base.style()
-def write(names: Sequence[str], table: pd.DataFrame, evaluation: Evaluation, comparison: pd.DataFrame) -> None:
-    """Writes the table, the charts and the metrics.
+def read_images(names: Sequence[str], rows: np.ndarray) -> tuple[pd.DataFrame, np.ndarray]:
+    """Reads the test splits of all folds, one after the other.
 
     Args:
         names: of the folds.
-        table: what `gather` returns.
-        evaluation: of it.
-        comparison: the table of paired_test.count_flips.
-    """
-    classes = list(evaluation.class_scores["classes"])
-    all_classes = pd.DataFrame(evaluation.probabilities, columns=[f"probability_{name}" for name in classes])
-    confusion = metric_charts.confusion_matrix(table["actual"], table["predicted"], classes)
-    confusion.suptitle(f"Confusion matrix of {len(table)} images in {len(names)} folds", fontsize=base.TEXT)
-    with files.replacing(
-        table="plots/cross_validation.csv",
-        confusion="plots/cross_validation.png",
-        mistakes="plots/cross_validation_mistakes.png",
-        metrics="metrics/cross_validation.json",
-    ) as out:
-        out_of_fold = table.drop(columns=["threshold", "temperature"]).join(all_classes)
-        files.write_csv(out_of_fold, out.table, errors="backslashreplace")
-        base.save(confusion, out.confusion)
-        heading = f"The most confident mistakes of {len(names)} folds"
-        base.save(prediction_charts.by_class(*mistakes(names, table), table, heading), out.mistakes)
-        files.write_json(
-            {
-                "folds": len(names),
-                "images": len(table),
-                "metrics": evaluation.scores,
-                "intervals": evaluation.intervals,
-                "classes": evaluation.class_scores,
-                "changed": paired_test.count_flips(comparison),
-            },
-            out.metrics,
-        )
-
-
-def mistakes(names: Sequence[str], table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns the images of examples.mistakes over all folds, as prediction_charts.by_class takes them.
-
-    They come from the sheets of the folds, which of many classes hold those with most mistakes in the fold only.
+        rows: int [K], which images to return; row 0 is the first of the first fold.
 
     Returns:
-        (uint8 [K, size, size, 3], int [K, 2], int [K]): pixels, width and height of the files, and rows of `table`.
+        (DataFrame, uint8 [K, size, size, 3]): the manifests of all folds, with what slices.measure returns; and the
+        images of `rows`.
     """
-    sheets = [experiments.array("data/evaluation/samples.npz", name) for name in names]
-    first_rows = np.flatnonzero(~table["fold"].duplicated())
-    rows, pixels, sizes = (
-        np.concatenate([sheet[f"mistakes_{key}"] for sheet in sheets]) for key in ("rows", "pixels", "sizes")
+    images: dict[int, np.ndarray] = {}
+    manifests, first = [], 0
+    for name in names:
+        with experiments.test_split(name) as split:
+            manifests.append(split.manifest.assign(**slices.measure(split.pixels)))
+            images |= {row: split.pixels[row - first] for row in rows if first <= row < first + len(split.labels)}
+            first += len(split.labels)
+            shape = split.pixels.shape[1:]
+    return pd.concat(manifests, ignore_index=True), np.array([images[row] for row in rows], np.uint8).reshape(
+        -1, *shape
     )
-    rows += np.repeat(first_rows, [len(sheet["mistakes_rows"]) for sheet in sheets])
-    place = {row: number for number, row in enumerate(rows)}
-    places = [place[row] for row in examples.mistakes(table) if row in place]
-    return pixels[places], sizes[places], rows[places]
+
+
+def write(tables: Mapping[str, pd.DataFrame], confusion: Figure, mistakes: Figure, summary: Mapping[str, Any]) -> None:
+    """Writes the tables, by their names in PATHS, both charts and the metrics: all of them or none."""
+    with files.replacing(**PATHS) as out:
+        for name, table in tables.items():
+            files.write_csv(table, getattr(out, name), errors="backslashreplace")
+        base.save(confusion, out.confusion)
+        base.save(mistakes, out.mistakes)
+        files.write_json(summary, out.metrics)
 
 
 if __name__ == "__main__":

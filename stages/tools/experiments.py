@@ -12,6 +12,7 @@ import os
 import re
 import signal
 import subprocess
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -22,7 +23,7 @@ import ruamel.yaml
 from dvc.exceptions import DvcException
 from hydra.core.override_parser.types import Quote, QuotedString
 
-from stages.common import files, tracked
+from stages.common import dataset, files, tracked
 from stages.common.cli import UserError
 
 YAML = ruamel.yaml.YAML(typ="safe")  # as DVC reads values: 1e-05 is a number
@@ -180,6 +181,17 @@ def predictions(revision: str) -> pd.DataFrame:
     """Returns plots/predictions.csv, a row per image of the test split."""
     with _one_line_error("plots/predictions.csv", revision):
         return files.read_csv(io.StringIO(dvc.api.read("plots/predictions.csv", rev=revision, encoding="utf-8")))
+
+
+@contextlib.contextmanager
+def test_split(revision: str) -> Iterator[dataset.Split]:
+    """Opens a copy of the test split, which is deleted at the end of the block."""
+    with tempfile.TemporaryDirectory(prefix=".", suffix=".tmp", dir="data") as folder:
+        with _one_line_error("data/splits", revision):
+            project = dvc.api.DVCFileSystem(rev=revision)
+            for name in ("test", "classes.json"):
+                project.get(f"{dataset.ROOT}/{name}", f"{folder}/{name}", recursive=True)
+        yield dataset.load("test", folder)
 
 
 def array(path: str, revision: str) -> Any:

@@ -1,16 +1,19 @@
 """Cross-validation: two folds of a small project, one run of which is killed in the middle."""
 
 import collections
+import contextlib
 import os
 import signal
 import subprocess
+from unittest import mock
 
 import numpy as np
 import pandas as pd
 import psutil
 import pytest
 
-from stages.common import files
+from stages.charts import predictions as prediction_charts
+from stages.common import dataset, files
 from stages.common.cli import UserError
 from stages.tools import cross_validate, experiments
 from tests.interruptions import Moment, wait_for
@@ -18,7 +21,7 @@ from tests.support import clone_small, ran
 
 COMMAND = ("python", "-m", "stages.tools.cross_validate", "--folds", "2")
 OUTPUTS = [
-    *(f"plots/cross_validation{name}" for name in (".csv", ".png", "_mistakes.png")),
+    *(f"plots/cross_validation{name}" for name in (".csv", "_labels.csv", "_slices.csv", ".png", "_mistakes.png")),
     "metrics/cross_validation.json",
 ]
 NAMES = ["cv-fold-1", "cv-fold-2", "cv-fold-3"]
@@ -96,8 +99,11 @@ def kill_in_second_fold(project, marker):
 @pytest.fixture
 def folds(monkeypatch):
     """Three made-up folds, of four images each and two classes; what experiments say of them can be changed."""
-    parameters = {name: {"data.fold": f"{n}/3", "seed": 1, "data.images": "mine"} for n, name in enumerate(NAMES, 1)}
-    hashes = {name: {"split": {"mine": "1a2b"}} for name in NAMES}
+    parameters = {
+        name: {"data.fold": f"{n}/3", "seed": 1, "data.images": "mine", "data.labels": "t.csv"}
+        for n, name in enumerate(NAMES, 1)
+    }
+    hashes = {name: {"split": {"mine": "1a2b", "t.csv": "5e6f"}} for name in NAMES}
     thresholds = dict.fromkeys(NAMES, 0.5)
     probabilities = np.array([0.1, 0.4, 0.6, 0.9], np.float32)
 
@@ -127,12 +133,69 @@ def test_each_fold_is_measured_with_its_own_threshold(folds):
 
 def test_folds_that_differ_in_a_parameter_or_in_their_images_are_refused(folds):
     cross_validate.check_alike(NAMES)
-    folds["hashes"]["cv-fold-3"] = {"split": {"mine": "3c4d"}}
-    with pytest.raises(UserError, match="cv-fold-3 differs from cv-fold-1 in the files of mine: take another --name"):
-        cross_validate.check_alike(NAMES)
+    for path in ("mine", "t.csv"):
+        own = folds["hashes"]["cv-fold-1"]["split"] | {path: "3c4d"}
+        folds["hashes"]["cv-fold-3"] = {"split": own}
+        words = f"cv-fold-3 differs from cv-fold-1 in the content of {path}: take another --name"
+        with pytest.raises(UserError, match=words):
+            cross_validate.check_alike(NAMES)
     folds["parameters"]["cv-fold-2"]["seed"] = 2
     with pytest.raises(UserError, match="cv-fold-2 differs from cv-fold-1 in seed: .* `dvc exp remove cv-fold-1 cv-"):
         cross_validate.check_alike(NAMES)
+
+
+def test_labels_slices_and_mistakes_are_of_all_images(workplace, monkeypatch, capsys):
+    """Three folds of 20 images of classes a and b; in each, both darkest a are predicted as b."""
+    classes, count = np.array(["a", "b"]), 20
+    labels = np.arange(count) % 2
+    brightness = np.random.default_rng(0).permutation(3 * count).reshape(3, count)
+
+    def wrong(name):
+        a = np.flatnonzero(labels == 0)
+        return a[brightness[NAMES.index(name)][a].argsort()[:2]]
+
+    def probabilities(path, name):
+        of_label = np.full(count, 0.9, np.float32)
+        of_label[wrong(name)] = [0.02, 0.01]
+        return np.where(labels[:, np.newaxis] == [0, 1], of_label[:, np.newaxis], 1 - of_label[:, np.newaxis])
+
+    def predictions(name):
+        table = test_split(name).manifest[["path", "group", "class"]].rename(columns={"class": "actual"})
+        found = probabilities("", name)
+        return table.assign(predicted=classes[found.argmax(axis=1)], probability=found.max(axis=1), frozen="a")
+
+    def test_split(name):
+        pixels = np.repeat(brightness[NAMES.index(name)], 32 * 32 * 3).reshape(count, 32, 32, 3).astype(np.uint8)
+        manifest = pd.DataFrame({"path": [f"{name}/{row}" for row in range(count)], "class": classes[labels]})
+        manifest = manifest.assign(
+            label=labels, width=32, height=32, group=NAMES.index(name) * count + np.arange(count)
+        )
+        return dataset.Split(pixels, manifest, list(classes))
+
+    monkeypatch.setattr(experiments, "predictions", predictions)
+    monkeypatch.setattr(experiments, "array", probabilities)
+    monkeypatch.setattr(experiments, "scores", lambda name: {"finetuned temperature": 1.0})
+    monkeypatch.setattr(experiments, "classes", lambda name: list(classes))
+    monkeypatch.setattr(experiments, "test_split", lambda name: contextlib.nullcontext(test_split(name)))
+    drawn = mock.Mock(wraps=prediction_charts.by_class)
+    monkeypatch.setattr(prediction_charts, "by_class", drawn)
+    cross_validate.summarise(NAMES)
+
+    listed = files.read_csv("plots/cross_validation_labels.csv")
+    expected = {f"{name}/{row}": f"fold {fold}" for fold, name in enumerate(NAMES, 1) for row in wrong(name)}
+    assert dict(zip(listed["path"], listed["split"], strict=True)) == expected
+    assert listed["quality"].is_monotonic_increasing and set(listed["suggested"]) == {"b"}
+    assert files.read_json("metrics/cross_validation.json")["label_error_rate"] == pytest.approx(0.1, abs=0.02)
+    by_slice = files.read_csv("plots/cross_validation_slices.csv")
+    assert by_slice.loc[by_slice["flagged"], ["attribute", "value", "support"]].values.tolist() == [
+        ["image brightness", "dark", 20]
+    ]
+    pixels, _, rows, table, _ = drawn.call_args.args
+    assert set(table["path"].iloc[rows]) == set(expected)
+    assert pixels[:, 0, 0, 0].tolist() == [brightness.ravel()[row] for row in rows]
+    assert "6 labels are worth a second look: the most doubtful first in plots/cross_validation_labels.csv" in (
+        capsys.readouterr().out
+    )
 
 
 @pytest.mark.parametrize(
