@@ -121,7 +121,7 @@ def separate_unreadable(table: pd.DataFrame, folder: str, on_unreadable: str) ->
         )
     empty = sorted(set(table["class"]) - {"", *table.loc[~bad, "class"]})
     if empty:
-        raise UserError(f"{folder}: no image of class {empty[0]!r} can be read. Replace them or remove the folder.")
+        raise UserError(f"{folder}: no image of class {empty[0]!r} can be read. Replace them, or take the class out.")
     manifest = table[~bad].drop(columns="problem")
     return manifest, table.loc[bad, ["path", "problem"]].rename(columns={"problem": "reason"})
 

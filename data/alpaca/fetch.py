@@ -40,7 +40,8 @@ def main() -> None:
     p = params.read("data", "alpaca")
     images = pd.read_csv(LIST, dtype=str)
     if Path(p.data.images) != Path(IMAGES):
-        tracked.check_images(p.data.images)  # here, because DVC runs this before it looks for the images
+        for path in (p.data.images, p.data.labels):
+            tracked.check(path)  # here, because DVC runs this before it looks for the images
         with files.replacing(images=IMAGES, missing=MISSING) as out:
             out.images.mkdir()
             (out.images / "NOT_FETCHED.txt").write_text(f"These images are fetched when data.images is {IMAGES}.\n")

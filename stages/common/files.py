@@ -15,7 +15,9 @@ import pandas as pd
 
 DIGITS = 6  # significant ones; further ones of a network's output differ from processor to processor
 # Names in tables are text: a class may be called "NA" or "007".
-TEXT_COLUMNS = ("path", "class", "actual", "predicted", "frozen", "given", "suggested", "reason")
+TEXT_TYPES: Mapping[str, type] = dict.fromkeys(
+    "path class actual predicted frozen given suggested reason attribute value range".split(), str
+)
 
 
 @contextlib.contextmanager
@@ -91,14 +93,15 @@ def write_csv(table: pd.DataFrame, path: Path, errors: str = "surrogateescape") 
     table.assign(**columns).to_csv(path, index=False, errors=errors, quoting=csv.QUOTE_NONNUMERIC)
 
 
-def read_csv(file: Any, errors: str = "surrogateescape") -> pd.DataFrame:
-    """Reads a table that `write_csv` wrote: no guessing of missing values, and TEXT_COLUMNS are text.
+def read_csv(file: Any, errors: str = "surrogateescape", types: Mapping[str, type] = TEXT_TYPES) -> pd.DataFrame:
+    """Reads a table that `write_csv` wrote, without guessing of missing values.
 
     Args:
         file: a path, or a file that is open.
         errors: what becomes of bytes that are not UTF-8, as in `write_csv`.
+        types: of columns; those of others are guessed.
     """
-    return pd.read_csv(file, keep_default_na=False, dtype=dict.fromkeys(TEXT_COLUMNS, str), encoding_errors=errors)
+    return pd.read_csv(file, keep_default_na=False, dtype=types, encoding_errors=errors)
 
 
 def read_arrays(path: str | Path) -> dict[str, np.ndarray]:

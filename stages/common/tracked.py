@@ -10,47 +10,48 @@ from stages.common.cli import UserError
 COPIES = "/.dvc/tmp/exps/"  # where `dvc exp run --temp` and `--queue` run, below the workspace
 
 
-def check_images(folder: str, in_copies: bool = False) -> None:
-    """Checks that a folder of images that `dvc add` tracks is committed, in the workspace and from a temporary copy.
+def check(path: str, in_copies: bool = False) -> None:
+    """Checks that a path which `dvc add` tracks is committed, and that temporary copies have what they are to use.
 
     Args:
-        folder: data.images. An absolute path outside of the repository passes, and the output of a stage.
-        in_copies: temporary copies are to use it, where a folder that is not tracked is missing, too.
+        path: data.images, data.labels or model.weights. An absolute path passes, and the output of a stage.
+        in_copies: temporary copies are to use it, where what is not tracked is missing, too.
 
     Raises:
         UserError: it is not.
     """
-    check_place(folder, in_copies)
-    root, copied, _ = os.getcwd().partition(COPIES)
-    path, pointer = Path(folder), Path(f"{Path(folder)}.dvc")
-    committed = _git(root, "ls-tree", "--name-only", "HEAD", "--", str(path), str(pointer))
-    if committed.returncode or committed.stdout or copied and (path.exists() or pointer.exists()):
+    _check_place(path, in_copies)
+    if os.path.isabs(path):
         return
-    added = (root / pointer).exists()
-    untracked = (root / path).exists() and _git(root, "check-ignore", "-q", str(path)).returncode == 1
-    if added or untracked and (copied or in_copies):
-        raise UserError(
-            f"git does not have {pointer}, so experiments with --temp or --queue, repeats and other clones lack these "
-            f"images. Run `{'' if added else f'dvc add {shlex.quote(str(path))} && '}git add "
-            f"{shlex.quote(str(pointer))} {shlex.quote(f'{path.parent}/.gitignore')} && git commit -m 'My images'`, "
-            "then this again."
-        )
-
-
-def check_place(path: str, in_copies: bool = False) -> None:
-    """Checks that a path is the same one in temporary copies, and that a shell was to expand nothing in it.
-
-    Args:
-        path: data.images or model.weights.
-        in_copies: temporary copies are to use it.
-
-    Raises:
-        UserError: it is not, as a relative path that leads out of the repository.
-    """
     root, copied, _ = os.getcwd().partition(COPIES)
-    if path == "~" or path.startswith("~/"):
+    place = Path(path)
+    pointers = [Path(f"{folder}.dvc") for folder in (place, *place.parents[:-1])]  # `dvc add` may be of a folder above
+    committed = _git(root, "ls-tree", "--name-only", "HEAD", "--", str(place), *map(str, pointers))
+    if committed.returncode or committed.stdout or copied and any(found.exists() for found in (place, *pointers)):
+        return
+    added = next((pointer for pointer in pointers if (root / pointer).exists()), None)
+    untracked = (root / place).exists() and _git(root, "check-ignore", "-q", str(place)).returncode
+    if not added and not (untracked and (copied or in_copies)):
+        return
+    behind_link = os.path.realpath(root / place)
+    if not added and behind_link != os.path.join(os.path.realpath(root), os.path.normpath(place)):
+        raise UserError(f"{path} is a link, or behind one, which temporary copies lack. Write {behind_link}.")
+    pointer = added or pointers[0]
+    target = pointer.with_suffix("")
+    raise UserError(
+        f"git does not have {pointer}, so experiments with --temp or --queue, repeats and other clones lack "
+        f"{'these images' if (root / place).is_dir() else place}. Run `"
+        f"{'' if added else f'dvc add {shlex.quote(str(target))} && '}git add {shlex.quote(str(pointer))} "
+        f"{shlex.quote(f'{target.parent}/.gitignore')} && git commit -m 'My images'`, then this again."
+    )
+
+
+def _check_place(path: str, in_copies: bool) -> None:
+    """Checks that a path is the same one in temporary copies, and that a shell was to expand nothing in it."""
+    root, copied, _ = os.getcwd().partition(COPIES)
+    if path.startswith("~") and os.path.expanduser(path) != path:
         raise UserError(f"{path}: ~ is not expanded. Write {os.path.expanduser(path)}.")
-    if (copied or in_copies) and not os.path.isabs(path) and os.path.normpath(path).startswith(".."):
+    if (copied or in_copies) and not os.path.isabs(path) and Path(os.path.normpath(path)).parts[0] == "..":
         raise UserError(
             f"{path} leads out of the repository, and elsewhere from the temporary copies of --temp, --queue and "
             f"repeats. Write {os.path.normpath(os.path.join(root, path))}."

@@ -11,12 +11,11 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from stages.common import dataset
 from stages.common.array_file import ArrayFile
 from stages.evaluation.metrics import jeffreys_interval
-from stages.evaluation.paired_test import SIGNIFICANCE
 
-# Columns of a manifest; all others are metadata.
-NO_METADATA = ("path", "class", "label", "sha256", "width", "height", "group", "duplicates")
+LEVEL = 0.02  # of the p-values, below the usual 0.05: on shuffled labels 1 run of 100 flags a slice, not 3
 MOST_VALUES = 20  # of metadata; numbers with more are divided into thirds, texts with more are no slices
 FEWEST = 5  # images of a slice
 THIRDS = {
@@ -68,13 +67,13 @@ def score(images: pd.DataFrame, right: np.ndarray) -> pd.DataFrame:
         rows.append((attribute, value, span, inside.sum(), right[inside].mean(), low, high, p_value, False))
     table = pd.DataFrame(rows, columns=COLUMNS).sort_values(["p_value", "accuracy"], kind="stable", ignore_index=True)
     table["p_value"] = (table["p_value"] * np.arange(len(table), 0, -1)).cummax().clip(upper=1)  # Holm
-    table["flagged"] = table["p_value"] < SIGNIFICANCE
+    table["flagged"] = table["p_value"] < LEVEL
     return table
 
 
 def _slices(images: pd.DataFrame) -> Iterator[tuple[str, str, str, np.ndarray]]:
     """Yields attribute, value, range, and which images have it, bool [N], of every slice of FEWEST images or more."""
-    columns = images.drop(columns=list(NO_METADATA), errors="ignore")
+    columns = images.drop(columns=[*dataset.COLUMNS, dataset.GROUP_TEXT], errors="ignore")
     columns["image size"] = images[["width", "height"]].min(axis=1)
     for attribute, column in columns.items():
         name = str(attribute)
@@ -82,7 +81,7 @@ def _slices(images: pd.DataFrame) -> Iterator[tuple[str, str, str, np.ndarray]]:
         divided = name in THIRDS or column.nunique() > MOST_VALUES
         if divided and numbers[column != ""].isna().any():
             continue
-        values = _thirds(numbers, THIRDS.get(name, OTHER_THIRDS)) if divided else column.astype(str)
+        values = _thirds(numbers, THIRDS.get(name, OTHER_THIRDS)) if divided else column
         for value in sorted(values.unique()):
             inside = (values == value).to_numpy()
             if FEWEST <= inside.sum() < len(images):

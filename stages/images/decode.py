@@ -5,9 +5,9 @@ import functools
 import hashlib
 import io
 import os
+import re
 import struct
 import threading
-from numbers import Real
 from pathlib import Path
 
 import numpy as np
@@ -67,20 +67,24 @@ def decode(
                 if length > LARGE:
                     stack.enter_context(_large)
                 if length > 16 * max_pixels + 2**28:
-                    raise ValueError(f"{length:,} bytes, more than data.max_pixels, {max_pixels:,} pixels, can take")
+                    raise identify.UnreadableError(
+                        f"{length:,} bytes, more than data.max_pixels, {max_pixels:,} pixels, can take"
+                    )
                 file.seek(0)
                 head = data = file.read()
             stack.enter_context(_no_limit)
             if data.startswith(tiff.STARTS) and (reason := identify.raw(name, data)):
-                raise ValueError(reason)
+                raise identify.UnreadableError(reason)
             return hashlib.sha256(data).hexdigest(), *_decode(data, size, max_pixels)
-    except TooManyPixelsError:
+    except identify.UnreadableError:
         raise
     # Pillow's decoders raise these, and SyntaxError and struct.error for some broken PNG and TIFF files.
     except Exception as error:
         if isinstance(error, Image.UnidentifiedImageError) or identify.is_heif(head):
             raise ValueError(identify.reason(name, head, length)) from None
-        raise ValueError(getattr(error, "strerror", None) or str(error) or type(error).__name__) from None
+        text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        clear = getattr(error, "errno", None) or re.search("truncated|broken|memory", text.lower())
+        raise ValueError(text if clear else f"broken, truncated or not supported: {text}") from None
 
 
 class _NoLimit:
@@ -112,10 +116,6 @@ def _is_known(head: bytes) -> bool:
     return identify.is_heif(head) or any(test is not None and test(head) is True for test in tests)
 
 
-class TooManyPixelsError(ValueError):
-    """An image has more pixels than is allowed."""
-
-
 def _decode(data: bytes, size: int, max_pixels: int) -> tuple[tuple[int, int], np.ndarray]:
     """Decodes a file, and where that fails, the file without its metadata, which the pixels do not need.
 
@@ -124,7 +124,7 @@ def _decode(data: bytes, size: int, max_pixels: int) -> tuple[tuple[int, int], n
     """
     try:
         return _pixels(data, size, max_pixels)
-    except TooManyPixelsError:
+    except identify.UnreadableError:
         raise
     except Exception:
         try:
@@ -135,7 +135,7 @@ def _decode(data: bytes, size: int, max_pixels: int) -> tuple[tuple[int, int], n
             if rest != data:
                 try:
                     return _pixels(rest, size, max_pixels, stripped.orientation)
-                except TooManyPixelsError:
+                except identify.UnreadableError:
                     raise
                 except Exception:  # the first one says more
                     continue
@@ -156,7 +156,7 @@ def _pixels(
         images = [stack.enter_context(_open(file)) for file in (deep.files if deep else [data])]
         shape = images[0].size
         if shape[0] * shape[1] > max_pixels:
-            raise TooManyPixelsError(f"{shape[0]} x {shape[1]} pixels, more than data.max_pixels, {max_pixels:,}")
+            raise identify.UnreadableError(f"{shape[0]} x {shape[1]} pixels, more than data.max_pixels, {max_pixels:,}")
         if images[0].format in ("JPEG", "MPO"):  # libheif's draft would be a preview
             # libjpeg can scale by 1/2, 1/4 or 1/8 while it decodes, which saves half the time; never below the target.
             images[0].draft(None, (size, size))
@@ -185,6 +185,8 @@ def _upright(image: Image.Image, data: bytes, orientation: int | None) -> tuple[
     Pillow has applied the orientation of TIFF itself, and libheif that of HEIF.
     """
     image.load()
+    if image.mode == "RGB" and isinstance(image.info.get("transparency"), tuple) and samples.stated(data)[0] > 8:
+        image.putalpha(samples.opaque_colours(image, data, image.info.pop("transparency")))
     if orientation is None:
         orientation = 1 if isinstance(image, HeifImageFile) else _orientation(image, data)
     method = TRANSPOSE.get(orientation)
@@ -197,13 +199,7 @@ def _upright(image: Image.Image, data: bytes, orientation: int | None) -> tuple[
 
 def _orientation(image: Image.Image, data: bytes) -> int:
     """Returns the orientation that an image's metadata states by a number, 1 to 8; 1, upright, if it states none."""
-    try:
-        value = image.getexif().get(ExifTags.Base.Orientation)
-    except Exception:  # whatever is wrong in EXIF data that the pixels do not need
-        value = None
-    if isinstance(value, Real):
-        return next((number for number in TRANSPOSE if number == value), 1)
-    if value is None and image.format == "TIFF":  # Pillow has applied it, and taken it away
+    if image.format == "TIFF" and ExifTags.Base.Orientation not in image.getexif():  # Pillow has applied it
         return 1
     xmp = image.info.get("xmp", b"")
     return metadata.orientation(image.info.get("exif", data), xmp if isinstance(xmp, bytes) else b"")
@@ -218,8 +214,6 @@ def _eight_bits(image: Image.Image, data: bytes) -> Image.Image:
         return grey if key is None else Image.merge("LA", (grey, samples.opaque(image, key))).convert("RGBA")
     if bits > 8 and image.mode in ("RGB", "RGBA"):  # of which Pillow keeps the highest 8
         samples.check_colours(image, bits, white)
-        if isinstance(key, tuple):
-            image.info["transparency"] = tuple(value >> 8 for value in key)
     if image.has_transparency_data:
         return image if image.mode == "RGBA" else image.convert("RGBA")
     return image if image.mode in ("L", "CMYK", "RGB") else image.convert("RGB")

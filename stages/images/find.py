@@ -10,15 +10,19 @@ from pathlib import Path
 
 from stages.common.cli import UserError
 
-# What systems, file servers and clouds leave in folders, besides hidden files: Windows, macOS, Synology, QNAP, NetApp,
-# ext4 and WSL, which writes the streams of an NTFS file beside it.
+# What systems, file servers and clouds leave in folders, besides hidden files: Windows, Office, macOS, Synology, QNAP,
+# NetApp, ext4 and WSL, which writes the streams of an NTFS file beside it; and edits that phones and Lightroom keep.
 IGNORED = re.compile(
-    r"thumbs\.db|ehthumbs(_vista)?\.db|desktop\.ini|\$recycle\.bin|system volume information|dfsrprivate|__macosx"
+    r"thumbs\.db|ehthumbs(_vista)?\.db|desktop\.ini|\$recycle\.bin|recycle[rd]|system volume information|dfsrprivate"
+    r"|found\.\d{3}|~\$.*|.*\.(aae|xmp)|__macosx"
     r"|icon\r|network trash folder|temporary items|@eadir|@tmp|@recycle|@recently-snapshot|#recycle|#snapshot|~snapshot"
     r"|lost\+found|picasa\.ini|zbthumbnail\.info|.*@syno(eastream|resource)|.*[.:]zone\.identifier"
     r"|.*:(encryptable|afp_\w+|com\.dropbox\.\w+)",
     re.IGNORECASE,
 )
+ICLOUD = re.compile(r"^\.(.+)\.icloud$")
+PLACEHOLDER = "not here: iCloud has left a placeholder in its place; download it, or move the placeholder away"
+ANNEX = "a git-annex link to an image that is not here: run `git annex get`"
 SPECIAL_FILES = {
     stat.S_IFIFO: "a named pipe",
     stat.S_IFSOCK: "a socket",
@@ -79,8 +83,9 @@ def linked_folders(folder: str | Path, images: list[ImageFile]) -> list[str]:
 def walk(folder: str | Path) -> Iterator[tuple[str, str]]:
     """Yields each file of a folder, however deep, sorted by name within each folder.
 
-    Hidden files and folders are ignored, and those that match IGNORED. Symbolic links are followed, but from each
-    folder that lies directly in `folder` another is entered once, however many links lead there.
+    Hidden files and folders are ignored, and those that match IGNORED; for iCloud's `.NAME.icloud`, NAME is yielded.
+    Symbolic links are followed, but from each folder that lies directly in `folder` another is entered once, however
+    many links lead there.
 
     Args:
         folder: path of the folder; or of a file, which is the only one then.
@@ -109,13 +114,20 @@ def walk(folder: str | Path) -> Iterator[tuple[str, str]]:
                 visit = (path.split("/")[0], identity)
                 if visit not in visited:
                     visited.add(visit)
-                    names = sorted(os.listdir(root / path), reverse=True)  # the last one is popped first
-                    names = [name for name in names if name[0] != "." and not IGNORED.fullmatch(name)]
-                    pending += [(os.path.join(path, name), ancestors | {identity}) for name in names]
+                    names = {ICLOUD.sub(r"\1", name) for name in os.listdir(root / path)}
+                    names = {name for name in names if name[0] != "." and not IGNORED.fullmatch(name)}
+                    # the last one is popped first
+                    pending += [(os.path.join(path, x), ancestors | {identity}) for x in sorted(names, reverse=True)]
                 continue
             problem = SPECIAL_FILES.get(stat.S_IFMT(status.st_mode), "")
         except OSError as error:
             if not path:
                 raise
-            problem = "a link to nothing" if isinstance(error, FileNotFoundError) else str(error.strerror)
+            problem = _why_missing(root / path) if isinstance(error, FileNotFoundError) else str(error.strerror)
         yield path, problem
+
+
+def _why_missing(path: Path) -> str:
+    if path.with_name(f".{path.name}.icloud").exists():
+        return PLACEHOLDER
+    return ANNEX if path.is_symlink() and "/annex/objects/" in os.readlink(path) else "a link to nothing"

@@ -14,8 +14,9 @@ NAMES = {
     **dict.fromkeys(
         ("validation", "validate", "valid", "val", "dev", "development", "eval", "evaluation"), "validation"
     ),
-    **dict.fromkeys(("test", "testing", "tst"), "test"),
+    **dict.fromkeys(("test", "testing", "tst", "holdout"), "test"),
 }  # word: split
+EVALUATION = {"eval", "evaluation"}  # is the test split beside another one for validation, if there is no test
 FILLERS = {"set", "data", "dataset", "images", "image", "imgs", "img", "split", "folder"}
 
 
@@ -29,7 +30,7 @@ class Layout:
         splits: of each path, train, validation or test; empty where no split is given.
         root: the lone folders around everything, with a `/` at the end, or empty.
         folders: from the name of each folder that is a split to that split; empty without given splits.
-        beside: the other folders, which are left out if there are given splits.
+        beside: other folders, and files of classes, which are left out if there are given splits.
     """
 
     inner: list[str]
@@ -44,33 +45,24 @@ def find(paths: Sequence[str]) -> Layout:
 
     Args:
         paths: of files, with `/`.
-
-    Raises:
-        UserError: all folders are named like splits, and none is for training.
     """
     inner, root = list(paths), ""
     while top := _lone_folder(inner):
         inner = [_below(top, path) for path in inner]
         root += f"{top}/"
-    tops = _folders(inner)
-    folders = named_splits(tops)
+    folders = named_splits(_folders(inner))
     if folders:
         return _split_outside(inner, root, folders)
-    _require_training_split(tops)
-    deep = [path for path in inner if "/" in path]
-    seconds = _folders(path.partition("/")[2] for path in deep)
-    folders = named_splits(seconds)
-    if folders and seconds == set(folders) and all(path.count("/") > 1 for path in deep):
-        parts = [path.split("/") for path in inner]
-        splits = [folders[part[1]] if len(part) > 2 else "" for part in parts]
-        inner = ["/".join([part[0], *part[2:]]) if len(part) > 2 else "" for part in parts]
-        return Layout(inner, splits, root, folders, [])
+    folders = {name: split for held in _held(inner).values() for name, split in named_splits(held).items()}
+    if folders:
+        return _split_inside(inner, root, folders)
     return Layout(inner, [""] * len(inner), root, {}, [])
 
 
 def split_of(name: str) -> str | None:
-    """Returns the split that a word stands for, in any case: "Training" is train. None if it stands for none."""
-    return NAMES.get(name.strip().casefold())
+    """Returns the split that a name stands for, such as train for "Training set". None if it stands for none."""
+    known, rest = _words(name)
+    return NAMES[known[0]] if len(known) == 1 and not rest else None
 
 
 def named_splits(names: Iterable[str]) -> dict[str, str]:
@@ -81,16 +73,24 @@ def named_splits(names: Iterable[str]) -> dict[str, str]:
     """
     candidates: dict[tuple[str, ...], dict[str, str]] = collections.defaultdict(dict)
     for name in sorted(names):
-        words = re.findall(r"[^\W\d_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name))
-        words = [re.sub(r"(?<=.)(set|data|images)$", "", word.casefold()) for word in words]
-        known = [word for word in words if word in NAMES]
+        known, rest = _words(name)
         if len(known) == 1:
-            rest = tuple(word for word in words if word not in FILLERS and word not in NAMES)
-            candidates[rest][name] = NAMES[known[0]]
-    for found in candidates.values():
+            candidates[rest][name] = known[0]
+    for words in candidates.values():
+        found = {name: NAMES[word] for name, word in words.items()}
+        last = [name for name, word in words.items() if word in EVALUATION]
+        if "test" not in found.values() and len(last) < list(found.values()).count("validation"):
+            found |= dict.fromkeys(last, "test")
         if "train" in found.values() and len(set(found.values())) > 1:
             return found
     return {}
+
+
+def _words(name: str) -> tuple[list[str], tuple[str, ...]]:
+    """Returns the words of a name that stand for a split, and the others, without FILLERS and numbers."""
+    words = re.findall(r"[^\W\d_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name))
+    words = [re.sub(r"(?<=.)(set|data|images)$", "", word.casefold()) for word in words]
+    return [word for word in words if word in NAMES], tuple(x for x in words if x not in FILLERS and x not in NAMES)
 
 
 def describe(layout: Layout) -> str:
@@ -98,16 +98,46 @@ def describe(layout: Layout) -> str:
     used = [f"{name} is {', '.join(map(repr, names))}" for name in SPLITS if (names := _of_split(layout.folders, name))]
     missing = [name for name in SPLITS if name not in layout.folders.values()]
     cut = f"; {missing[0]} is cut from train" if missing else ""
-    beside = f"; {', '.join(map(repr, layout.beside))} beside them: left out" if layout.beside else ""
+    beside = f"; {enumeration(list(map(repr, layout.beside)), 5)} beside them: left out" if layout.beside else ""
     return f"The folders are splits: {', '.join(used)}{cut}{beside}."
 
 
-def require_labels(layout: Layout, folder: str) -> None:
-    """Checks that every given split has class folders of the training split.
+def refuse_other_splits(layout: Layout) -> None:
+    """Refuses folders that look like splits where none was found.
 
     Raises:
-        UserError: one has none, as contests hand out their test images.
+        UserError: all are named like splits, and none is for training; or one is, and all hold the same folders.
     """
+    names = _folders(layout.inner)
+    known = {name for name in names if split_of(name)}
+    if layout.folders or not known:
+        return
+    listed = enumeration(sorted(map(repr, names)))
+    if known == names and len({split_of(name) for name in names}) > 1:
+        raise UserError(
+            f"the folders {listed} are named like splits, but none is for training. Add a folder train, or rename them "
+            "if they are classes."
+        )
+    common = set.intersection(*_held(layout.inner).values())
+    if len(names) > 1 and len(common) > 1:
+        raise UserError(
+            f"the folders {listed} look like splits: all hold {enumeration(sorted(map(repr, common)), 3)}. Name them "
+            f"train, validation and test; or rename {enumeration(sorted(map(repr, known)))}, where that is a class."
+        )
+
+
+def require_labels(layout: Layout, folder: str) -> None:
+    """Checks that every given split has class folders of the training split, and that every class is divided.
+
+    Raises:
+        UserError: a split has none, as contests hand out their test images; or a class is not divided.
+    """
+    divided = _folders(path for path, split in zip(layout.inner, layout.splits, strict=True) if split)
+    if whole := sorted(map(repr, _folders(layout.inner) - divided)):
+        raise UserError(
+            f"{folder}: {enumeration(whole)} is not divided into splits, as other folders are. Divide it, move it out "
+            f"of {folder}, or set data.split to random, which divides the images of all classes anew."
+        )
     classes = {path.split("/")[0] for path, split in zip(layout.inner, layout.splits, strict=True) if split == "train"}
     for name in SPLITS:
         paths = [path for path, split in zip(layout.inner, layout.splits, strict=True) if split == name]
@@ -120,8 +150,8 @@ def require_labels(layout: Layout, folder: str) -> None:
                 "sub-folder per class, or set data.labels or data.label_pattern."
             )
         raise UserError(
-            f"{folder}: {names} is the {name} split, but has {len(paths)} images without a class folder, so nothing "
-            "can be measured on them. Sort them into the same class folders as those of train, or move "
+            f"{folder}: {names} is the {name} split, but has {len(paths)} images without a class folder of train, so "
+            "nothing can be measured on them. Sort them into the same class folders as those of train, or move "
             f"{names} out of {folder}: {name} is then cut from train; or set data.split to random, which divides the "
             "images that have a class folder anew."
         )
@@ -138,9 +168,26 @@ def _split_outside(inner: list[str], root: str, folders: dict[str, str]) -> Layo
         while (lone := _lone_folder([rest[row] for row in rows])) and lone not in classes:
             for row in rows:
                 rest[row] = _below(lone, rest[row]) or rest[row].rpartition("/")[2]
+        found = _folders(rest[row] for row in rows)
         if folders[name] == "train":
-            classes |= _folders(rest[row] for row in rows)
+            classes |= found
+        elif len(found) == 1 and not found & classes:  # a folder of images without labels
+            for row in rows:
+                rest[row] = rest[row].rpartition("/")[2]
     return Layout(rest, splits, root, folders, sorted(set(tops) - {*folders, ""}))
+
+
+def _split_inside(inner: list[str], root: str, folders: dict[str, str]) -> Layout:
+    """Returns the layout CLASS/SPLIT/FILE."""
+    splits, beside = [], set()
+    for row, path in enumerate(inner):
+        parts = path.split("/")
+        splits.append(folders.get(parts[1], "") if len(parts) > 2 else "")
+        if splits[row]:
+            inner[row] = "/".join([parts[0], *parts[2:]])
+        elif len(parts) > 1:
+            beside.add(parts[1] if len(parts) > 2 else path)
+    return Layout(inner, splits, root, folders, sorted(beside))
 
 
 def _lone_folder(paths: Sequence[str]) -> str:
@@ -158,17 +205,18 @@ def _folders(paths: Iterable[str]) -> set[str]:
     return {path.split("/")[0] for path in paths if "/" in path}
 
 
+def _held(paths: Iterable[str]) -> dict[str, set[str]]:
+    """Returns the folders directly in each folder."""
+    held: dict[str, set[str]] = {}
+    for top, _, below in (path.partition("/") for path in paths):
+        if below:
+            held.setdefault(top, set()).update(_folders([below]))
+    return held
+
+
 def _below(folder: str, path: str) -> str:
     return path[len(folder) + 1 :] if path.startswith(f"{folder}/") else ""
 
 
 def _of_split(folders: dict[str, str], split: str) -> list[str]:
     return sorted(name for name, of in folders.items() if of == split)
-
-
-def _require_training_split(names: set[str]) -> None:
-    if len({split_of(name) for name in names} - {None}) > 1 and all(map(split_of, names)):
-        raise UserError(
-            f"the folders {enumeration(sorted(map(repr, names)))} are named like splits, but none is for training. Add "
-            "a folder train, or rename them if they are classes."
-        )

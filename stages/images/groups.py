@@ -22,8 +22,7 @@ def add(manifest: pd.DataFrame, images: list[ImageFile], data: params.Data) -> p
         data: the group `data` of params.yaml.
 
     Returns:
-        DataFrame: with the columns group and split added, and those of the table of labels, by their own names or,
-            where the manifest has such a column, as table_NAME.
+        DataFrame: with the columns group, split and metadata added.
     """
     found = [images[row] for row in manifest.index]
     keys = [pd.Series([image.group for image in found], manifest.index, dtype=object)]
@@ -38,9 +37,7 @@ def add(manifest: pd.DataFrame, images: list[ImageFile], data: params.Data) -> p
         manifest.index,
     )
     manifest = manifest.drop(columns="duplicates").join(added).assign(duplicates=manifest["duplicates"])
-    metadata = pd.DataFrame([image.metadata for image in found], manifest.index).fillna("")
-    reserved = {*manifest, "label"}
-    return manifest.join(metadata.rename(columns=lambda name: f"table_{name}" if name in reserved else name))
+    return manifest.join(pd.DataFrame([image.metadata for image in found], manifest.index))
 
 
 def join(*keys: pd.Series) -> np.ndarray:
@@ -131,6 +128,11 @@ def describe(listed: pd.DataFrame, manifest: pd.DataFrame, split: pd.Series, dat
                 f"{printable(first.iloc[0])} = {printable(first.iloc[-1])}; all: data/splits/near_duplicates.csv "
                 f"({column}). If they are different images, set data.near_duplicates to ignore."
             )
+    if data.group_pattern and (alone := (by_pattern(manifest["path"], data.group_pattern) == "")).any():
+        notes.append(
+            f"data.group_pattern does not fit {alone.sum()} of {len(manifest)} paths, such as "
+            f"{printable(manifest['path'][alone].iloc[0])}: it puts these images in no group."
+        )
     joined = manifest.groupby("group")["duplicates"].nunique() > 1
     if joined.any() and not manifest["split"].any():
         notes.append(fractions_off(manifest, split, data))

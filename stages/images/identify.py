@@ -21,7 +21,9 @@ STARTS = {  # by the first bytes
     b"\xff\x0a": f"JPEG XL: {CONVERT}",
     b"\0\0\0\x0cJXL ": f"JPEG XL: {CONVERT}",
     b"version https://git-lfs": "a Git LFS pointer, not the image itself: run `git lfs pull`",
-    b"/annex/objects/": "a git-annex pointer, not the image itself: run `git annex get`",
+    b"outs:\n- md5": "a DVC file, not the image itself: run `dvc pull`, and move it out of the folder",
+    b"L\0\0\0\1\x14\2\0": "a Windows shortcut, not the image itself: copy the image here",
+    b"book\0\0\0\0mark": "a macOS alias, not the image itself: copy the image here",
     b"\x1a\x45\xdf\xa3": f"MKV or WebM, {VIDEO}",
     b"\x30\x26\xb2\x75\x8e\x66\xcf\x11": f"WMV, {VIDEO}",
     b"\0\0\1\xba": f"MPEG, {VIDEO}",
@@ -37,12 +39,18 @@ STARTS = {  # by the first bytes
     b"7z\xbc\xaf\x27\x1c": f"7z, {ARCHIVE}",
     b"Rar!\x1a\x07": f"RAR, {ARCHIVE}",
     b"\xfd7zXZ\0": f"xz, {ARCHIVE}",
+    b"BZh": f"bzip2, {ARCHIVE}",
+    b"\x28\xb5\x2f\xfd": f"Zstandard, {ARCHIVE}",
     b"8BPS": f"Photoshop, {EDITOR}",
     b"gimp xcf": f"GIMP, {EDITOR}",
     b"\x89HDF\r\n\x1a\n": f"HDF5, {SCIENCE}",
     b"SIMPLE  =": f"FITS, {SCIENCE}",
     b"\x93NUMPY": f"NumPy, {SCIENCE}",
     b"ZISRAWFILE": f"CZI, {SCIENCE}",
+    b"NRRD0": f"NRRD, {SCIENCE}",
+    b"PF\n": f"PFM, floating-point colours, {SCIENCE}",
+    b"P7\n": f"PAM: {CONVERT}",
+    b"\xff\xd8\xff\xf7": f"JPEG-LS: {CONVERT}",
     b"\x76\x2f\x31\x01": f"OpenEXR: {CONVERT}",
     b"#?RADIANCE": f"Radiance HDR: {CONVERT}",
     b"II\xbc\1": f"JPEG XR: {CONVERT}",
@@ -54,11 +62,17 @@ STARTS = {  # by the first bytes
 }
 DICOM = "DICOM: export it as an 8-bit PNG, with the window that its readers use"
 TEXT = (
+    (rb"^\S{0,500}/annex/objects/", "a git-annex pointer, not the image itself: run `git annex get`"),
+    (rb"^\s*[\[{]\s*\"", "a JSON text: if this was a download, it failed; fetch the image again"),
     (rb"<svg[\s>]", f"SVG, a drawing without pixels: {CONVERT}"),
     (rb"^\s*(<!doctype html|<html|<head|<body|<script)", "an HTML page: the download failed; fetch the image again"),
     (rb"^\s*<\?xml", "an XML file: if this was a download, it failed; fetch the image again"),
     (rb"^[^\0]{0,1000}%PDF-", f"PDF, {DOCUMENT}"),
 )
+
+
+class UnreadableError(ValueError):
+    """An image cannot be read, with or without its metadata; the text says why, without the path."""
 
 
 def is_heif(head: bytes) -> bool:
@@ -109,10 +123,14 @@ def reason(name: str, head: bytes, size: int) -> str:
         return f"AVI, {VIDEO}"
     if head[:1] == b"G" and head[188:189] == b"G" and head[376:377] == b"G":
         return f"MPEG transport stream, {VIDEO}"
+    if head[257:262] == b"ustar":
+        return f"tar, {ARCHIVE}"
+    if head[344:347] == b"n+1":
+        return f"NIfTI, {SCIENCE}"
     if head[128:132] == b"DICM" or PurePath(name).suffix.lower() in (".dcm", ".dicom"):
         return DICOM
     if head.startswith(tiff.STARTS):
-        return f"TIFF of {tiff.describe(head)}: broken, or not supported; save it as RGB or grey of 8 bits"
+        return f"TIFF{tiff.describe(head)}: broken, or not supported; save it as RGB or grey of 8 bits"
     if precision := re.match(rb"\xff\xd8\xff.*?\xff[\xc0-\xc3]\0.([\x09-\x10])", head, re.DOTALL):
         return f"JPEG of {precision[1][0]} bits a sample: {CONVERT} of 8 bits"
     text = _text(head)

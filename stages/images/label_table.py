@@ -1,21 +1,24 @@
 """Tables of labels: CSV or TSV with a row per image."""
 
+import codecs
 import collections
 import dataclasses
+import io
+import os
 import posixpath
 import unicodedata
-import warnings
 from collections.abc import Callable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import pandas as pd
 
-from stages.common import params
+from stages.common import dataset, params
 from stages.common.cli import UserError, enumeration, printable
 from stages.images.find import ImageFile
 from stages.images.given_splits import split_of
 
 TEXTS = {".csv", ".tsv", ".txt", ".json", ".jsonl", ".md", ".xml", ".xlsx", ".parquet"}  # no images, if without a row
+RESERVED = {*dataset.COLUMNS, "split", "pixels", dataset.GROUP_TEXT}  # columns of manifests, while `split` runs
 
 
 def apply(files: list[ImageFile], data: params.Data) -> tuple[list[ImageFile], list[str]]:
@@ -32,141 +35,166 @@ def apply(files: list[ImageFile], data: params.Data) -> tuple[list[ImageFile], l
     Raises:
         UserError: the table cannot be read, lacks a column, has a split that is none, or fits no file.
     """
-    table = read(data.labels, data.columns)
-    if table.empty:
-        raise UserError(f"{data.labels} has no rows. Set data.labels to a table with a row per image.")
-    matched, problems = _match(table["path"], files, data.images)
-    rows_of = collections.Counter(matched)
-    if files and rows_of[None] == len(table):
+    table = read(data)
+    found = _find(table["path"], files, data.images)
+    records = table.to_dict("records")
+    records_of = collections.defaultdict(list)
+    images: list[ImageFile] = []
+    faults: list[ImageFile] = []
+    for record, places in zip(records, found, strict=True):
+        if len(places) == 1:
+            records_of[places[0]].append(record)
+            continue
+        problem = "is in the table, but there is no such file"
+        if places:
+            names = enumeration([printable(files[place].path) for place in places], 3)
+            problem = f"is in the table, and fits several files: {names}"
+        faults.append(ImageFile(record["path"] or "(an empty path)", problem=problem))
+    if files and not any(found):
         raise UserError(
             f"{data.labels}: no row fits a file of {data.images}: the first row names "
-            f"{printable(table['path'].iloc[0])!r}, the first file is {printable(files[0].path)!r}. Set "
+            f"{printable(records[0]['path'])!r}, the first file is {printable(files[0].path)!r}. Set "
             "data.columns.path to the column of the paths, which are relative to data.images."
         )
-    splits = "split" in table and data.split == "auto"
-    metadata = [name for name in table if name not in ("path", "label", "split", "group")]
-    records = table.to_dict("records")
-    of_file = {file: row for row, file in enumerate(matched) if file is not None}
-    images = [_without_file(records[row], problem) for row, problem in problems.items()]
-    named = Path(data.labels).resolve()
-    for number, file in enumerate(files):
-        if number not in of_file:
-            if is_text(file.path) or (Path(data.images) / file.path).resolve() == named:
-                continue
-            images.append(dataclasses.replace(file, problem=file.problem or "has no row in the table"))
+    table_path = os.path.relpath(os.path.realpath(data.labels), os.path.realpath(data.images))
+    for place, file in enumerate(files):
+        rows = records_of.get(place, [])
+        if not rows and (is_text(file.path) or file.path == table_path):
             continue
-        record, many = records[of_file[number]], rows_of[number]
-        problem = f"has {many} rows in the table" if many > 1 else "has an empty label" if not record["label"] else ""
-        problem = problem or ("has an empty split" if splits and not record["split"] else "")
-        images.append(
-            ImageFile(
-                file.path,
-                class_name=record["label"],
-                problem=problem or file.problem,
-                split=record["split"] if splits else "",
-                group=record.get("group", ""),
-                metadata={name: record[name] for name in metadata},
-            )
-        )
-    known = {file.path: file.problem for file in files}
-    faults = [image for image in images if image.problem and image.problem != known.get(image.path)]
+        image = _with_row(file, rows)
+        (faults if image.problem != file.problem else images).append(image)
     faults.sort(key=lambda image: image.path)
-    return sorted(images, key=lambda image: image.path), [f"{printable(x.path)} ({x.problem})" for x in faults]
+    described = [f"{printable(image.path)} ({image.problem})" for image in faults]
+    return sorted(images + faults, key=lambda image: image.path), described
 
 
 def is_text(path: str) -> bool:
     """Tells whether a file without a label is what lies beside images, a table or a note, by its name."""
-    return PurePosixPath(path).suffix.lower() in TEXTS
+    return posixpath.splitext(path)[1].lower() in TEXTS
 
 
-def read(path: str, columns: params.Columns) -> pd.DataFrame:
-    """Reads a table of labels.
-
-    Args:
-        path: of a file whose cells are separated by commas, tabs or semicolons.
-        columns: the names of its columns.
+def read(data: params.Data) -> pd.DataFrame:
+    """Reads the table of labels, whose cells are separated by commas, tabs or semicolons, in UTF-8 or Excel's UTF-16.
 
     Returns:
-        DataFrame of str: path, label, split (train, validation, test or empty) and group, if they are there, and all
-        other columns under their own names.
+        DataFrame of str: path and label; split (train, validation, test or empty), if it is there and data.split is
+        auto; group and the same as dataset.GROUP_TEXT, if it is there; and all other columns under their own names.
 
     Raises:
-        UserError: it cannot be read, lacks a column, or has a split that is none.
+        UserError: it cannot be read, has no rows, lacks a column, or has a split that is none.
     """
+    path = data.labels
     try:
-        with open(path, encoding="utf-8-sig") as file, warnings.catch_warnings():
-            warnings.simplefilter(
-                "error", pd.errors.ParserWarning
-            )  # a row with more cells than the header would lose some
-            header = file.readline()
-            file.seek(0)
-            separator = max(",\t;", key=header.count)
-            table = pd.read_csv(file, sep=separator, dtype=str, keep_default_na=False, index_col=False)
+        with open(path, "rb") as file:
+            utf_16 = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+        text = Path(path).read_text(encoding="utf-16" if utf_16 else "utf-8-sig")
+        header = next((line for line in text.split("\n") if line.strip()), "")
+        separator = max(",\t;", key=header.count)
+        # The header is read as a row, because pandas would rename columns, and drop cells of rows that have more.
+        cells = pd.read_csv(io.StringIO(text), sep=separator, header=None, dtype=str, keep_default_na=False)
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}. Set data.labels to a CSV or TSV table of labels.") from None
-    except pd.errors.ParserWarning:
-        raise UserError(
-            f"{path} has rows with more cells than its header. Quote cells with {separator!r} in them."
-        ) from None
     except ValueError as error:  # pandas's errors are ValueErrors
         reason = " ".join(str(error).split()).rstrip(".")
-        raise UserError(f"{path} is no CSV or TSV table in UTF-8: {reason}. Mend it, or save it as one.") from None
-    table = table.apply(lambda column: column.str.strip()).rename(columns=str.strip)
-    table = table.drop(columns=[name for name in table if not name or name.startswith("Unnamed: ")])
-    default = params.Columns()
-    for name, own in columns.model_dump().items():
-        needed = name in ("path", "label") or own not in ("", getattr(default, name))
-        if needed and own not in table:
-            raise UserError(f"{path} has no column {own!r}, but {enumeration(list(table))}: set data.columns.{name}.")
-    names = {own: name for name, own in columns.model_dump().items() if own in table}
-    table = table.rename(
-        columns=lambda name: names.get(name, f"table_{name}" if name in columns.model_dump() else name)
-    )
-    if "split" in table:
-        given = table["split"]
+        raise UserError(
+            f"{path} is no CSV or TSV table in UTF-8: {reason}. Save it as one (in Excel: CSV UTF-8), with "
+            "cells in quotes that have separators in them."
+        ) from None
+    cells = cells.apply(lambda column: column.str.strip())
+    cells = cells[(cells != "").any(axis=1)]
+    if len(cells) < 2:
+        raise UserError(f"{path} has no rows. Set data.labels to a table with a row per image.")
+    names = _columns(list(cells.iloc[0]), data)
+    table = cells.iloc[1:][list(names)].rename(columns=names)
+    if "group" in table:
+        table[dataset.GROUP_TEXT] = table["group"]
+    given = table.pop("split") if "split" in table else pd.Series(dtype=str)
+    if data.split == "auto" and given.any():
         table["split"] = given.map(lambda name: split_of(name) or "")
         if unknown := sorted(set(given[(table["split"] == "") & (given != "")])):
             raise UserError(
-                f"{path}: {enumeration(list(map(repr, unknown)), 5)} in the column {columns.split!r} is no split: "
+                f"{path}: {enumeration(list(map(repr, unknown)), 5)} in the column {data.columns.split!r} is no split: "
                 "write train, validation or test, or set data.columns.split to another column, or to '' for none."
             )
     return table
 
 
-def _match(rows: pd.Series, files: list[ImageFile], folder: str) -> tuple[list[int | None], dict[int, str]]:
-    """Finds the file of each row: by its path, the path without extension, the name or the name without extension.
+def _columns(header: list[str], data: params.Data) -> dict[int, str]:
+    """Returns the columns to use, from their places to path, label, split, group, or what manifests call the others.
 
-    Returns:
-        (list, dict): the place of each row's file, None where there is none or it is not clear which; and from such
-        rows to the reason.
+    Columns without a name, such as the index that pandas writes, are left out. The case of a name counts only if the
+    table has it in several.
+    """
+    defaults, used = params.Columns().model_dump(), dict[int, str]()
+    for name, own in data.columns.model_dump().items():
+        places = [place for place, column in enumerate(header) if column == own != ""]
+        places = places or [place for place, column in enumerate(header) if column.casefold() == own.casefold() != ""]
+        if not places and (name in ("path", "label") or own not in ("", defaults[name])):
+            raise UserError(
+                f"{data.labels} has no column {own!r}, but {enumeration(list(map(printable, header)))}: set "
+                f"data.columns.{name} to one of them. The first line names the columns; labels are names in one column."
+            )
+        if len(places) > 1:
+            raise UserError(f"{data.labels} has {len(places)} columns {own!r}: rename all but one.")
+        for place in places:
+            if place in used:
+                raise UserError(
+                    f"data.columns.{used[place]} and data.columns.{name} are both the column {own!r} of {data.labels}: "
+                    "set one of them to another; split and group can be '', which is none."
+                )
+            used[place] = name
+    taken = set(RESERVED)
+    for place, name in enumerate(header):
+        if place not in used and name and not name.startswith("Unnamed: "):
+            while name in taken:
+                name = f"table_{name}"
+            taken.add(name)
+            used[place] = name
+    return used
+
+
+def _find(rows: pd.Series, files: list[ImageFile], folder: str) -> list[list[int]]:
+    """Finds the files of each row, by their places in `files`.
+
+    A row names a path below the folder, or any path with the folder's name in it (an absolute one of another computer,
+    say), with or without extension; or the file's name, with or without extension. Case is ignored where there is no
+    such file otherwise.
     """
     kinds: list[Callable[[str], str]] = [str, _stem, posixpath.basename, lambda path: _stem(posixpath.basename(path))]
     paths = [unicodedata.normalize("NFC", file.path) for file in files]
-    prefix = f"{posixpath.normpath(folder)}/"
-    wanted = [posixpath.normpath(written.replace("\\", "/")) for written in rows]
-    wanted = [unicodedata.normalize("NFC", path).removeprefix(prefix) for path in wanted]
-    found: list[list[int]] = [[] for _ in wanted]
-    for kind in kinds:
-        missing = [row for row, numbers in enumerate(found) if not numbers]
-        if not missing:
-            break
-        places: dict[str, list[int]] = {}
-        for number, path in enumerate(paths):
-            places.setdefault(kind(path), []).append(number)
-        for row in missing:
-            found[row] = places.get(wanted[row], [])
-    problems = {}
-    for row, numbers in enumerate(found):
-        if not numbers:
-            problems[row] = "is in the table, but there is no such file"
-        elif len(numbers) > 1:
-            names = enumeration([printable(files[number].path) for number in numbers], 3)
-            problems[row] = f"is in the table, and fits several files: {names}"
-    return [numbers[0] if len(numbers) == 1 else None for numbers in found], problems
+    name = unicodedata.normalize("NFC", os.path.basename(os.path.abspath(folder)))
+    wanted = [posixpath.normpath(unicodedata.normalize("NFC", row.replace("\\", "/"))) for row in rows]
+    spelled = [(path, f"/{path}".partition(f"/{name}/")[2]) for path in wanted]
+    found: list[list[int]] = [[] for _ in spelled]
+    for fold in (str, str.casefold):
+        for kind in kinds:
+            missing = [row for row, places in enumerate(found) if not places]
+            if not missing:
+                return found
+            places_of: dict[str, list[int]] = {}
+            for place, path in enumerate(paths):
+                places_of.setdefault(fold(kind(path)), []).append(place)
+            for row in missing:
+                whole, below = map(fold, spelled[row])
+                found[row] = places_of.get(whole) or places_of.get(below, [])
+    return found
 
 
-def _without_file(record: dict[str, str], problem: str) -> ImageFile:
-    return ImageFile(record["path"] or "(an empty path)", record["label"], problem)
+def _with_row(file: ImageFile, records: list[dict[str, str]]) -> ImageFile:
+    """Returns a file with what its row says, or a problem if it has no row, several, or one without label or split."""
+    if len(records) != 1:
+        problem = f"has {len(records)} rows in the table" if records else "has no row in the table"
+        return dataclasses.replace(file, problem=file.problem or problem)
+    [record] = records
+    empty = next((f"has an empty {name}" for name in ("label", "split") if record.get(name) == ""), "")
+    return ImageFile(
+        file.path,
+        class_name=record["label"],
+        problem=file.problem or empty,
+        split=record.get("split", ""),
+        group=record.get("group", ""),
+        metadata={name: text for name, text in record.items() if name not in ("path", "label", "split", "group")},
+    )
 
 
 def _stem(path: str) -> str:

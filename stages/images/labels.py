@@ -1,6 +1,7 @@
 """Labels, given splits and groups of image files: from sub-folders, file names or a table."""
 
 import dataclasses
+import os
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -9,7 +10,7 @@ from pathlib import PurePosixPath
 from stages.common import params
 from stages.common.cli import UserError, enumeration, printable
 from stages.images import find, given_splits, label_table
-from stages.images.find import SPECIAL_FILES, ImageFile
+from stages.images.find import ANNEX, PLACEHOLDER, SPECIAL_FILES, ImageFile
 from stages.images.given_splits import Layout
 
 
@@ -27,7 +28,7 @@ def find_images(data: params.Data) -> tuple[list[ImageFile], list[str]]:
         UserError: there are fewer than two classes, one whose name is not UTF-8, a given split without labels, or
             labels that do not fit the files while data.on_unreadable is error.
     """
-    files = find.find_files(data.images)
+    files, texts = _without_texts(find.find_files(data.images))
     layout = given_splits.find([file.path for file in files])
     if data.labels != params.NO_LABELS:
         images, faults = label_table.apply(files, data)
@@ -43,19 +44,27 @@ def find_images(data: params.Data) -> tuple[list[ImageFile], list[str]]:
             f"{source} and {data.images} do not go together in {len(faults)} places; mend them, or set "
             f"data.on_unreadable to skip, which lists them in data/splits/unreadable.csv: {enumeration(faults)}"
         )
-    notes = _notes(images, layout, data)
+    notes = _notes(images, layout, texts, data)
     images = _with_splits(files, images, layout, data)
     _check_classes({image.class_name for image in images if image.class_name}, data.images, source)
     return images, notes
 
 
+def _without_texts(files: list[ImageFile]) -> tuple[list[ImageFile], list[str]]:
+    """Returns the files but for folders of tables and notes alone, such as labels or annotations; and these folders."""
+    folders = [os.path.dirname(file.path) for file in files]
+    kept = {folder for file, folder in zip(files, folders, strict=True) if not label_table.is_text(file.path)} | {""}
+    return [file for file, folder in zip(files, folders, strict=True) if folder in kept], sorted({*folders} - kept)
+
+
 def _by_folder(files: list[ImageFile], layout: Layout, data: params.Data) -> list[ImageFile]:
     """Returns the images that lie in a class folder. What cannot be opened might be one."""
+    given_splits.refuse_other_splits(layout)
     if layout.folders and data.split == "auto":
         given_splits.require_labels(layout, data.images)
     images = []
     for file, inner in zip(files, layout.inner, strict=True):
-        if "/" in inner or file.problem not in {"", *SPECIAL_FILES.values()}:
+        if "/" in inner or file.problem not in {"", PLACEHOLDER, ANNEX, *SPECIAL_FILES.values()}:
             images.append(ImageFile(file.path, inner.split("/")[0] or file.path, file.problem))
     return images
 
@@ -73,10 +82,10 @@ def _by_name(files: list[ImageFile], data: params.Data) -> tuple[list[ImageFile]
             faults.append(f"{printable(file.path)} ({problem})")
         images.append(dataclasses.replace(file, class_name=name, problem=problem))
     if not any(image.class_name for image in images):
-        example = f", such as {printable(images[0].path)}" if images else ""
+        example = f", such as {printable(PurePosixPath(images[0].path).name)}" if images else ""
         raise UserError(
             f"data.label_pattern {printable(data.label_pattern)} fits no file of {data.images}{example}. In "
-            r"cat_12.jpg, ^(.+)_\d+ finds the class cat."
+            r"cat_12.jpg, ^(.+)_\d+ finds the class cat; names are searched, without their folders."
         )
     return images, faults
 
@@ -92,17 +101,22 @@ def _with_splits(files: list[ImageFile], images: list[ImageFile], layout: Layout
     return [image for image in given if image.split or image.problem]
 
 
-def _notes(images: list[ImageFile], layout: Layout, data: params.Data) -> list[str]:
+def _notes(images: list[ImageFile], layout: Layout, texts: list[str], data: params.Data) -> list[str]:
     notes = []
     by_folder = data.labels == params.NO_LABELS and not data.label_pattern
+    if texts and by_folder:
+        notes.append(
+            f"No images, but tables or texts: {enumeration(list(map(printable, texts)), 3)}. They are left out."
+        )
     if layout.root and by_folder:
         notes.append(f"All images lie in {printable(layout.root)}, whose sub-folders count.")
     if layout.folders and data.split == "auto" and not any(image.split for image in images):
         notes.append(given_splits.describe(layout))
     if layout.folders and data.split == "random" and by_folder:
         left_out = sum("/" not in inner for inner in layout.inner)
+        splits = ", ".join(map(printable, sorted(layout.folders)))
         notes.append(
-            f"The splits {', '.join(sorted(layout.folders))} are divided anew, because data.split is random"
+            f"The splits {splits} are divided anew, because data.split is random"
             + (f"; {left_out} files outside of class folders are left out." if left_out else ".")
         )
     classes = sorted({image.class_name for image in images if image.class_name})

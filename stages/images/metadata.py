@@ -2,6 +2,7 @@
 
 import re
 import struct
+import zlib
 from dataclasses import dataclass
 
 from stages.images import tiff
@@ -9,7 +10,9 @@ from stages.images import tiff
 PNG = b"\x89PNG\r\n\x1a\n"
 # AVIF and HEIF (ISO/IEC 23008-12): the type of an item of the file stands in its entry, infe, after 7 or 9 bytes.
 ITEM = re.compile(rb"(infe\x02.{7}|infe\x03.{9})(?:Exif|mime)", re.DOTALL)
-XMP_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([1-8])')
+XMP_ORIENTATION = re.compile(rb"""tiff:Orientation\s*(?:=\s*["']|>)\s*([1-8])\s*["'<]""")
+RAW_PROFILE = b"Raw profile type exif\0"  # the keyword under which ImageMagick writes EXIF data into PNG files, as text
+MOST_TEXT = 2**20  # bytes that are decompressed
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ def strip(data: bytes) -> Stripped:
         found = tiff.directory(data)
         kept = {tag: entry for tag, entry in found.entries.items() if tag in tiff.DECODING}
         profile = {tag: entry for tag, entry in found.entries.items() if tag == tiff.PROFILE}
-        return Stripped(tiff.rewritten(found, kept | profile), tiff.rewritten(found, kept), tiff.orientation(data))
+        return Stripped(tiff.rewritten(found, kept | profile), tiff.rewritten(found, kept), orientation(data))
     if data[4:8] == b"ftyp":
         data = ITEM.sub(rb"\1skip", data)
     if data[4:8] == b"jP  " and (start := data.find(b"jp2c")) > 0:
@@ -48,10 +51,11 @@ def strip(data: bytes) -> Stripped:
 
 
 def orientation(exif: bytes, xmp: bytes = b"") -> int:
-    """Returns the orientation that EXIF data, else XMP, states by a number, 1 to 8; else 1."""
-    found = tiff.orientation(exif.removeprefix(b"Exif\0\0"))
+    """Returns the orientation that EXIF data, or a TIFF or PNG file, else XMP, states by a number, 1 to 8; else 1."""
+    if exif.startswith(PNG):
+        exif = _png(exif)[1] if RAW_PROFILE in exif else b""
     match = XMP_ORIENTATION.search(xmp)
-    return int(match[1]) if found == 1 and match else found
+    return tiff.orientation(exif.lstrip(b"Exif\0")) or (int(match[1]) if match else 1)
 
 
 def _join(parts: list[tuple[str, bytes]], exif: bytes) -> Stripped:
@@ -92,15 +96,26 @@ def _jpeg(data: bytes) -> tuple[list[tuple[str, bytes]], bytes]:
 def _png(data: bytes) -> tuple[list[tuple[str, bytes]], bytes]:
     """Returns the chunks of a PNG file (PNG 3, 5.3) with their kinds, and the EXIF data."""
     parts, exif, place = [("pixels", PNG)], b"", len(PNG)
+    key_lengths = {0: [2], 2: [6]}.get(data[25], range(257)) if len(data) > 25 else []  # of tRNS, by colour type
     while place + 12 <= len(data):
-        end = place + 12 + struct.unpack_from(">I", data, place)[0]
-        name = data[place + 4 : place + 8]
-        if name[:1].isupper() or name == b"tRNS":  # a capital is for what the pixels need; PNG 3, 5.4
-            kind = "pixels"
-        else:
-            kind = "profile" if name == b"iCCP" else "other"
-        parts.append((kind, data[place:end]))
+        size, name = struct.unpack_from(">I4s", data, place)
+        end = place + 12 + size
+        content = data[place + 8 : end - 4]
+        # A capital is for what the pixels need (PNG 3, 5.4).
+        kind = "pixels" if name[:1].isupper() or name == b"tRNS" and size in key_lengths else "other"
+        parts.append(("profile" if name == b"iCCP" else kind, data[place:end]))
         if name == b"eXIf":
-            exif = exif or data[place + 8 : end - 4]
+            exif = content
+        elif name in (b"tEXt", b"zTXt") and content.startswith(RAW_PROFILE):
+            exif = exif or _raw_profile(content.removeprefix(RAW_PROFILE), compressed=name == b"zTXt")
         place = end
     return [*parts, ("pixels", data[place:])], exif
+
+
+def _raw_profile(text: bytes, compressed: bool) -> bytes:
+    """Returns the data of a profile that is written as text: name and length, a line each, and hexadecimal digits."""
+    try:
+        text = zlib.decompressobj().decompress(text[1:], MOST_TEXT) if compressed else text
+        return bytes.fromhex(b"".join(text.split(b"\n")[3:]).decode())
+    except (ValueError, zlib.error):
+        return b""

@@ -43,12 +43,12 @@ def assign(manifest: pd.DataFrame, data: params.Data, seed: int) -> np.ndarray:
         split = divide(manifest, fractions, seed)
         _require_every_class(manifest, split, data)
         return split
-    _require_training_images(manifest)
+    _require_training_images(manifest, data)
     missing = {name: fraction for name, fraction in fractions.items() if name not in given}
     split = given.astype("<U10")
     rows = given == "train"
     split[rows] = divide(manifest[rows], missing, seed)
-    _require_no_copies(manifest, split)
+    _require_no_copies(manifest, split, data)
     gaps = _find_gaps(manifest, split)
     if gaps:
         named = [f"{name!r} has no images in {missing}" for name, missing in gaps]
@@ -56,6 +56,7 @@ def assign(manifest: pd.DataFrame, data: params.Data, seed: int) -> np.ndarray:
             f"of the given splits, {len(named)} {'lacks a class' if len(named) == 1 else 'places lack a class'}: "
             f"{enumeration(named)}. Add some, or leave the class out, or set data.split to random, which divides the "
             "images of all splits anew, with the same classes."
+            + _alike(manifest[manifest["class"].isin([name for name, _ in gaps])], data)
         )
     return split
 
@@ -130,42 +131,49 @@ def _require_every_class(manifest: pd.DataFrame, split: np.ndarray, data: params
     name, missing = gaps[0]
     of_class = manifest[manifest["class"] == name]
     different, groups = of_class["duplicates"].nunique(), of_class["group"].nunique()
+    joined = groups < different
     if data.fold == "none":
         needed = next(n for n in range(3, 10**6) if n - wanted(n, data.test) - wanted(n, data.validation) >= 1)
         advice = (
-            f"it needs at least {needed} different ones at data.validation {data.validation} and data.test {data.test}."
+            f"it needs at least {needed} {'groups' if joined else 'different ones'} at data.validation "
+            f"{data.validation} and data.test {data.test}."
         )
     else:
         advice = f"add images, or take fewer folds than data.fold {data.fold}."
-    if different < len(of_class) and data.near_duplicates != "ignore":
-        advice += (
-            " If its images are alike by nature, those of a fixed camera, say, and no copies, set data.near_duplicates "
-            "to ignore."
-        )
-    if groups < different:
-        advice += f" They are in {groups} groups (data.group_pattern or the table's), which stay whole."
+    advice += _alike(of_class, data)
+    count = f"in {groups} of your groups, which stay whole" if joined else f"{different} of them different"
     raise UserError(
-        f"class {name!r} has {len(of_class)} images, {different} of them different, which is "
-        f"too few for it to be in {missing}: {advice}"
+        f"class {name!r} has {len(of_class)} images, {count}, which is too few for it to be in {missing}: {advice}"
     )
 
 
-def _require_training_images(manifest: pd.DataFrame) -> None:
+def _alike(images: pd.DataFrame, data: params.Data) -> str:
+    """Returns what to do where images are taken for near-duplicates, if that may be why there are too few."""
+    joined = data.near_duplicates == "keep" and images["duplicates"].nunique() < len(images)
+    if not joined and data.near_duplicates != "drop":
+        return ""
+    return (
+        " If images are alike by nature, those of a fixed camera, say, and no copies, set data.near_duplicates to "
+        "ignore."
+    )
+
+
+def _require_training_images(manifest: pd.DataFrame, data: params.Data) -> None:
     if "train" not in set(manifest["split"]):
         raise UserError(
             "none of the images that can be used is given to train. Give it some, or set data.split to random, which "
-            "divides all images anew."
+            "divides all images anew." + _alike(manifest, data)
         )
 
 
-def _require_no_copies(manifest: pd.DataFrame, split: np.ndarray) -> None:
+def _require_no_copies(manifest: pd.DataFrame, split: np.ndarray, data: params.Data) -> None:
     crossing = manifest[manifest.assign(split=split).groupby("sha256")["split"].transform("nunique") > 1]
     copies = [_equation(paths) for _, paths in crossing.groupby("sha256", sort=False)["path"]]
     if copies:
+        drop = ", or set data.near_duplicates to drop, which uses the one in test before those in validation and train"
         raise UserError(
-            f"{len(copies)} identical files are in more than one of the given splits; delete all but one of each, or "
-            "set data.near_duplicates to drop, which uses the one in test before those in validation and train: "
-            f"{enumeration(copies)}"
+            f"{len(copies)} identical files are in more than one of the given splits; delete all but one of each"
+            f"{drop if data.near_duplicates == 'keep' else ''}: {enumeration(copies)}"
         )
 
 
@@ -204,9 +212,5 @@ def _equation(paths: pd.Series) -> str:
 
 def _find_gaps(manifest: pd.DataFrame, split: np.ndarray) -> list[tuple[str, str]]:
     """Returns the classes without an image in some split, each with the first such split."""
-    gaps = []
-    for name, rows in manifest.groupby("class").indices.items():
-        missing = set(SPLITS) - set(split[rows])
-        if missing:
-            gaps.append((name, min(missing)))
-    return gaps
+    classes = manifest.groupby("class").indices.items()
+    return [(name, min(missing)) for name, rows in classes if (missing := set(SPLITS) - set(split[rows]))]

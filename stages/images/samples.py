@@ -1,13 +1,15 @@
 """Samples of more than 8 bits as the 8-bit file of the same image would have them."""
 
+import io
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageChops
 
 from stages.images import metadata, tiff
+from stages.images.identify import UnreadableError
 
 ROWS = 1024  # that are converted at a time: a copy of all would take as much memory as the image
 # A camera's 10, 12 or 14 bits in 16 look nearly black, and so do dark images of 16 bits. Nothing in the values tells
@@ -40,13 +42,16 @@ def planes(data: bytes) -> Planes | None:
     """Takes a TIFF file apart where Pillow would misread it: more than 8 bits, and either 0 is white or planes.
 
     Raises:
-        Image.UnidentifiedImageError: its planes are not grey or RGB, with or without transparency.
+        Image.UnidentifiedImageError: its planes are not grey or RGB, with or without transparency; or its samples are
+            signed ones of 8 bits.
     """
     if not data.startswith(tiff.STARTS):
         return None
     try:
         found = tiff.directory(data)
         bits, photometric = found.values(tiff.BITS, (1,)), found.values(tiff.PHOTOMETRIC, (0,))[0]
+        if bits[0] == 8 and found.values(tiff.SAMPLE_FORMAT, (1,))[0] == 2:  # of which Pillow makes unsigned samples
+            raise Image.UnidentifiedImageError
         if bits[0] <= 8 or photometric != 0 and found.values(tiff.PLANAR, (1,))[0] != 2:
             return None
         extra = found.values(tiff.EXTRA_SAMPLES)
@@ -65,7 +70,7 @@ def stated(data: bytes) -> tuple[int, int | None]:
     """Returns the bits of a sample that can tell its value, and the value of white, if the file states one.
 
     PNG scales samples of fewer bits to 16 (PNG 3, 11.3.2.6), so only an sBIT of 16 tells that all of them are used.
-    Pillow does so with JPEG 2000 and PPM.
+    Pillow does so with PPM and JPEG 2000, whose codestream has the bits at a fixed place (ISO/IEC 15444-1, A.5.1).
     """
     if data.startswith(metadata.PNG):
         place = data.find(b"sBIT", 0, data.find(b"IDAT"))
@@ -78,7 +83,8 @@ def stated(data: bytes) -> tuple[int, int | None]:
             return bits - (signed and bits == 16), tiff.white(found)
         except (ValueError, struct.error, IndexError):
             return 8, None
-    return 8, 65535
+    start = data.find(b"\xff\x4f\xff\x51") if data[:4] == b"\xff\x4f\xff\x51" or data[4:8] == b"jP  " else -1
+    return (16, None) if start >= 0 and data[start + 42 : start + 43] == b"\x0f" else (8, 65535)
 
 
 def eight_bits(bands: Sequence[Image.Image], bits: int, white: int | None, inverted: bool = False) -> list[Image.Image]:
@@ -93,16 +99,16 @@ def eight_bits(bands: Sequence[Image.Image], bits: int, white: int | None, inver
         inverted: whether 0 is white.
 
     Raises:
-        ValueError: values of which it is not known what is white.
+        UnreadableError: values of which it is not known what is white.
     """
     extrema = [(part.min(), part.max()) for band in bands for _, part in _parts(band)]
     lowest, highest = np.min(extrema), np.max(extrema)  # not a number, if any value is not
     real = bands[0].mode == "F"
     limit = (255 if highest > 1 else 1) if real else white or 2**bits - 1
     if not (lowest >= 0 and highest <= limit):
-        raise ValueError(f"grey values from {lowest} to {highest}, a range that is not supported")
+        raise UnreadableError(f"grey values from {lowest} to {highest}, a range that is not supported")
     if not real and white is None and 0 < highest < 2**FEWEST_BITS:
-        raise ValueError(UNKNOWN_WHITE)
+        raise UnreadableError(UNKNOWN_WHITE)
 
     def convert(part: np.ndarray) -> np.ndarray:
         part = limit - part if inverted else part
@@ -120,13 +126,32 @@ def check_colours(image: Image.Image, bits: int, white: int | None) -> None:
         bits, white: what `stated` returned.
 
     Raises:
-        ValueError: white is not the highest value that the bits can tell, or is not known.
+        UnreadableError: white is not the highest value that the bits can tell, or is not known.
     """
     highest = max(int(np.max(image.getchannel(band).getextrema())) for band in "RGB")
     if white is not None and white < 2**bits - 1:
-        raise ValueError(f"colours of {bits} bits of which white is {white}: save it with 8 bits a sample")
+        raise UnreadableError(f"colours of {bits} bits of which white is {white}: save it with 8 bits a sample")
     if white is None and 0 < highest < 2 ** (FEWEST_BITS - 8):
-        raise ValueError(UNKNOWN_WHITE)
+        raise UnreadableError(UNKNOWN_WHITE)
+
+
+def opaque_colours(image: Image.Image, data: bytes, key: Sequence[int]) -> Image.Image:
+    """Returns, as mode L, where an image has another colour than that of its transparency key, in all 16 bits.
+
+    Args:
+        image: mode RGB, decoded from PNG, of which Pillow has kept the highest 8 bits.
+        data: the file.
+        key: of red, green and blue, 16 bits each.
+    """
+    opaque = Image.new("L", image.size)
+    with Image.open(io.BytesIO(data), formats=["PNG"]) as low:
+        low.tile = [tile._replace(args="RGB;16L") for tile in low.tile]  # the other order of bytes: keeps the lowest 8
+        for half, shift in ((image, 8), (low, 0)):
+            for band, value in zip(half.split(), key, strict=True):
+                opaque = ImageChops.lighter(
+                    opaque, band.point([0 if x == value >> shift & 255 else 255 for x in range(256)])
+                )
+    return opaque
 
 
 def opaque(image: Image.Image, key: int) -> Image.Image:

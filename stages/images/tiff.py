@@ -171,18 +171,14 @@ def white(found: Directory) -> int | None:
     return 2 ** int(ome[1]) - 1 if ome and 8 < int(ome[1]) <= 16 else None
 
 
-def orientation(data: bytes) -> int:
-    """Returns the orientation of a TIFF file or of EXIF data, 1 to 8; 1, upright, where it states none by a number."""
+def orientation(data: bytes) -> int | None:
+    """Returns the orientation that a TIFF file or EXIF data states by a number, 1 to 8; else None."""
     try:
         found = directory(data)
         numbers = found.values(ORIENTATION)
-        return int(numbers[0]) if numbers and numbers[0] in range(1, 9) and _is_number(found) else 1
-    except (ValueError, struct.error, OverflowError):
-        return 1
-
-
-def _is_number(found: Directory) -> bool:
-    return found.kind(ORIENTATION) not in NO_NUMBERS
+        return int(numbers[0]) if numbers[0] in range(1, 9) and found.kind(ORIENTATION) not in NO_NUMBERS else None
+    except (ValueError, struct.error, OverflowError, IndexError):
+        return None
 
 
 def describe(data: bytes) -> str:
@@ -194,8 +190,8 @@ def describe(data: bytes) -> str:
             found.values(SAMPLE_FORMAT, (1,))[0], ""
         )
         return (
-            f"{samples} {kind}sample{'s' * (samples > 1)} of {bits[0]} bits a pixel, photometric interpretation "
+            f" of {samples} {kind}sample{'s' * (samples > 1)} of {bits[0]} bits a pixel, photometric interpretation "
             f"{found.values(PHOTOMETRIC, ('unknown',))[0]}, compression {found.values(COMPRESSION, (1,))[0]}"
         )
     except (ValueError, struct.error, IndexError):
-        return "without a readable directory"
+        return " without a readable directory"

@@ -144,7 +144,7 @@ def _labels_step(run: Mapping[str, Any]) -> list[Step]:
     if not count or not run["audit"]["label_error_rate"]:  # 0: classifiers doubt labels, but no more than they err
         return []
     labels = "1 label is" if count == 1 else f"{count:,} labels are"
-    reason = f"{labels} doubtful: look at the images in data/audit/labels.csv, and move what lies in the wrong folder."
+    reason = f"{labels} doubtful: look at the images in data/audit/labels.csv, and correct the labels that are wrong."
     return [Step(reason, "head -n 20 data/audit/labels.csv")]
 
 
@@ -182,7 +182,7 @@ def _images_step(run: Mapping[str, Any], quality: str) -> list[Step]:
         return [Step(reason, f"cp -r new_images/. {shlex.quote(folder)} && dvc repro")]
     if quality == "guessing":
         reason = (
-            "Check that each image lies in the folder of its class, and that a person can tell the classes apart; "
+            "Check that each image has the label of its class, and that a person can tell the classes apart; "
             "nothing says that more images would help."
         )
         return [Step(reason, f"ls {shlex.quote(folder)}/*")]

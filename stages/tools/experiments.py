@@ -52,17 +52,17 @@ def override(change: str) -> str:
 
 
 def check_paths(changes: Iterable[str]) -> None:
-    """Raises a UserError if temporary copies would lack images or weights: before anything runs, not in each copy.
+    """Raises a UserError if temporary copies would lack a file that they read: before anything runs, not in each copy.
 
     Args:
         changes: texts such as "data.images=data/mine"; without this key, the images are those of params.yaml.
     """
     given = [setting(change) for change in changes]
-    for key, check in {"data.images": tracked.check_images, "model.weights": tracked.check_place}.items():
+    current = dvc.api.params_show("params.yaml", rev=None)
+    for key in ("data.images", "data.labels", "model.weights"):
         group, name = key.split(".")
-        paths = [str(value) for other, value in given if other == key]
-        for path in paths or [dvc.api.params_show("params.yaml", rev=None)[group][name]]:
-            check(path, in_copies=True)
+        for path in [str(value) for other, value in given if other == key] or [current[group][name]]:
+            tracked.check(path, in_copies=True)
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ import collections
 import io
 import itertools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +20,7 @@ from stages.model.temperature import scale_probabilities
 
 # A path, of a file or of a folder of images; or an image in memory: a file's content, or pixels in RGB.
 Source = str | os.PathLike[str] | bytes | Image.Image | np.ndarray
+NO_COLLECTIONS = (Mapping, io.IOBase, bytearray, memoryview)  # although they can be iterated over
 PNG_MODES = ("1", "L", "LA", "I;16", "P", "RGB", "RGBA")
 BATCH = 32  # images; the batches that are decoded ahead take 5 MB each at 224 pixels
 
@@ -45,18 +46,19 @@ def find(sources: Any) -> Iterator[tuple[Source, str]]:
     Raises:
         TypeError: one of them is neither a path nor an image.
     """
-    for source in [sources] if _is_source(sources) else sources:
+    several = isinstance(sources, Iterable) and not isinstance(sources, NO_COLLECTIONS)
+    for source in [sources] if _is_source(sources) or not several else sources:
         if not _is_source(source):
             raise TypeError(f"a {type(source).__name__} is no path, PIL image, NumPy array or content of a file")
         if not isinstance(source, str | os.PathLike):
             yield source, ""
             continue
-        path = os.fspath(source)
+        path = os.fsdecode(source)
         try:
-            for below, problem in walk(path):
+            for below, problem in walk(path) if path else [("", "an empty path")]:
                 yield (os.path.join(path, below) if below else path), problem
-        except OSError as error:
-            yield path, error.strerror or str(error)
+        except (OSError, ValueError) as error:  # the latter of a zero byte
+            yield path, getattr(error, "strerror", None) or str(error)
 
 
 def _is_source(value: Any) -> bool:
@@ -156,7 +158,7 @@ def _encoded(image: Any) -> bytes:
     """
     try:
         if isinstance(image, np.ndarray):
-            image = Image.fromarray(image)
+            image = Image.fromarray(_as_pillow_takes_it(image))
         exif, file = Image.Exif(), io.BytesIO()
         exif[ExifTags.Base.Orientation] = image.getexif().get(ExifTags.Base.Orientation, 1)
         # PNG keeps transparency of every kind, TIFF inks and floating-point values.
@@ -166,3 +168,19 @@ def _encoded(image: Any) -> bytes:
         return file.getvalue()
     except Exception as error:  # as decode does: a file that Pillow has only opened may be broken in any way
         raise ValueError(str(error) or type(error).__name__) from None
+
+
+def _as_pillow_takes_it(array: np.ndarray) -> np.ndarray:
+    """Returns an array with grey levels as [height, width], and with colours and large integer types as uint8.
+
+    Raises:
+        ValueError: the colours are not within [0, 1] in floating-point, nor within [0, 255].
+    """
+    if array.shape[2:] == (1,):
+        array = array[..., 0]
+    if array.dtype in (bool, np.uint8) or array.ndim == 2 and array.dtype in (np.uint16, np.float32, np.float64):
+        return array
+    low, high = np.min(array, initial=0), np.max(array, initial=0)
+    if not 0 <= low <= high <= 255:
+        raise ValueError(f"values from {low:g} to {high:g}: give uint8, or floating-point numbers up to 1 or to 255")
+    return np.rint(array * (255.0 if array.dtype.kind == "f" and high <= 1 else 1)).astype(np.uint8)

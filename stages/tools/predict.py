@@ -79,7 +79,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def predict(
-    paths: Source | Iterable[Source],
+    images: Source | Iterable[Source],
     model: str | os.PathLike[str] = MODEL,
     threshold: float | None = None,
     calibrated: bool = False,
@@ -87,8 +87,9 @@ def predict(
     """Predicts the classes of images, at the speed of batches and in little memory, however many they are.
 
     Args:
-        paths: one image, or any number: paths of files, or of folders, of which all images are predicted; PIL images;
-            arrays in RGB, uint8 [height, width, 3], or whatever else Image.fromarray takes; the bytes of files.
+        images: one image, or any number: paths of files, or of folders, of which all images are predicted; PIL images;
+            arrays, [height, width, 3] in RGB or [height, width] in grey, uint8 or floating-point from 0 to 1 or to 255;
+            the bytes of files.
         model: folder of the SavedModel.
         threshold: of two classes, the second is predicted where its unscaled probability reaches it; the model's own,
             which evaluate chose, if not given.
@@ -96,12 +97,12 @@ def predict(
             classes stay the same.
 
     Returns:
-        iterator of inference.Prediction, in the order of `paths`; in folders sorted by name.
+        iterator of inference.Prediction, in the order of `images`; in folders sorted by name.
 
     Raises:
         UserError: there is no such model; the threshold is not in [0, 1], or given for more than two classes.
     """
-    return inference.classify(inference.find(paths), saved_model.load(os.fspath(model)), threshold, calibrated)
+    return inference.classify(inference.find(images), saved_model.load(os.fspath(model)), threshold, calibrated)
 
 
 def expand_paths(arguments: Iterable[str]) -> Iterator[str]:

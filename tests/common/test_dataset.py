@@ -1,8 +1,22 @@
 import numpy as np
+import pandas as pd
 import pytest
 
-from stages.common import dataset
+from stages.common import dataset, files
+from stages.common.array_file import ArrayFile
 from tests.support import make_split
+
+
+@pytest.mark.parametrize("text", ["007", "1e5", "True", "NA", "1.0", ""])
+def test_metadata_is_text_and_the_other_columns_are_what_they_were(tmp_path, monkeypatch, text):
+    monkeypatch.chdir(tmp_path)
+    manifest = pd.DataFrame({"path": "1", "class": "2", "label": 0, "sha256": "3", "width": [4], "height": 5})
+    manifest = manifest.assign(group=6, duplicates=7, code=text)
+    (tmp_path / "data/splits").mkdir(parents=True)
+    files.write_json(["2"], tmp_path / dataset.CLASSES)
+    pixels = ArrayFile.create(tmp_path / "pixels.npy", (1, 32, 32, 3))
+    dataset.create(tmp_path / "data/splits/test", pixels, [0], manifest)
+    pd.testing.assert_frame_equal(dataset.load("test").manifest, manifest)
 
 
 def test_batches_are_rows_in_the_order_asked_for():

@@ -64,8 +64,9 @@ def test_numbers_in_tables_have_six_significant_digits_and_stay_numbers(tmp_path
 
 @pytest.mark.parametrize("name", ["NA", "007", "null", "1e5", "a\rb", "caf\udce9"])
 def test_names_in_tables_are_text_of_any_kind(tmp_path, name):
-    files.write_csv(pd.DataFrame({"class": [name, "b"], "label": [0, 1]}), tmp_path / "table.csv")
-    assert files.read_csv(tmp_path / "table.csv")["class"].tolist() == [name, "b"]
+    files.write_csv(pd.DataFrame({"class": [name, "b"], "value": [name, "7"], "label": 0}), tmp_path / "table.csv")
+    table = files.read_csv(tmp_path / "table.csv")
+    assert table["class"].tolist() == [name, "b"] and table["value"].tolist() == [name, "7"]
 
 
 def test_bytes_that_are_no_text_are_escaped_for_readers_that_need_utf_8(tmp_path):

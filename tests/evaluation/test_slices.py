@@ -62,6 +62,15 @@ def test_a_value_of_metadata_is_a_slice_and_its_numbers_are_those_of_its_images(
     assert table.loc["new", "p_value"] == 1
 
 
+def test_numbers_of_metadata_are_shown_as_they_are_written():
+    codes, days = np.array(["7", "007", "1e5", "True"]), np.array(["1", "1.0", "01"])
+    table = images(60, code=codes[np.arange(60) % 4], day=days[np.arange(60) % 3], table_group=days[np.arange(60) % 3])
+    found = slices.score(table, np.ones(60, bool))
+    assert set(found["value"][found["attribute"] == "code"]) == set(codes)
+    assert found[found["attribute"] == "day"].set_index("value")["support"].to_dict() == dict.fromkeys(days, 20)
+    assert "table_group" not in set(found["attribute"])
+
+
 def test_copies_of_an_image_are_no_more_evidence_than_one():
     right = np.arange(60) >= 4
     once = slices.score(images(60, camera=np.repeat(["old", "new"], [5, 55])), right).set_index("value").loc["old"]

@@ -10,6 +10,8 @@ from PIL import Image
 from stages.images.decode import decode
 from tests.images.odd_files import GREYS, encode, grey, heic, quadrants, rgb, tiff
 
+pytestmark = pytest.mark.filterwarnings("ignore")  # Pillow's, about broken TIFF files
+
 
 def box(brand, *compatible):
     """The first box of an MP4, HEIF or JPEG XL file (ISO/IEC 14496-12, 4.3)."""
@@ -71,6 +73,16 @@ DICOM = bytes(128) + b"DICM" + bytes(500)
         ("a.mkv", b"\x1a\x45\xdf\xa3" + bytes(300), "a video"),
         ("a.jpg", LFS, "git lfs pull"),
         ("a.jpg", b"/annex/objects/SHA256E-s1--0.jpg\n", "git annex get"),
+        ("a.jpg", b"../../.git/annex/objects/Gx/5k/SHA256E-s9--0.jpg/SHA256E-s9--0.jpg", "git annex get"),
+        ("a.jpg.dvc", b"outs:\n- md5: 0\n  path: a.jpg\n", "dvc pull"),
+        ("a.jpg.lnk", b"L\0\0\0\1\x14\2\0" + bytes(68), "a Windows shortcut"),
+        ("a.jpg", b"book\0\0\0\0mark\0\0\0\0", "a macOS alias"),
+        ("a.jpg", b'{"error": {"code": 404}}', "a JSON text"),
+        ("a.tar", bytes(b"a" * 257) + b"ustar\0" + bytes(90), "an archive"),
+        ("a.nii", bytes(344) + b"n+1\0", "NIfTI"),
+        ("a.pam", b"P7\nWIDTH 64\n", "PAM"),
+        ("half.tif", encode(rgb(), "TIFF", compression="tiff_lzw")[:-200], "TIFF without a readable directory: broken"),
+        ("half.webp", encode(Image.effect_noise((64, 64), 90), "WEBP")[:-300], "broken, truncated or not supported"),
         ("a.jpg", b"", "an empty file"),
         ("a.jpg", bytes(5000), "zero bytes"),
         ("a.jpg", bytes(200_000), "zero bytes"),

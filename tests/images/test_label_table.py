@@ -20,9 +20,10 @@ def find(folder, text, name="labels.csv", encoding="utf-8", **settings):
 
 
 LABELS = ["cat", "dog", "cat", "dog"]
+ROWS = "1,cat\n2,dog\n3,cat\n4,dog\n"
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 @pytest.mark.parametrize(("name", "separator"), [("labels.csv", ","), ("labels.tsv", "\t"), ("excel.csv", ";")])
 @pytest.mark.parametrize(
@@ -33,6 +34,8 @@ LABELS = ["cat", "dog", "cat", "dog"]
         ["1.jpg", "2.jpg", "3.jpg", "4.jpg"],
         ["1", "2", "3", "4"],
         ["./a/1.jpg", "a\\2.jpg", " b/3.jpg ", "b//4.jpg"],
+        ["mine/a/1.jpg", "../mine/a/2.jpg", "/home/me/mine/b/3.jpg", "C:\\my data\\mine\\b\\4.jpg"],
+        ["A/1.JPG", "a/2.Jpg", "3.JPG", "B/4"],
     ],
 )
 def test_finds_the_files_of_rows(folder, paths, name, separator, end, encoding):
@@ -93,10 +96,47 @@ def test_all_faults_are_named_at_once_or_skipped(folder):
     assert [image.path for image in images if image.problem] == ["b/3.jpg", "b/4.jpg", "b/6.jpg", "gone.jpg"]
 
 
+def test_labels_of_rows_that_are_skipped_make_no_class(folder):
+    images = find(folder, f"path,label\n{ROWS}gone,lynx\n4,lynx\n", on_unreadable="skip")
+    assert {image.class_name for image in images} == {"", "cat", "dog"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"Path,LABEL\n{ROWS}",
+        f"\n\n path , label\n{ROWS}\n\n",
+        "path;label\n1;cat\n2;dog\n3;cat\n4;dog\n;\n;\n",  # Excel writes empty rows
+        "Unnamed: 0,,path,label\n0,0,1,cat\n1,1,2,dog\n2,2,3,cat\n3,3,4,dog\n",  # pandas writes an index
+    ],
+)
+def test_headers_and_rows_as_programs_write_them(folder, text):
+    images = find(folder, text)
+    assert [image.class_name for image in images] == LABELS and not any(image.metadata for image in images)
+
+
+def test_names_of_columns_that_are_taken_get_a_prefix(folder):
+    header = "path,label,class,sha256,age,age,table_age,pixels"
+    image = find(folder, f"{header}\n1,cat,u,v,w,x,y,z\n2,dog\n3,cat\n4,dog\n")[0]
+    assert image.metadata == {
+        "table_class": "u", "table_sha256": "v", "age": "w", "table_age": "x", "table_table_age": "y",
+        "table_pixels": "z",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["fold 1", "0", "left"])
+def test_with_a_random_split_the_column_of_splits_is_not_read(folder, text):
+    table = f"path,label,split\n1,cat,{text}\n2,dog,train\n3,cat,\n4,dog,\n"
+    assert {image.split for image in find(folder, table, split="random")} == {""}
+    assert {image.split for image in find(folder, table.replace("train", "").replace(text, ""))} == {""}
+
+
 def test_a_name_that_fits_several_files(folder):
     touch(folder, "b/1.png")
     with pytest.raises(UserError, match=r"1 \(is in the table, and fits several files: a/1.jpg, b/1.png\)"):
         find(folder, "path,label\n1,cat\na/2,dog\n3,cat\n4,dog\n")
+    with pytest.raises(UserError, match=r"in 6 places.*: 1 \(is in the table, and fits several files"):
+        find(folder, "path,label\n1,cat\n")
 
 
 @pytest.mark.parametrize(
@@ -104,9 +144,15 @@ def test_a_name_that_fits_several_files(folder):
     [
         ("", "is no CSV or TSV table"),
         ('path,label\n"1,cat\n', "is no CSV or TSV table"),
-        ("path,label\n1,cat,small\n2,dog\n", "rows with more cells than its header"),
+        ("path,label\n1,cat,small\n2,dog\n", "Expected 2 fields in line 2, saw 3. Save it as one.*quotes"),
         ("path,label\n1,cat\n2,dog\n3,cat, small\n", "is no CSV or TSV table"),
         ("path,label\n", "has no rows"),
+        (",\n,\n", "has no rows"),
+        (f"label,path,label\n{ROWS}", "2 columns 'label'"),
+        (f"Path,PATH,label\n{ROWS}", "2 columns 'path'"),
+        (f"path,label,group, group\n{ROWS}", "2 columns 'group'"),
+        ("1,cat\n2,dog\n3,cat\n4,dog\n", "no column 'path', but 1, cat: .*The first line names the columns"),
+        ("path,cat,dog\n1,1,0\n2,0,1\n", "no column 'label', but path, cat, dog: .*labels are names in one column"),
         ("id,breed\n1,cat\n", "has no column 'path', but id, breed: set data.columns.path"),
         ("path,breed\n1,cat\n", "no column 'label'.*set data.columns.label"),
         ("path,label\nx,cat\ny,dog\n", "no row fits a file of .*names 'x', the first file is 'a/1.jpg'"),
@@ -120,9 +166,9 @@ def test_tables_that_do_not_fit(folder, text, words):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("encoding", ["latin-1", "utf-16", "cp1252"])
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16-le", "cp1252"])
 def test_a_table_in_another_encoding_is_named(folder, encoding):
-    with pytest.raises(UserError, match="labels.csv is no CSV or TSV table in UTF-8.*save it as one"):
+    with pytest.raises(UserError, match="labels.csv is no CSV or TSV table in UTF-8.*Save it as one"):
         find(folder, "path,label\n1,caf\u00e9\n2,dog\n3,dog\n4,dog\n", encoding=encoding)
 
 
@@ -133,8 +179,22 @@ def test_a_missing_table_and_a_missing_column_of_the_users_choice_are_named(fold
         find(folder, "path,label\n1,cat\n2,dog\n3,cat\n4,dog\n", columns=params.Columns(group="signer"))
 
 
-def test_a_table_in_the_folder_of_images_is_no_image(folder):
-    path = folder / "metadata.csv"
+@pytest.mark.parametrize("name", ["metadata.csv", "labels", "a/labels.dat"])
+def test_a_table_in_the_folder_of_images_is_no_image(folder, name):
+    path = folder / name
     path.write_text("path,label\n1,cat\n2,dog\n3,cat\n4,dog\n")
     images, _ = labels.find_images(params.Data(images=str(folder), labels=str(path)))
     assert len(images) == 4
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ({"label": "path"}, "columns.path and data.columns.label are both the column 'path'"),
+        ({"label": "group"}, "columns.label and data.columns.group are both the column 'group'.*can be ''"),
+        ({"path": "split"}, "columns.path and data.columns.split are both the column 'split'"),
+    ],
+)
+def test_one_column_cannot_be_two_things(folder, columns, words):
+    with pytest.raises(UserError, match=words):
+        find(folder, "path,label,group,split\n1,cat,a,train\n", columns=params.Columns(**columns))

@@ -65,6 +65,10 @@ def test_a_class_whose_name_is_no_text_is_named(tmp_path):
         ("Training", None, "Testing"),
         ("train", "val", None),
         ("train", None, "test"),
+        ("train", None, "holdout"),
+        ("train", "dev", "eval"),  # as contests of speech and faces name them
+        ("Train ", "Val ", "Test "),
+        ("images/train", "images/val", None),
     ],
 )
 @pytest.mark.parametrize("split", ["auto", "random"])
@@ -84,6 +88,46 @@ def test_splits_within_the_folders_of_classes(tmp_path):
     assert counts(images) == {(name, kind): 10 for name in ("train", "test") for kind in ("cat", "dog")}
 
 
+def test_splits_within_classes_beside_other_folders_and_files(tmp_path):
+    splits = in_splits("cat", "dog", classes=("train", "val", "test"))
+    images, notes = find(touch(tmp_path, *splits, "cat/loose.jpg", "dog/pred/{0..9}.jpg"))
+    assert len(images) == 60 and "'cat/loose.jpg', 'pred' beside them: left out" in notes[0]
+    assert counts(find(tmp_path, split="random")[0]) == {("", "cat"): 31, ("", "dog"): 40}
+    touch(tmp_path, "bird/{0..9}.jpg")
+    with pytest.raises(UserError, match="'bird' is not divided into splits, as other folders are"):
+        find(tmp_path)
+    assert counts(find(tmp_path, split="random")[0])["", "bird"] == 10
+
+
+@pytest.mark.parametrize("names", [("data", "results"), ("v1", "v2/deeper"), ("cat", "dog")])
+def test_one_folder_that_is_divided_beside_one_that_is_not(tmp_path, names):
+    touch(
+        tmp_path, *in_splits(names[0], classes=("train/a", "train/b", "test/a", "test/b")), f"{names[1]}/{{0..9}}.jpg"
+    )
+    with pytest.raises(UserError, match=f"'{names[1].split('/')[0]}' is not divided into splits"):
+        find(tmp_path)
+
+
+def test_sub_folders_of_several_classes_do_not_make_up_splits(tmp_path):
+    touch(tmp_path, "vehicle/train/{0..9}.jpg", "vehicle/car/{0..9}.jpg", "lab/test/{0..9}.jpg", "lab/tube/{0..9}.jpg")
+    assert counts(find(tmp_path)[0]) == {("", "vehicle"): 20, ("", "lab"): 20}
+
+
+@pytest.mark.parametrize("others", [["extra"], ["entrainement", "test"], ["query", "gallery"], ["trainval"]])
+@pytest.mark.parametrize("split", ["auto", "random"])
+def test_folders_that_look_like_splits_of_unknown_names_are_refused(tmp_path, others, split):
+    touch(tmp_path, *in_splits("valid", *others))
+    with pytest.raises(UserError, match="'valid'.* look like splits: all hold 'cat', 'dog'. Name them train"):
+        find(tmp_path, split=split)
+
+
+@pytest.mark.parametrize("texts", ["labels/train/1.txt", "annotations/all.json", "images/train/boxes/1.xml"])
+def test_folders_of_tables_and_texts_alone_are_no_classes(tmp_path, texts):
+    images, notes = find(touch(tmp_path, *in_splits("images/train", "images/val"), texts))
+    assert counts(images) == {(split, kind): 10 for split in ("train", "validation") for kind in ("cat", "dog")}
+    assert notes[0] == f"No images, but tables or texts: {os.path.dirname(texts)}. They are left out."
+
+
 @pytest.mark.parametrize("beside", ["pred/{0..9}.jpg", "extra/cat/{0..9}.jpg", "unlabeled/images/{0..9}.jpg"])
 def test_a_fourth_folder_is_left_out_and_named(tmp_path, beside):
     images, notes = find(touch(tmp_path, *in_splits("train", "val", "test"), beside))
@@ -95,8 +139,9 @@ def test_a_test_split_without_labels_is_refused_with_ways_out_that_keep_the_clas
     touch(tmp_path, *in_splits("train", "val"), test)
     with pytest.raises(UserError, match="'test' is the test split, but has 10 images without a class folder"):
         find(tmp_path)
-    images, _ = find(tmp_path, split="random")
-    assert {"cat", "dog"} <= {image.class_name for image in images}
+    images, notes = find(tmp_path, split="random")
+    assert {"cat", "dog"} == {image.class_name for image in images}
+    assert "10 files outside of class folders are left out" in notes[-1]
 
 
 def test_splits_without_class_folders_or_without_train_are_refused(tmp_path):
@@ -139,6 +184,14 @@ def test_classes_that_differ_only_by_case_unicode_form_or_blanks_are_named(tmp_p
     _, notes = find(touch(tmp_path, f"{one}/1.jpg", f"{other}/2.jpg", "dog/3.jpg"))
     [note] = notes
     assert ascii(one) in note and ascii(other) in note and "differ only by" in note
+
+
+@pytest.mark.parametrize("skip", ["error", "skip"])
+def test_placeholders_beside_the_class_folders_are_no_classes(tmp_path, skip):
+    touch(tmp_path, "cat/1.jpg", "dog/2.jpg", "dog/.3.jpg.icloud", ".cover.jpg.icloud")
+    (tmp_path / "cover.png").symlink_to(".git/annex/objects/cover.png")
+    images, _ = find(tmp_path, on_unreadable=skip)
+    assert [(x.path, x.class_name) for x in images if x.problem] == [("dog/3.jpg", "dog")]
 
 
 def test_links_to_folders_are_named(tmp_path):

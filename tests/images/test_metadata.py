@@ -78,6 +78,36 @@ def test_the_orientation_counts_where_it_is_a_number(tmp_path, entry, turned, mo
     assert np.abs(colours(tmp_path, file) - expected).max() <= 4
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "tiff:Orientation='6'",
+        'tiff:Orientation = "6"',
+        "<tiff:Orientation>6</tiff:Orientation>",
+        "<tiff:Orientation> 6\n</tiff:Orientation>",
+    ],
+)
+def test_ways_to_write_the_orientation_in_xmp(tmp_path, text):
+    for kind in ("PNG", "WEBP"):
+        if kind == "PNG":
+            file = with_chunk(encode(rgb(), kind), b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + text.encode())
+        else:
+            file = encode(rgb(), kind, lossless=True, xmp=text.encode())
+        assert (colours(tmp_path, file) == TURNED).all()
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("entry", [SIX, (0x0112, 1, 1, b"\6\0\0\0"), (0x0112, 11, 1, struct.pack("<f", 6))])
+@pytest.mark.parametrize("fault", [(), (b"gAMA", b""), (b"pHYs", b"short")])
+def test_exif_data_that_a_png_file_holds_as_text(tmp_path, compressed, entry, fault):
+    data = (b"Exif\0\0" + exif(entry)).hex().encode()
+    text = b"\nexif\n      12\n" + data[:20] + b"\n" + data[20:] + b"\n"
+    key = b"Raw profile type exif\0"
+    name, content = (b"zTXt", key + b"\0" + zlib.compress(text)) if compressed else (b"tEXt", key + text)
+    file = with_chunk(encode(rgb(), "PNG"), name, content)
+    assert (colours(tmp_path, with_chunk(file, *fault) if fault else file) == TURNED).all()
+
+
 def test_without_exif_the_orientation_of_xmp_counts(tmp_path):
     file = with_segment(jpeg(rgb()), 0xE1, b"http://ns.adobe.com/xap/1.0/\0" + XMP)
     for data in (file, with_segment(file, 0xE1, b"Exif\0\0MM\0"), with_segment(file, 0xE2, b"MPF\0" + bytes(9))):
@@ -118,6 +148,8 @@ def test_faults_in_segments_of_jpeg(tmp_path, marker, content):
         (b"pHYs", b""),
         (b"fcTL", b"\0\0\0\7" + bytes(30)),
         (b"sBIT", b""),
+        (b"tRNS", b"\0"),
+        (b"tRNS", bytes(300)),
     ],
 )
 @pytest.mark.parametrize("checksum", ["right", "wrong"])

@@ -127,6 +127,18 @@ def test_the_error_about_near_duplicates_names_the_parameter():
         assign(table)
 
 
+@pytest.mark.parametrize("near_duplicates", ["keep", "drop", "ignore"])
+def test_so_do_the_errors_about_given_splits_that_near_duplicates_leave_too_small(near_duplicates):
+    table = manifest({"a": 20, "b": 20}).assign(group=[0] * 20 + list(range(1, 21)), split=["train", "test"] * 20)
+    table["duplicates"] = table["group"]
+    data = params.Data(images="mine", near_duplicates=near_duplicates)
+    words = "" if near_duplicates == "ignore" else ".*set data.near_duplicates to ignore."
+    with pytest.raises(UserError, match=f"'a' has no images in validation.*same classes.{words}$"):
+        partition.assign(table, data, 1)
+    with pytest.raises(UserError, match=f"none of the images .* anew.{words}$"):
+        partition.assign(table[table["split"] == "test"], data, 1)
+
+
 @pytest.mark.parametrize(
     ("counts", "cut"),
     [({"train": 30, "test": 10}, "validation"), ({"train": 30, "validation": 10}, "test"), ({"train": 30}, None)],
@@ -190,7 +202,7 @@ def test_groups_stay_whole_and_classes_are_stratified_as_well_as_by_scikit_learn
 def test_few_groups_give_every_class_to_every_split_where_that_is_possible():
     table = persons([30, 30, 30], "ab")
     assert pd.crosstab(table["class"], assign(table)).shape == (2, 3)
-    with pytest.raises(UserError, match="class 'a' .* They are in 2 groups"):
+    with pytest.raises(UserError, match="class 'a' has .* in 2 of your groups.* at least 3 groups"):
         assign(persons([30, 30], "ab"))
 
 

@@ -67,6 +67,7 @@ def test_planes_are_turned(tmp_path):
         (0, DEEP_GREYS, [DEEP_GREYS[0] + 1], GREYS_AS_RGB),  # another grey, though of the same 8 bits
         (2, DEEP_COLOURS, DEEP_COLOURS[0], [(255,) * 3, *COLOURS[1:]]),
         (2, DEEP_COLOURS - [[0, 7, 0]], DEEP_COLOURS[1] - [0, 7, 0], [COLOURS[0], (255,) * 3, *COLOURS[2:]]),
+        (2, DEEP_COLOURS, DEEP_COLOURS[0] + [0, 0, 1], COLOURS),
     ],
 )
 def test_the_transparency_key_of_16_bits(tmp_path, color_type, values, key, expected):
@@ -109,6 +110,8 @@ def test_samples_of_12_bits_that_are_packed(tmp_path):
         png_16_bits(0, GREYS << 4),
         png_16_bits(0, GREYS << 4, more=chunk(b"sBIT", b"\x0c")),
         png_16_bits(2, COLOURS << 4),
+        encode(Image.fromarray(quadrants(GREYS << 4).astype(np.uint16)), "JPEG2000"),
+        encode(Image.fromarray(quadrants(GREYS << 4).astype(np.uint16)), "JPEG2000", no_jp2=True),
     ],
 )
 def test_values_that_may_be_of_fewer_bits_are_refused_by_name(tmp_path, data):
@@ -143,6 +146,8 @@ def test_formats_that_scale_to_16_bits_themselves_may_be_dark(tmp_path):
 @pytest.mark.parametrize(
     ("data", "words"),
     [
+        (tiff((GREYS // 2).astype(np.int8)), "1 signed sample of 8 bits"),
+        (tiff((GREYS - 128).astype(np.int8)), "1 signed sample of 8 bits"),
         (tiff(GREYS / 255), "1 floating-point sample of 64 bits"),
         (tiff((COLOURS / 255).astype(np.float32), photometric="rgb"), "3 floating-point samples of 32 bits"),
         (
@@ -166,6 +171,18 @@ def test_many_rows_are_converted_as_few_are(tmp_path):
     Image.fromarray(values).save(tmp_path / "deep.png")
     Image.fromarray((values >> 8).astype(np.uint8)).save(tmp_path / "plain.png")
     assert (decode(tmp_path / "deep.png", 64)[2] == decode(tmp_path / "plain.png", 64)[2]).all()
+
+
+def test_jpeg_2000_of_16_bits(tmp_path):
+    data = encode(Image.fromarray(quadrants(DEEP_GREYS)), "JPEG2000")
+    assert (colours(tmp_path, data) == GREYS_AS_RGB).all()
+
+
+def test_the_transparency_key_of_16_bits_is_turned_with_the_image(tmp_path):
+    turn = b"II*\0" + struct.pack("<IHHHIHHI", 8, 1, 0x0112, 3, 1, 6, 0, 0)
+    more = chunk(b"eXIf", turn) + chunk(b"tRNS", struct.pack(">3H", *DEEP_COLOURS[0]))
+    expected = np.rot90(np.array([(255,) * 3, *COLOURS[1:]]).reshape(2, 2, 3), -1).reshape(4, 3)
+    assert (colours(tmp_path, png_16_bits(2, DEEP_COLOURS, more=more)) == expected).all()
 
 
 def test_8_bits_stay_as_they_are(tmp_path):

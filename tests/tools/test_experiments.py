@@ -57,9 +57,9 @@ def test_a_text_in_quotes_is_the_text():
 
 
 @pytest.fixture(scope="module")
-def grids(run_with_sources, tmp_path_factory):
+def grids(small_run, tmp_path_factory):
     """Two grids, run by two workers in the background; how often each stage ran in all."""
-    base = run_with_sources.copy(tmp_path_factory.mktemp("grids") / "project")
+    base = small_run.copy(tmp_path_factory.mktemp("grids") / "project")
     layers, rates = ("-S", "finetune.fine_tune_at=9,18"), ("-S", "finetune.learning_rate=0.00001")
     base.run("dvc", "exp", "run", "--queue", *layers, "plot")
     base.run("dvc", "exp", "run", "--queue", *layers, *rates, "plot")

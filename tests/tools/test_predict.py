@@ -117,7 +117,7 @@ def test_arrays_bytes_and_rotated_images_are_predicted_as_well(model, images):
         assert found.probabilities == expected.probabilities
     rotated = Image.fromarray(np.rot90(array))
     rotated.getexif()[0x0112] = 6
-    mixed = [path, array, rotated, b"no image", b"", np.zeros((3, 3, 3)), path.read_bytes()[:60]]
+    mixed = [path, array, rotated, b"no image", b"", np.full((3, 3, 3), 999.0), path.read_bytes()[:60]]
     *good, _, _, _, _ = found = list(predict.predict(mixed, model))
     assert [bool(x.problem) for x in found] == [False] * 3 + [True] * 4
     assert all(x.probabilities == pytest.approx(expected.probabilities, abs=1e-5) for x in good)
@@ -133,7 +133,46 @@ def test_folders_of_images_and_models_have_names_of_any_characters(model, images
     assert found.predicted in CLASSES and found.path == str(tmp_path / name / "image.png")
 
 
-@pytest.mark.parametrize("wrong", [[3], [None], [["a.png"]]])
+def test_arrays_of_other_types_and_shapes_are_the_same_image(model, images):
+    image = Image.open(images / "y/000.png")
+    colour, grey = np.asarray(image), np.asarray(image.convert("L"))
+    for plain, others in {
+        "colour": (colour, [colour / 255, colour.astype(np.float32), colour.astype(int), (colour / 255).astype("f4")]),
+        "grey": (grey, [grey[..., np.newaxis], grey.astype(np.int64), grey[..., np.newaxis] / 255.0]),
+    }.values():
+        [expected] = predict.predict(plain, model)
+        for other in others:
+            [found] = predict.predict(other, model)
+            assert (found.problem, found.probabilities) == ("", expected.probabilities)
+    for wrong in (colour.astype(np.uint16) * 257, colour - 300.0, np.full((4, 4, 3), np.nan)):
+        [found] = predict.predict(wrong, model)
+        assert "give uint8, or floating-point numbers" in found.problem
+
+
+@pytest.mark.parametrize(
+    ("path", "problem"),
+    [("", "an empty path"), ("a\0b", "null"), ("x" * 999, "too long"), ("no/x.png", "No such file")],
+)
+def test_a_path_of_nothing_is_one_image_that_cannot_be_read(model, path, problem):
+    [found] = predict.predict(path, model)
+    assert found.path == path and problem in found.problem
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        3,
+        None,
+        [3],
+        [None],
+        [["a.png"]],
+        {"a.png": 1},
+        io.BytesIO(b"x"),
+        bytearray(b"x"),
+        memoryview(b"x"),
+        [io.BytesIO()],
+    ],
+)
 def test_what_is_no_image_is_a_type_error(model, wrong):
     with pytest.raises(TypeError, match="no path, PIL image, NumPy array or content of a file"):
         list(predict.predict(wrong, model))

@@ -172,8 +172,8 @@ search.main()
 
 
 @pytest.mark.slow
-def test_a_pruned_trial_leaves_nothing_behind_and_another_is_an_experiment(run_with_sources, tmp_path):
-    project = run_with_sources.copy(tmp_path / "project")
+def test_a_pruned_trial_leaves_nothing_behind_and_another_is_an_experiment(small_run, tmp_path):
+    project = small_run.copy(tmp_path / "project")
     space = ("finetune.learning_rate=0.0001..0.01", "finetune.fine_tune_at=9,18")
     before = project.run("git", "for-each-ref"), project.run("git", "status", "--porcelain")
     assert "Trial 0 pruned" in project.run("python", "-c", ALWAYS_PRUNED, "x", *space, "--trials", "1")

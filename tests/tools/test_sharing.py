@@ -28,8 +28,8 @@ def s3(monkeypatch):
     server.stop()
 
 
-def test_what_is_pushed_to_a_bucket_and_pulled_need_not_be_run(run_with_sources, tmp_path, s3):
-    first, clone = run_with_sources.copy(tmp_path / "project"), Project(tmp_path / "clone")
+def test_what_is_pushed_to_a_bucket_and_pulled_need_not_be_run(small_run, tmp_path, s3):
+    first, clone = small_run.copy(tmp_path / "project"), Project(tmp_path / "clone")
     first.run("dvc", "remote", "add", "--default", "shared", "s3://bucket/images")
     first.run("dvc", "remote", "modify", "shared", "endpointurl", s3)
     first.commit()
