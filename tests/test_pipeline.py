@@ -12,10 +12,11 @@ import pytest
 import ruamel.yaml
 import tensorflow as tf
 
-from stages import audit, split
+from stages import audit, evaluate, finetune, plot, report, split
 from stages.common import dataset, files
+from stages.model import mobilenet_v2
 from tests.benchmarks import label_audit
-from tests.support import ROOT, SMALL_RUN, STAGES, keras_mobilenet_v2, ran
+from tests.support import ROOT, SMALL_BLOCKS, SMALL_RUN, STAGES, keras_mobilenet_v2, ran
 
 pytestmark = pytest.mark.slow
 
@@ -122,11 +123,26 @@ def weights_of(project, model):
     return [x.numpy() for x in tf.saved_model.load(str(project.folder / f"data/models/{model}")).weights]
 
 
-def test_fine_tuning_that_does_not_pay_ends_in_the_frozen_model(own_images, tmp_path):
+@pytest.fixture
+def fine_tune(own_images, tmp_path, monkeypatch):
+    """Changes parameters and fine-tunes, in this process and a copy of `own_images`, which is the working folder."""
     project = own_images.copy(tmp_path / "project")
-    project.set({"finetune.learning_rate": 1.0, "finetune.early_stopping.monitor": "none", "finetune.mix": "auto"})
-    output = project.run("dvc", "repro", "report")
-    assert "kept: the frozen model" in output
+    monkeypatch.chdir(project.folder)
+    monkeypatch.setattr(mobilenet_v2, "BLOCKS", SMALL_BLOCKS)
+
+    def run(changes):
+        project.set({"finetune.early_stopping.monitor": "none"} | changes)
+        finetune.main()
+        return project
+
+    return run
+
+
+def test_fine_tuning_that_does_not_pay_ends_in_the_frozen_model(fine_tune, capsys):
+    project = fine_tune({"finetune.learning_rate": 1.0, "finetune.mix": "auto"})
+    assert "kept: the frozen model" in capsys.readouterr().out
+    for stage in (evaluate, plot, report):
+        stage.main()
     frozen, finetuned = read(project, "data/training/train_frozen.json"), read(project, "data/training/finetune.json")
     assert finetuned["mix"] == 0 and finetuned["best_epoch"] == frozen["best_epoch"]
     assert finetuned["val_loss"] == finetuned["start"]["val_loss"] == pytest.approx(frozen["val_loss"], abs=1e-6)
@@ -139,12 +155,12 @@ def test_fine_tuning_that_does_not_pay_ends_in_the_frozen_model(own_images, tmp_
     assert "The frozen model is exported" in (project.folder / "plots/report.html").read_text()
 
 
-def test_a_mix_lies_between_the_frozen_and_the_fine_tuned_weights(sample, tmp_path):
-    project = sample.copy(tmp_path / "project")
-    project.set({"finetune.mix": 0.25})
-    project.stage("finetune")
+def test_a_mix_lies_between_the_frozen_and_the_fine_tuned_weights(fine_tune):
+    trained = weights_of(fine_tune({"finetune.mix": 1}), "finetuned")
+    project = fine_tune({"finetune.mix": 0.25})
     assert read(project, "data/training/finetune.json")["mix"] == 0.25
-    models = [weights_of(*each) for each in ((project, "frozen"), (project, "finetuned"), (sample, "finetuned"))]
+    models = weights_of(project, "frozen"), weights_of(project, "finetuned"), trained
+    assert any((frozen != mixed).any() for frozen, mixed, _ in zip(*models, strict=True))
     for frozen, mixed, finetuned in zip(*models, strict=True):
         np.testing.assert_array_equal(mixed, frozen + (finetuned - frozen) * np.float32(0.25))
 
@@ -185,6 +201,17 @@ def test_a_model_below_the_minimum_fails_with_both_numbers_after_its_outputs(sam
     sample.run("git", "checkout", "params.yaml")
     sample.run("dvc", "repro")
     assert sample.run("git", "status", "--porcelain") == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "largest"),
+    [("float16", "float16.tflite", 4.8), ("int8", "int8.tflite", 3), ("onnx", "model.onnx", 9.5)],
+)
+def test_the_exported_files_are_small(sample, name, file, largest):
+    exported = sample.folder / "data/models/exported"
+    megabytes = (exported / file).stat().st_size / 1e6
+    assert megabytes < largest
+    assert files.read_json(exported / "comparison.json")[name]["megabytes"] == pytest.approx(megabytes, rel=1e-5)
 
 
 def test_plots_show_has_both_phases_the_confusion_matrix_and_the_images(finished):

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 import pytest
 
+from stages import split, train_frozen
+from stages.model import mobilenet_v2
 from tests.interruptions import Moment, assert_the_same, forget, interrupt, let_time_pass, read_lock
-from tests.support import STAGES, Project
+from tests.support import SMALL_BLOCKS, STAGES, Project
 
 pytestmark = pytest.mark.slow
 KILLS = [  # in the order in which DVC runs the stages
@@ -99,26 +101,33 @@ def test_training_goes_on_after_its_last_finished_epoch(survivor, kill, last):
     assert [int(epoch) for epoch in re.findall(r"^ +(\d+)  ", printed, re.MULTILINE)] == left
 
 
-def test_the_order_and_age_of_files_on_disk_do_not_matter(small_run, tmp_path):
+@pytest.fixture
+def project(small_run, tmp_path, monkeypatch):
+    """A copy of `small_run`, in which stages run in this process."""
+    monkeypatch.setattr(mobilenet_v2, "BLOCKS", SMALL_BLOCKS)
     project = small_run.copy(tmp_path / "project")
+    monkeypatch.chdir(project.folder)
+    return project
+
+
+def test_the_order_and_age_of_files_on_disk_do_not_matter(project, tmp_path):
     images = project.folder / "data/mine"
     images.rename(tmp_path / "moved")
     for path in sorted((tmp_path / "moved").rglob("*.png"), reverse=True):
         (images / path.parent.name).mkdir(parents=True, exist_ok=True)
         (images / path.parent.name / path.name).write_bytes(path.read_bytes())
     shutil.rmtree(project.folder / "data/splits")
-    project.stage("split")
+    split.main()
     assert "up to date" in project.run("dvc", "status", "split")
 
 
-def test_another_seed_is_another_split_another_start_and_another_order(small_run, tmp_path):
-    project = small_run.copy(tmp_path / "project")
+def test_another_seed_is_another_split_another_start_and_another_order(project):
     epochs = (project.folder / "data/training/train_frozen.csv").read_text()
     project.set({"seed": 43})
-    project.stage("train_frozen")  # on the same split
+    train_frozen.main()  # on the same split
     assert (project.folder / "data/training/train_frozen.csv").read_text() != epochs
     manifest = (project.folder / "data/splits/test/manifest.csv").read_text()
-    project.stage("split")
+    split.main()
     assert (project.folder / "data/splits/test/manifest.csv").read_text() != manifest
 
 

@@ -61,6 +61,7 @@ def export(model, pixels, folder):
     (folder / "int8.tflite").write_bytes(litert.int8(folder / "single", pixels))
 
 
+@functools.cache
 def files():
     """{name: bytes} of images with much detail: what is scaled or rounded otherwise gets other pixels."""
     blobs = np.random.default_rng(0).integers(0, 256, (12, 16, 3), np.uint8)

@@ -63,7 +63,8 @@ STARTS = {  # by the first bytes
 DICOM = "DICOM: export it as an 8-bit PNG, with the window that its readers use"
 TEXT = (
     (rb"^\S{0,500}/annex/objects/", "a git-annex pointer, not the image itself: run `git annex get`"),
-    (rb"^\s*[\[{]\s*\"", "a JSON text: if this was a download, it failed; fetch the image again"),
+    (rb"^\s*\[InternetShortcut\]", "an internet shortcut, not the image itself: fetch the image"),
+    (rb"^\s*[\[{]\s*\"", "a JSON text: remove it, or fetch the image again, if this was a download"),
     (rb"<svg[\s>]", f"SVG, a drawing without pixels: {CONVERT}"),
     (rb"^\s*(<!doctype html|<html|<head|<body|<script)", "an HTML page: the download failed; fetch the image again"),
     (rb"^\s*<\?xml", "an XML file: if this was a download, it failed; fetch the image again"),

@@ -48,7 +48,10 @@ def setting(text: str) -> tuple[str, Any]:
 def override(change: str) -> str:
     """Returns a text such as "data.images=data/my pics" as -S takes it, with a text in quotes (Hydra's grammar)."""
     key, value = setting(change)
-    return f"{key}={QuotedString(value, Quote.single).with_quotes()}" if isinstance(value, str) else change
+    if not isinstance(value, str):
+        return change
+    escaped = value.replace("${", "\\${")  # which OmegaConf would interpolate
+    return f"{key}={QuotedString(escaped, Quote.single).with_quotes()}"
 
 
 def check_paths(changes: Iterable[str]) -> None:

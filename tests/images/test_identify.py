@@ -77,6 +77,8 @@ DICOM = bytes(128) + b"DICM" + bytes(500)
         ("a.jpg.dvc", b"outs:\n- md5: 0\n  path: a.jpg\n", "dvc pull"),
         ("a.jpg.lnk", b"L\0\0\0\1\x14\2\0" + bytes(68), "a Windows shortcut"),
         ("a.jpg", b"book\0\0\0\0mark\0\0\0\0", "a macOS alias"),
+        ("a.url", b"[InternetShortcut]\r\nURL=https://localhost/a.jpg\r\n", "an internet shortcut"),
+        ("a.jpg.json", b'{\r\n  "title": "a.jpg"}', "a JSON text"),
         ("a.jpg", b'{"error": {"code": 404}}', "a JSON text"),
         ("a.tar", bytes(b"a" * 257) + b"ustar\0" + bytes(90), "an archive"),
         ("a.nii", bytes(344) + b"n+1\0", "NIfTI"),

@@ -146,6 +146,10 @@ def test_formats_that_scale_to_16_bits_themselves_may_be_dark(tmp_path):
 @pytest.mark.parametrize(
     ("data", "words"),
     [
+        (
+            tiff((COLOURS << 4).astype(np.uint16), photometric="rgb", extratags=[(281, "H", 3, (4095,) * 3, True)]),
+            "colours of 16 bits of which white is 4095",
+        ),
         (tiff((GREYS // 2).astype(np.int8)), "1 signed sample of 8 bits"),
         (tiff((GREYS - 128).astype(np.int8)), "1 signed sample of 8 bits"),
         (tiff(GREYS / 255), "1 floating-point sample of 64 bits"),

@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 from unittest import mock
@@ -28,19 +29,14 @@ NAMES = ["cv-fold-1", "cv-fold-2", "cv-fold-3"]
 
 
 @pytest.fixture(scope="module")
-def fresh(tmp_path_factory):
-    """A project in which nothing has run."""
-    project = clone_small(tmp_path_factory.mktemp("folds") / "fresh", {"ant": 9, "bee": 13}, {"train_frozen.epochs": 1})
+def validated(tmp_path_factory):
+    """A project in which the tool alone has run. Tests change a copy."""
+    folder = tmp_path_factory.mktemp("folds") / "validated"
+    project = clone_small(folder, {"ant": 9, "bee": 13}, {"train_frozen.epochs": 1})
     project.run("git", "config", "user.name", "Test")
     project.run("git", "config", "user.email", "test@localhost")
     project.run("dvc", "add", "data/mine", "own.weights.h5")
     project.commit()
-    return project
-
-
-@pytest.fixture(scope="module")
-def validated(fresh, tmp_path_factory):
-    project = fresh.copy(tmp_path_factory.mktemp("folds") / "validated")
     project.output = project.run(*COMMAND)
     return project
 
@@ -73,21 +69,28 @@ class TestFolds:
     def test_the_workspace_stays_as_it_is(self, validated):
         assert validated.run("git", "status", "--porcelain") == ""
 
-    def test_a_run_that_was_killed_goes_on_and_ends_in_the_same_bytes(self, validated, fresh, tmp_path):
-        project = fresh.copy(tmp_path / "killed")
-        kill_in_second_fold(project, tmp_path / "held")
+    def test_a_run_that_was_killed_goes_on_and_ends_in_the_same_bytes(self, validated, tmp_path):
+        project = validated.copy(tmp_path / "killed")
+        forget_second_fold(project)
+        kill_while_it_fine_tunes(project, tmp_path / "held")
         assert project.run("dvc", "exp", "list", "--name-only").split() == NAMES[:1]
         assert ran(project.run(*COMMAND)) == ["finetune", "evaluate", "plot"]  # of fold 2; the stages before had ended
         for path in OUTPUTS:
             assert (project.folder / path).read_bytes() == (validated.folder / path).read_bytes(), path
 
 
-def kill_in_second_fold(project, marker):
-    """Kills the tool and all that it has started, while the second fold fine-tunes."""
+def forget_second_fold(project):
+    """Leaves what there is after the first fold, without a cache that the second one could be taken from."""
+    project.run("dvc", "exp", "remove", NAMES[1])
+    shutil.rmtree(project.folder / ".dvc/cache/runs")
+    for path in OUTPUTS:
+        (project.folder / path).unlink()
+
+
+def kill_while_it_fine_tunes(project, marker):
+    """Kills the tool and all that it has started, while a fold fine-tunes."""
     moment = Moment("finetune", "os.rename", "data/models/finetuned")
     process = subprocess.Popen(COMMAND, cwd=project.folder, env=moment.environment(marker), stdout=subprocess.DEVNULL)
-    wait_for(marker, process)
-    marker.unlink()  # the first fold goes on
     wait_for(marker, process)
     started = psutil.Process(process.pid).children(recursive=True)
     for child in [*started, process]:

@@ -13,7 +13,7 @@ import yaml
 from dvc.utils import hydra
 
 from stages.common.cli import UserError
-from stages.tools import experiments, repeat_seeds
+from stages.tools import compare, experiments, repeat_seeds, search, sweep
 from tests.support import ran
 
 PATHS = [
@@ -30,6 +30,10 @@ PATHS = [
     'say "x"',
     "end\\",
     "$x",
+    "${HOME}",
+    "${a",
+    "a*b?",
+    "😀/猫",
     "&x",
 ]
 
@@ -37,7 +41,7 @@ PATHS = [
 @pytest.mark.parametrize("path", PATHS)
 def test_dvc_sets_a_path_of_any_characters(path, tmp_path):
     change = f"data.images={path}"
-    (tmp_path / "params.yaml").write_text("data: {images: x}")
+    (tmp_path / "params.yaml").write_text("data:\n  images: x\n")
     hydra.apply_overrides(tmp_path / "params.yaml", [experiments.override(change)])
     assert yaml.safe_load((tmp_path / "params.yaml").read_text()) == {"data": {"images": path}}
     assert experiments.setting(change) == ("data.images", path)
@@ -54,6 +58,19 @@ def test_numbers_are_handed_on_as_they_are(text):
 def test_a_text_in_quotes_is_the_text():
     for text in ("precision>=0.95", "'precision>=0.95'"):
         assert experiments.override(f"evaluate.threshold={text}") == "evaluate.threshold='precision>=0.95'"
+
+
+@pytest.mark.parametrize("key", ["data.images", "data.labels", "model.weights"])
+def test_temporary_copies_must_find_each_file_that_they_read(key, monkeypatch):
+    current = {"data": {"images": "/pics", "labels": "/labels.csv"}, "model": {"weights": "/own.weights.h5"}}
+    monkeypatch.setattr("dvc.api.params_show", lambda *_, **__: current)
+    experiments.check_paths(["seed=1"])
+    with pytest.raises(UserError, match="../mine leads out of the repository"):
+        experiments.check_paths([f"{key}=../mine"])
+    group, name = key.split(".")
+    current[group][name] = "../mine"
+    with pytest.raises(UserError, match="../mine leads out of the repository"):
+        experiments.check_paths(["seed=1"])
 
 
 @pytest.fixture(scope="module")
@@ -105,9 +122,22 @@ def names(project):
     return sorted(refs)
 
 
+@pytest.fixture
+def run(grids, monkeypatch, capsys):
+    """Runs a tool in this process and the project of the grids; returns what it prints."""
+    monkeypatch.chdir(grids.folder)
+
+    def main(tool, *arguments):
+        monkeypatch.setattr("sys.argv", [tool.__name__, *arguments])
+        tool.main()
+        return capsys.readouterr().out
+
+    return main
+
+
 @pytest.mark.slow
-def test_a_sweep_is_drawn_from_the_grid(grids):
-    said = grids.run("python", "-m", "stages.tools.sweep", "finetune.fine_tune_at", "finetune.learning_rate")
+def test_a_sweep_is_drawn_from_the_grid(grids, run):
+    said = run(sweep, "finetune.fine_tune_at", "finetune.learning_rate")
     points = pd.read_csv(grids.folder / "plots/sweep.csv")
     assert set(points["finetune.fine_tune_at"]) == {9, 18}
     assert set(points["finetune.learning_rate"]) == {0.0005, 0.00001}
@@ -122,9 +152,10 @@ def test_a_sweep_is_drawn_from_the_grid(grids):
 
 
 @pytest.mark.slow
-def test_a_sweep_refuses_what_differs_in_a_parameter_that_is_not_drawn(grids):
-    said = grids.run("python", "-m", "stages.tools.sweep", "finetune.fine_tune_at", status=1)
-    assert "ERROR: the experiments differ in finetune.learning_rate, too: add finetune.learning_rate as second" in said
+def test_a_sweep_refuses_what_differs_in_a_parameter_that_is_not_drawn(run):
+    words = "the experiments differ in finetune.learning_rate, too: add finetune.learning_rate as second"
+    with pytest.raises(UserError, match=words):
+        run(sweep, "finetune.fine_tune_at")
 
 
 @pytest.mark.slow
@@ -140,19 +171,19 @@ def test_what_no_experiment_has_is_named(grids, monkeypatch):
 
 
 @pytest.mark.slow
-def test_two_settings_are_compared_image_by_image(grids):
-    first, second = names(grids)[:2]
-    assert "8 predictions on 8 images" in grids.run("python", "-m", "stages.tools.compare", first, second)
+def test_two_settings_are_compared_image_by_image(grids, run):
+    assert "8 predictions on 8 images" in run(compare, *names(grids)[:2])
 
 
 @pytest.mark.slow
-def test_repeats_need_images_that_are_committed(grids, tmp_path):
+def test_repeats_need_images_that_are_committed(grids, run, tmp_path, monkeypatch):
     project = grids.copy(tmp_path / "project")
+    monkeypatch.chdir(project.folder)
     shutil.copytree(project.folder / "data/mine", project.folder / "data/other")
     project.run("dvc", "add", "data/other")
-    for tool in ("repeat_seeds", "search"):
-        said = project.run("python", "-m", f"stages.tools.{tool}", "other", "data.images=data/other", status=1)
-        assert said.startswith("ERROR: git does not have data/other.dvc") and len(said.splitlines()) == 1
+    for tool in (repeat_seeds, search):
+        with pytest.raises(UserError, match="^git does not have data/other.dvc"):
+            run(tool, "other", "data.images=data/other")
 
 
 @pytest.mark.slow

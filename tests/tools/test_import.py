@@ -12,7 +12,7 @@ from tests.support import ROOT, make_images
 
 # The libraries themselves add warning filters, environment variables and modules: the host has imported them before.
 HOST = """
-import gc, json, os, sys, threading, warnings
+import gc, json, locale, logging, os, random, signal, sys, threading, warnings
 
 def record_symbol(event, arguments):
     if event == "ctypes.dlsym":
@@ -23,6 +23,7 @@ sys.addaudithook(record_symbol)
 sys.excepthook = lambda *_: None
 gc.set_threshold(600, 7, 8)
 
+import numpy as np, PIL.Image
 import keras, matplotlib.pyplot, pandas, PIL.ImageCms, scipy.optimize, scipy.special, sklearn.metrics, tqdm
 import tensorflow as tf
 from tensorflow.python.framework import config
@@ -32,6 +33,9 @@ keras.config.set_epsilon(1e-5)
 keras.config.set_image_data_format("channels_first")
 keras.config.set_dtype_policy("mixed_bfloat16")
 warnings.filterwarnings("error", "a filter of the host")
+
+np.set_printoptions(precision=3)
+PIL.Image.MAX_IMAGE_PIXELS = 10**6
 
 def random_operations_work():
     try:
@@ -48,6 +52,12 @@ def state():
         "warnings": [list(map(repr, warnings.filters)), id(warnings.showwarning)],
         "environment": dict(os.environ),
         "mallopt": "mallopt" in symbols,
+        "signals": [str(signal.getsignal(number)) for number in sorted(signal.valid_signals())],
+        "random": [hash(random.getstate()), np.random.get_state()[1].tolist(), np.random.get_state()[2]],
+        "numpy": repr([np.get_printoptions(), np.geterr()]),
+        "matplotlib": [matplotlib.get_backend(), str(matplotlib.rcParams)],
+        "pillow": [PIL.Image.MAX_IMAGE_PIXELS, PIL.ImageFile.LOAD_TRUNCATED_IMAGES],
+        "process": [sys.path, os.getcwd(), locale.setlocale(locale.LC_ALL), logging.root.level],
         "determinism": [config.is_op_determinism_enabled(), random_operations_work()],
         "keras": [keras.config.floatx(), keras.config.epsilon(), keras.config.image_data_format(),
                   keras.config.dtype_policy().name],
@@ -95,7 +105,9 @@ def host(weights, tmp_path_factory):
 
 @pytest.mark.parametrize("when", ["import", "call"])
 @pytest.mark.parametrize(
-    "what", ["excepthook", "threads", "gc", "warnings", "environment", "mallopt", "determinism", "keras"]
+    "what",
+    ["excepthook", "threads", "gc", "warnings", "environment", "mallopt", "determinism", "keras"]
+    + ["signals", "random", "numpy", "matplotlib", "pillow", "process"],
 )
 def test_the_host_stays_as_it_was(host, what, when):
     before, *after = (state[what] for state in host["states"])

@@ -6,7 +6,7 @@ import optuna
 import pytest
 
 from stages.common.cli import UserError
-from stages.tools import experiments, search
+from stages.tools import experiments, search, sweep
 from stages.training import history
 
 # Prints the epochs of a trial, whose losses are in a file by its name. A negative one stands for a failure; after a
@@ -172,7 +172,7 @@ search.main()
 
 
 @pytest.mark.slow
-def test_a_pruned_trial_leaves_nothing_behind_and_another_is_an_experiment(small_run, tmp_path):
+def test_a_pruned_trial_leaves_nothing_behind_and_another_is_an_experiment(small_run, tmp_path, monkeypatch, capsys):
     project = small_run.copy(tmp_path / "project")
     space = ("finetune.learning_rate=0.0001..0.01", "finetune.fine_tune_at=9,18")
     before = project.run("git", "for-each-ref"), project.run("git", "status", "--porcelain")
@@ -181,4 +181,7 @@ def test_a_pruned_trial_leaves_nothing_behind_and_another_is_an_experiment(small
     assert [path.name for path in (project.folder / ".dvc/tmp/exps/standalone").iterdir()] == ["run"]
     assert "COMPLETE" in project.run("python", "-m", "stages.tools.search", "x", *space, "--trials", "2")
     assert "x-trial-1" in project.run("dvc", "exp", "list")
-    assert "accuracy" in project.run("python", "-m", "stages.tools.sweep", "finetune.learning_rate")
+    monkeypatch.chdir(project.folder)
+    monkeypatch.setattr("sys.argv", ["sweep", "finetune.learning_rate"])
+    sweep.main()
+    assert "accuracy" in capsys.readouterr().out

@@ -11,11 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from stages import finetune, split, train_frozen
 from stages.common.cli import UserError
-from stages.model import saved_model
+from stages.model import mobilenet_v2, saved_model
 from stages.training import strategy
 from tests.interruptions import Moment, wait_for
-from tests.support import clone_small, environment
+from tests.support import SMALL_BLOCKS, clone_small, environment
 
 EPOCHS = {"train_frozen.epochs": 2, "finetune.epochs": 4}
 
@@ -25,8 +26,11 @@ def alone(tmp_path_factory):
     """A project that one process has trained, on 27 images, so that the last step has 3."""
     folder = tmp_path_factory.mktemp("alone") / "project"
     project = clone_small(folder, {"ant": 22, "bee": 23}, EPOCHS | {"augmentation.rotation": 0.1})
-    for stage in ("split", "train_frozen", "finetune"):
-        project.stage(stage)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(mobilenet_v2, "BLOCKS", SMALL_BLOCKS)
+        for stage in (split, train_frozen, finetune):
+            stage.main()
     return project
 
 
