@@ -1,6 +1,7 @@
 """What all charts share: style, colours, saving as PNG and SVG with the same bytes each time, and images in a grid."""
 
 import contextlib
+import functools
 import io
 import math
 import re
@@ -123,10 +124,16 @@ def save(figure: Figure, path: Path) -> None:
         # The least compression: the files are a tenth larger, and the plot stage a fifth faster.
         figure.savefig(path, format="png", dpi=DPI, pil_kwargs={"compress_level": 1})
     if any("missing from font" in str(warning.message) for warning in caught):
-        print(
-            "Some letters are drawn as boxes: no font of this machine has them. Install one, such as Noto Sans CJK.",
-            file=sys.stderr,
-        )
+        tell_of_boxes()
+
+
+@functools.cache
+def tell_of_boxes() -> None:
+    """Says once in a process that fonts are missing, however many charts have such letters."""
+    print(
+        "Some letters are drawn as boxes: no font of this machine has them. Install one, such as Noto Sans CJK.",
+        file=sys.stderr,
+    )
 
 
 def svg(figure: Figure, prefix: str) -> str:

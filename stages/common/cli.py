@@ -40,7 +40,7 @@ def start() -> None:
     was killed would otherwise run on, and write into the outputs of the next one. Environment variables that would
     break imports are set or removed.
     """
-    script = parser(sys.modules["__main__"].__doc__ or "")
+    script = parser(sys.modules["__main__"].__doc__)
     if {"-h", "--help"} & set(sys.argv[1:]):
         print(script.format_help(), end="")
         sys.exit()
@@ -54,13 +54,15 @@ def start() -> None:
         os.environ.pop(name, None)
 
 
-def parser(docstring: str) -> argparse.ArgumentParser:
+def parser(docstring: str | None) -> argparse.ArgumentParser:
     """Returns a parser whose usage and description are those of a script's docstring.
 
     Args:
         docstring: a sentence; the usage, "    python -m stages.NAME ARGUMENTS"; what else there is to say, with an
-            indented line for each option. A script without such a usage (python -c) may have any arguments.
+            indented line for each option. A script without such a usage (python -c) may have any arguments. None if
+            Python has removed it (PYTHONOPTIMIZE=2).
     """
+    docstring = docstring or ""
     usage = re.search(r"^    (python -m \S+)(.*)\n\n", docstring, re.MULTILINE)
     command, arguments = usage.groups() if usage else (None, "")
     paragraphs = docstring.replace(usage[0] if usage else "", "", 1).strip().split("\n\n")

@@ -4,6 +4,7 @@ import re
 import matplotlib
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from stages.charts import base
@@ -123,3 +124,12 @@ def test_a_grid_shows_images_in_the_aspect_ratio_of_their_files(tmp_path):
 def test_a_grid_is_no_wider_than_a_page_holds(count, width):
     figure = base.grid(np.zeros((count, 8, width, 3), np.uint8), [""] * count, "heading")
     assert figure.get_size_inches()[0] <= base.WIDTH + 1e-9
+
+
+def test_letters_that_no_font_has_are_told_once(tmp_path, capsys):
+    base.tell_of_boxes.cache_clear()
+    for name in ("1.png", "2.png"):
+        figure = Figure()
+        figure.text(0.5, 0.5, "\U00012000")  # a cuneiform sign
+        base.save(figure, tmp_path / name)
+    assert capsys.readouterr().err.count("Some letters are drawn as boxes") == 1

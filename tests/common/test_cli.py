@@ -103,3 +103,10 @@ def test_usage_and_description_of_a_command_are_its_docstring():
     assert (usage, counts) == ("usage: python -m count FOLDER [--all]", "Counts.")
     assert option == "    --all  hidden files, too" and len(prints.splitlines()) == 2
     assert cli.parser("Has no usage.").usage is None
+
+
+@pytest.mark.parametrize("tool", ["compare", "predict"])
+def test_python_without_docstrings_runs_the_tools(tool):
+    command = [sys.executable, "-OO", "-m", f"stages.tools.{tool}", "nothing", *["none"] * (tool == "compare")]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert ran.returncode == 1 and ran.stderr.startswith("ERROR: ") and len(ran.stderr.splitlines()) == 1
