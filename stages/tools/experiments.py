@@ -19,13 +19,17 @@ from typing import Any
 import dvc.api
 import numpy as np
 import pandas as pd
+import pygit2
 import ruamel.yaml
 from dvc.exceptions import DvcException
 from hydra.core.override_parser.types import Quote, QuotedString
+from scmrepo.exceptions import SCMError
 
 from stages.common import dataset, files, tracked
 from stages.common.cli import UserError
 
+# What DVC passes on of a folder without git, of a clone that belongs to another user, or of a broken one.
+REPOSITORY_ERRORS = (DvcException, SCMError, pygit2.GitError)
 YAML = ruamel.yaml.YAML(typ="safe")  # as DVC reads values: 1e-05 is a number
 
 
@@ -126,8 +130,10 @@ def names() -> list[str]:
     """
     try:
         rows = dvc.api.exp_show()
-    except DvcException as error:
-        raise UserError(f"the experiments cannot be listed ({error}). Run this inside the repository.") from None
+    except REPOSITORY_ERRORS as error:
+        raise UserError(
+            f"the experiments cannot be listed ({error}). Run this in a git clone of your own: docs/troubleshooting.md."
+        ) from None
     return sorted(row["Experiment"] for row in rows if row["Experiment"] and row["State"] in (None, "Success"))
 
 
@@ -213,5 +219,5 @@ def _one_line_error(path: str, revision: str) -> Iterator[None]:
     """Turns DVC's error, of a revision or a file in it that does not exist, into a UserError."""
     try:
         yield
-    except (DvcException, OSError) as error:
+    except (*REPOSITORY_ERRORS, OSError) as error:
         raise UserError(f"{path} of {revision}: {error}. `dvc exp show` lists the experiments.") from None

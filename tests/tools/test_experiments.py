@@ -6,11 +6,15 @@ import json
 import re
 import shutil
 import time
+from unittest import mock
 
 import pandas as pd
 import pytest
 import yaml
+from dvc.exceptions import NotDvcRepoError
 from dvc.utils import hydra
+from pygit2 import GitError
+from scmrepo.exceptions import SCMError
 
 from stages.common.cli import UserError
 from stages.tools import compare, experiments, repeat_seeds, search, sweep
@@ -71,6 +75,20 @@ def test_temporary_copies_must_find_each_file_that_they_read(key, monkeypatch):
     current[group][name] = "../mine"
     with pytest.raises(UserError, match="../mine leads out of the repository"):
         experiments.check_paths(["seed=1"])
+
+
+@pytest.mark.parametrize(
+    "error",
+    [NotDvcRepoError("not inside of a DVC repository"), SCMError("not a git repository"), GitError("not owned by you")],
+)
+def test_what_is_no_clone_of_ones_own_ends_in_one_line(monkeypatch, error):
+    for name in ("exp_show", "params_show", "read"):
+        monkeypatch.setattr(f"dvc.api.{name}", mock.Mock(side_effect=error))
+    with pytest.raises(UserError, match=f"cannot be listed .{error}.. Run this in a git clone of your own"):
+        experiments.names()
+    for read in (experiments.parameters, experiments.scores, experiments.hashes):
+        with pytest.raises(UserError, match=f"of HEAD: {error}"):
+            read("HEAD")
 
 
 @pytest.fixture(scope="module")
