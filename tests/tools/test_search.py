@@ -41,7 +41,7 @@ def dvc(tmp_path, monkeypatch):
     (tmp_path / ".dvc/tmp").mkdir(parents=True)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     monkeypatch.chdir(tmp_path)
-    sources = {"data": {"images": "data/mine"}, "model": {"weights": "own.weights.h5"}}
+    sources = {"data": {"images": "data/mine", "labels": "data/mine.csv"}, "model": {"weights": "own.weights.h5"}}
     known = {"rate": 0.1, "train_frozen.epochs": 0, **sources}
     monkeypatch.setattr("dvc.api.params_show", lambda path, rev: known)
     monkeypatch.setattr(experiments, "commit", lambda: "1a2b3c")
