@@ -15,7 +15,6 @@ if __name__ == "__main__":
 
     backend.start()
 
-import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -114,7 +113,10 @@ def write(evaluations: dict[str, Evaluation], comparison: pd.DataFrame, split: d
         measured = split.manifest.assign(**slices.measure(split.pixels))
         by_slice = slices.score(measured, finetuned.predicted == split.labels)
         files.write_csv(by_slice, out.slices, errors="backslashreplace")
-        heat_maps = functools.partial(gradcam.heat_maps, model.feature_maps, model.weights[-2])
+
+        def heat_maps(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:
+            return gradcam.heat_maps(model.feature_maps, model.weights[-2], pixels, labels)
+
         examples.save(out.samples, heat_maps, split, predictions)
         files.write_json({**scores, "changed": paired_test.count_flips(comparison)}, out.metrics)
         files.write_json({name: evaluation.class_scores for name, evaluation in evaluations.items()}, out.classes)

@@ -284,6 +284,16 @@ def test_no_signer_is_on_two_sides(workplace, settings):
     assert len(signers) == 15 and (signers.nunique() == 1).all() and table["split"].nunique() == 3
 
 
+def test_a_pattern_may_fit_only_images_that_are_dropped(workplace, capsys):
+    folder = make_images(workplace.folder / "mine", {"a": 10, "b": 10})
+    for name in "ab":
+        shutil.copy(folder / "a/000.png", folder / name / "scan1.png")
+    (folder / "a/000.png").unlink()
+    workplace.set({"data.images": "mine", "data.group_pattern": r"(scan\d)", "data.on_label_conflict": "drop"})
+    split.main()
+    assert "data.group_pattern does not fit 19 of 19 paths" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     "pattern", [r"(patient\d+)", r"^./([^_]+)_", r"(\d+)_\d\.png$"], ids=["anywhere", "start", "end"]
 )

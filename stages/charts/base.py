@@ -166,7 +166,7 @@ def svg(figure: Figure, prefix: str) -> str:
 
 
 def restore_aspect(pixels: np.ndarray, size: Sequence[int], side: int) -> np.ndarray:
-    """Resizes an image that was squeezed to a square back to its file's aspect ratio, the longer side to `side`.
+    """Resizes an image that was resized to a square back to its file's aspect ratio, the longer side to `side`.
 
     Args:
         pixels: uint8 [n, n, 3].

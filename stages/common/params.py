@@ -120,7 +120,7 @@ class Data(Group):
     )
     near_duplicates: Literal["keep", "ignore", "drop"] = Field(
         default="keep",
-        description="keep: they stay in one split; ignore: only identical images do; drop: only the first one is used",
+        description="keep: they stay in one split; ignore: only identical images do; drop: one of each class is used",
     )
     fold: Annotated[str, AfterValidator(_fold)] = Field(
         default="none",

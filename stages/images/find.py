@@ -12,9 +12,10 @@ from stages.common.cli import UserError
 
 # What systems, file servers and clouds leave in folders, besides hidden files: Windows, Office, macOS, Synology, QNAP,
 # NetApp, ext4 and WSL, which writes the streams of an NTFS file beside it; and edits that phones and Lightroom keep.
+# RECYCLER is what Windows XP called its bin: "recycled" is a class of waste.
 IGNORED = re.compile(
-    r"thumbs\.db|ehthumbs(_vista)?\.db|desktop\.ini|\$recycle\.bin|recycle[rd]|system volume information|dfsrprivate"
-    r"|found\.\d{3}|~\$.*|.*\.(aae|xmp)|__macosx"
+    r"thumbs\.db|ehthumbs(_vista)?\.db|desktop\.ini|\$recycle\.bin|(?-i:RECYCLE[RD])|system volume information"
+    r"|dfsrprivate|found\.\d{3}|~\$.*|.*\.(aae|xmp)|__macosx"
     r"|icon\r|network trash folder|temporary items|@eadir|@tmp|@recycle|@recently-snapshot|#recycle|#snapshot|~snapshot"
     r"|lost\+found|picasa\.ini|zbthumbnail\.info|.*@syno(eastream|resource)|.*[.:]zone\.identifier"
     r"|.*:(encryptable|afp_\w+|com\.dropbox\.\w+)",

@@ -2,7 +2,7 @@
 
 import collections
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -59,10 +59,10 @@ def find(paths: Sequence[str]) -> Layout:
     return Layout(inner, [""] * len(inner), root, {}, [])
 
 
-def split_of(name: str) -> str | None:
-    """Returns the split that a name stands for, such as train for "Training set". None if it stands for none."""
-    known, rest = _words(name)
-    return NAMES[known[0]] if len(known) == 1 and not rest else None
+def splits_of(names: Iterable[str]) -> dict[str, str]:
+    """Returns the names that stand for a split without further words, such as "Training set": from name to split."""
+    words = {name: _words(name) for name in set(names)}
+    return _by_word({name: known[0] for name, (known, rest) in words.items() if len(known) == 1 and not rest})
 
 
 def named_splits(names: Iterable[str]) -> dict[str, str]:
@@ -77,13 +77,19 @@ def named_splits(names: Iterable[str]) -> dict[str, str]:
         if len(known) == 1:
             candidates[rest][name] = known[0]
     for words in candidates.values():
-        found = {name: NAMES[word] for name, word in words.items()}
-        last = [name for name, word in words.items() if word in EVALUATION]
-        if "test" not in found.values() and len(last) < list(found.values()).count("validation"):
-            found |= dict.fromkeys(last, "test")
+        found = _by_word(words)
         if "train" in found.values() and len(set(found.values())) > 1:
             return found
     return {}
+
+
+def _by_word(words: Mapping[str, str]) -> dict[str, str]:
+    """Returns the split of each name, from the word in it that is one of NAMES."""
+    found = {name: NAMES[word] for name, word in words.items()}
+    last = [name for name, word in words.items() if word in EVALUATION]
+    if "test" not in found.values() and len(last) < list(found.values()).count("validation"):
+        found |= dict.fromkeys(last, "test")
+    return found
 
 
 def _words(name: str) -> tuple[list[str], tuple[str, ...]]:
@@ -93,12 +99,19 @@ def _words(name: str) -> tuple[list[str], tuple[str, ...]]:
     return [word for word in words if word in NAMES], tuple(x for x in words if x not in FILLERS and x not in NAMES)
 
 
-def describe(layout: Layout) -> str:
-    """Says in a line which folders are used as which split, and which are left out."""
-    used = [f"{name} is {', '.join(map(repr, names))}" for name in SPLITS if (names := _of_split(layout.folders, name))]
-    missing = [name for name in SPLITS if name not in layout.folders.values()]
-    cut = f"; {missing[0]} is cut from train" if missing else ""
-    beside = f"; {enumeration(list(map(repr, layout.beside)), 5)} beside them: left out" if layout.beside else ""
+def describe(layout: Layout, given: set[str]) -> str:
+    """Says in a line which folders are used as which split, and which are left out.
+
+    Args:
+        layout: with splits.
+        given: the splits of the images that can be used: those of contests have no labels for test.
+    """
+    folders = {name: split for name, split in layout.folders.items() if split in given}
+    used = [f"{name} is {', '.join(map(repr, names))}" for name in SPLITS if (names := _of_split(folders, name))]
+    missing = [name for name in SPLITS if name not in given]
+    cut = f"; {' and '.join(missing)} {'are' if len(missing) > 1 else 'is'} cut from train" if missing else ""
+    others = sorted({*layout.beside, *layout.folders} - folders.keys())
+    beside = f"; {enumeration(list(map(repr, others)), 5)} beside them: left out" if others else ""
     return f"The folders are splits: {', '.join(used)}{cut}{beside}."
 
 
@@ -109,11 +122,11 @@ def refuse_other_splits(layout: Layout) -> None:
         UserError: all are named like splits, and none is for training; or one is, and all hold the same folders.
     """
     names = _folders(layout.inner)
-    known = {name for name in names if split_of(name)}
+    known = splits_of(names)
     if layout.folders or not known:
         return
     listed = enumeration(sorted(map(repr, names)))
-    if known == names and len({split_of(name) for name in names}) > 1:
+    if known.keys() == names and len(set(known.values())) > 1:
         raise UserError(
             f"the folders {listed} are named like splits, but none is for training. Add a folder train, or rename them "
             "if they are classes."
@@ -132,15 +145,16 @@ def require_labels(layout: Layout, folder: str) -> None:
     Raises:
         UserError: a split has none, as contests hand out their test images; or a class is not divided.
     """
-    divided = _folders(path for path, split in zip(layout.inner, layout.splits, strict=True) if split)
+    given = list(zip(layout.inner, layout.splits, strict=True))
+    divided = _folders(path for path, split in given if split)
     if whole := sorted(map(repr, _folders(layout.inner) - divided)):
         raise UserError(
             f"{folder}: {enumeration(whole)} is not divided into splits, as other folders are. Divide it, move it out "
             f"of {folder}, or set data.split to random, which divides the images of all classes anew."
         )
-    classes = {path.split("/")[0] for path, split in zip(layout.inner, layout.splits, strict=True) if split == "train"}
+    classes = {path.split("/")[0] for path, split in given if split == "train"}
     for name in SPLITS:
-        paths = [path for path, split in zip(layout.inner, layout.splits, strict=True) if split == name]
+        paths = [path for path, split in given if split == name]
         if not paths or any("/" in path and (name == "train" or path.split("/")[0] in classes) for path in paths):
             continue
         names = " and ".join(map(repr, _of_split(layout.folders, name)))

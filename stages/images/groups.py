@@ -23,11 +23,20 @@ def add(manifest: pd.DataFrame, images: list[ImageFile], data: params.Data) -> p
 
     Returns:
         DataFrame: with the columns group, split and metadata added.
+
+    Raises:
+        UserError: data.group_pattern fits no path.
     """
     found = [images[row] for row in manifest.index]
     keys = [pd.Series([image.group for image in found], manifest.index, dtype=object)]
     if data.group_pattern:
         keys.append(by_pattern(manifest["path"], data.group_pattern))
+        if not keys[-1].any():
+            raise UserError(
+                f"data.group_pattern {printable(data.group_pattern)} fits no path, such as "
+                f"{printable(manifest['path'].iloc[0])}. In patient7/scan_1.jpg, "
+                r"(patient\d+) finds the group patient7."
+            )
     given = any((key != "").any() for key in keys)
     added = pd.DataFrame(
         {
@@ -63,18 +72,8 @@ def join(*keys: pd.Series) -> np.ndarray:
 
 
 def by_pattern(paths: pd.Series, pattern: str) -> pd.Series:
-    """Returns what the one group of a regular expression finds in each path, empty where it does not fit: str [N].
-
-    Raises:
-        UserError: it fits no path.
-    """
-    found = paths.map(lambda path: match[1] or "" if (match := re.search(pattern, path)) else "")
-    if not found.any():
-        raise UserError(
-            f"data.group_pattern {printable(pattern)} fits no path, such as {printable(paths.iloc[0])}. In "
-            r"patient7/scan_1.jpg, (patient\d+) finds the group patient7."
-        )
-    return found
+    """Returns what the one group of a regular expression finds in each path, empty where it does not fit: str [N]."""
+    return paths.map(lambda path: match[1] or "" if (match := re.search(pattern, path)) else "")
 
 
 def drop_near_duplicates(manifest: pd.DataFrame) -> pd.DataFrame:
@@ -148,7 +147,8 @@ def describe(listed: pd.DataFrame, manifest: pd.DataFrame, split: pd.Series, dat
 
 def fractions_off(manifest: pd.DataFrame, split: pd.Series, data: params.Data) -> str:
     """Says in a line what fractions of the images are in the splits, and which class is farthest off."""
-    wanted = pd.Series({"train": 1 - data.validation - data.test, "validation": data.validation, "test": data.test})
+    test = data.test if data.fold == "none" else 1 / int(data.fold.partition("/")[2])
+    wanted = pd.Series({"train": 1 - data.validation - test, "validation": data.validation, "test": test})
     total = split.value_counts(normalize=True)
     off = (pd.crosstab(manifest["class"], split, normalize="index") - wanted).abs().max(axis=1)
     return (

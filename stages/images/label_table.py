@@ -15,7 +15,7 @@ import pandas as pd
 from stages.common import dataset, params
 from stages.common.cli import UserError, enumeration, printable
 from stages.images.find import ImageFile
-from stages.images.given_splits import split_of
+from stages.images.given_splits import splits_of
 
 TEXTS = {".csv", ".tsv", ".txt", ".json", ".jsonl", ".md", ".xml", ".xlsx", ".parquet"}  # no images, if without a row
 RESERVED = {*dataset.COLUMNS, "split", "pixels", dataset.GROUP_TEXT}  # columns of manifests, while `split` runs
@@ -110,7 +110,8 @@ def read(data: params.Data) -> pd.DataFrame:
         table[dataset.GROUP_TEXT] = table["group"]
     given = table.pop("split") if "split" in table else pd.Series(dtype=str)
     if data.split == "auto" and given.any():
-        table["split"] = given.map(lambda name: split_of(name) or "")
+        splits = splits_of(given)
+        table["split"] = given.map(lambda name: splits.get(name, ""))
         if unknown := sorted(set(given[(table["split"] == "") & (given != "")])):
             raise UserError(
                 f"{path}: {enumeration(list(map(repr, unknown)), 5)} in the column {data.columns.split!r} is no split: "

@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 
 from stages.common import params
 from stages.common.cli import UserError, enumeration, printable
+from stages.common.dataset import SPLITS
 from stages.images import find, given_splits, label_table
 from stages.images.find import ANNEX, PLACEHOLDER, SPECIAL_FILES, ImageFile
 from stages.images.given_splits import Layout
@@ -44,10 +45,10 @@ def find_images(data: params.Data) -> tuple[list[ImageFile], list[str]]:
             f"{source} and {data.images} do not go together in {len(faults)} places; mend them, or set "
             f"data.on_unreadable to skip, which lists them in data/splits/unreadable.csv: {enumeration(faults)}"
         )
-    notes = _notes(images, layout, texts, data)
-    images = _with_splits(files, images, layout, data)
-    _check_classes({image.class_name for image in images if image.class_name}, data.images, source)
-    return images, notes
+    divided = _with_splits(files, images, layout, data)
+    notes = _notes(images, {image.split for image in divided if not image.problem}, layout, texts, data)
+    _check_classes({image.class_name for image in divided if image.class_name}, data.images, source)
+    return divided, notes
 
 
 def _without_texts(files: list[ImageFile]) -> tuple[list[ImageFile], list[str]]:
@@ -101,8 +102,10 @@ def _with_splits(files: list[ImageFile], images: list[ImageFile], layout: Layout
     return [image for image in given if image.split or image.problem]
 
 
-def _notes(images: list[ImageFile], layout: Layout, texts: list[str], data: params.Data) -> list[str]:
+def _notes(images: list[ImageFile], given: set[str], layout: Layout, texts: list[str], data: params.Data) -> list[str]:
+    """Says what the user should know, a line each; `given` are the splits of the images that can be used."""
     notes = []
+    of_table = any(image.split for image in images)
     by_folder = data.labels == params.NO_LABELS and not data.label_pattern
     if texts and by_folder:
         notes.append(
@@ -110,8 +113,8 @@ def _notes(images: list[ImageFile], layout: Layout, texts: list[str], data: para
         )
     if layout.root and by_folder:
         notes.append(f"All images lie in {printable(layout.root)}, whose sub-folders count.")
-    if layout.folders and data.split == "auto" and not any(image.split for image in images):
-        notes.append(given_splits.describe(layout))
+    if layout.folders and data.split == "auto" and not of_table:
+        notes.append(given_splits.describe(layout, given))
     if layout.folders and data.split == "random" and by_folder:
         left_out = sum("/" not in inner for inner in layout.inner)
         splits = ", ".join(map(printable, sorted(layout.folders)))
@@ -119,8 +122,10 @@ def _notes(images: list[ImageFile], layout: Layout, texts: list[str], data: para
             f"The splits {splits} are divided anew, because data.split is random"
             + (f"; {left_out} files outside of class folders are left out." if left_out else ".")
         )
+    if of_table and (missing := [name for name in SPLITS if name not in given]):
+        notes.append(f"{printable(data.labels)} has no split {' and no '.join(missing)}: cut from train.")
     classes = sorted({image.class_name for image in images if image.class_name})
-    if alike := [name for name in classes if by_folder and given_splits.split_of(name)]:
+    if by_folder and (alike := sorted(given_splits.splits_of(classes))):
         notes.append(f"WARNING: {enumeration(list(map(repr, alike)))} is a class here, but named like a split.")
     for names in _differing_little(classes):
         notes.append(

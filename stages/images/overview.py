@@ -17,7 +17,7 @@ def save(path: Path, manifest: pd.DataFrame, split: np.ndarray, pixels: ArrayFil
     """Writes sample images and sizes as .npz.
 
     Per split: thumbnails, `{split}`, uint8 [C, SAMPLES, SIDE, SIDE, 3], evenly spaced among the images of each class,
-    squeezed to squares; and `{split}_sizes`, int [C, SAMPLES, 2], width and height of their files, 0 where there are
+    resized to squares; and `{split}_sizes`, int [C, SAMPLES, 2], width and height of their files, 0 where there are
     fewer. For all images: the original `sizes`, int [N, 2], width and height in pixels; and `labels`, [N].
 
     Args:

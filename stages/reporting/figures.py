@@ -76,7 +76,7 @@ def thumbnail(pixels: np.ndarray, size: Sequence[int]) -> dict[str, Any]:
     """Returns a small WebP as a data: URI, `source`, with its width and height.
 
     Args:
-        pixels: uint8 [n, n, 3], of an image that was squeezed to a square.
+        pixels: uint8 [n, n, 3], of an image that was resized to a square.
         size: width and height of its file, whose aspect ratio the thumbnail has.
     """
     image = Image.fromarray(base.restore_aspect(pixels, size, min(SIDE, len(pixels))))

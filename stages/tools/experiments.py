@@ -25,7 +25,7 @@ from dvc.exceptions import DvcException
 from hydra.core.override_parser.types import Quote, QuotedString
 from scmrepo.exceptions import SCMError
 
-from stages.common import dataset, files, tracked
+from stages.common import dataset, files, params, tracked
 from stages.common.cli import UserError
 
 # What DVC passes on of a folder without git, of a clone that belongs to another user, or of a broken one.
@@ -46,7 +46,7 @@ def setting(text: str) -> tuple[str, Any]:
     except ruamel.yaml.YAMLError:
         return key, value
     quoted = isinstance(loaded, str) and value[0] in "'\""
-    return key, loaded if quoted or value in ("", "null") or isinstance(loaded, int | float) else value
+    return key, loaded if quoted or value == "null" or isinstance(loaded, int | float) else value
 
 
 def override(change: str) -> str:
@@ -59,16 +59,16 @@ def override(change: str) -> str:
 
 
 def check_paths(changes: Iterable[str]) -> None:
-    """Raises a UserError if temporary copies would lack a file that they read: before anything runs, not in each copy.
+    """Raises a UserError if params.yaml is wrong or temporary copies would lack a file that they read: before any runs.
 
     Args:
         changes: texts such as "data.images=data/mine"; without this key, the images are those of params.yaml.
     """
     given = [setting(change) for change in changes]
-    current = dvc.api.params_show("params.yaml", rev=None)
+    current = params.read("data", "model")
     for key in ("data.images", "data.labels", "model.weights"):
         group, name = key.split(".")
-        for path in [str(value) for other, value in given if other == key] or [current[group][name]]:
+        for path in [str(value) for other, value in given if other == key] or [getattr(getattr(current, group), name)]:
             tracked.check(path, in_copies=True)
 
 

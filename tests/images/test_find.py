@@ -34,6 +34,7 @@ def test_what_systems_and_file_servers_leave_is_passed_over(tmp_path, name):
 
 def test_names_that_only_resemble_those_are_images(tmp_path):
     names = ["Thumbs.db.png", "lost+found.jpg", "Icon", "recycle", "tmp", "a@b.jpg", "eaDir", "xmp", "found.jpg"]
+    names += ["recycled", "Recycler"]  # a class of waste
     for name in [*(f"a/{name}" for name in names), "b/1.png"]:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()

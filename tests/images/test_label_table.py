@@ -66,6 +66,28 @@ def test_splits_and_groups(folder):
     assert {image.split for image in find(folder, text, split="random")} == {""}
 
 
+@pytest.mark.parametrize("names", [("train", "val", "eval"), ("Training", "dev", "evaluation")])
+def test_of_two_splits_for_validation_eval_is_the_test_split_as_it_is_of_folders(folder, names):
+    train, validation, test = names
+    images = find(folder, f"path,label,split\n1,cat,{train}\n2,dog,{validation}\n3,cat,{test}\n4,dog,{train}\n")
+    assert [image.split for image in images] == ["train", "validation", "test", "train"]
+
+
+@pytest.mark.parametrize(
+    ("splits", "words"),
+    [
+        ("train val test train", ""),
+        ("train val train train", "has no split test: cut from train"),
+        ("train train train train", "has no split validation and no test: cut from train"),
+    ],
+)
+def test_a_split_that_the_table_lacks_is_named(folder, splits, words):
+    rows = [f"{row},{label},{split}\n" for row, label, split in zip("1234", LABELS, splits.split(), strict=True)]
+    folder.with_name("labels.csv").write_text("path,label,split\n" + "".join(rows))
+    notes = labels.find_images(params.Data(images=str(folder), labels=str(folder.with_name("labels.csv"))))[1]
+    assert words in "".join(notes) and len(notes) == bool(words)
+
+
 def test_splits_of_folders_count_where_the_table_has_none(tmp_path):
     folder = touch(tmp_path / "mine", "train/1.jpg", "train/2.jpg", "test/3.jpg", "test/4.jpg")
     images = find(folder, "path,label\n1,cat\n2,dog\n3,cat\n4,dog\n")
@@ -75,6 +97,14 @@ def test_splits_of_folders_count_where_the_table_has_none(tmp_path):
         ("train/1.jpg", "train"),
         ("train/2.jpg", "train"),
     ]
+
+
+def test_a_test_folder_without_rows_is_not_said_to_be_used(tmp_path):
+    folder = touch(tmp_path / "mine", "train/1.jpg", "train/2.jpg", "test/3.jpg")
+    (tmp_path / "labels.csv").write_text("path,label\n1,cat\n2,dog\n")
+    data = params.Data(images=str(folder), labels=str(tmp_path / "labels.csv"), on_unreadable="skip")
+    [note] = labels.find_images(data)[1]
+    assert note.endswith(": train is 'train'; validation and test are cut from train; 'test' beside them: left out.")
 
 
 def test_all_faults_are_named_at_once_or_skipped(folder):

@@ -5,7 +5,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from stages.common import params
 from stages.common.cli import UserError
-from stages.images import partition
+from stages.images import groups, partition
 
 
 def assign(table, validation=0.2, test=0.2, seed=1, fold="none"):
@@ -204,6 +204,15 @@ def test_few_groups_give_every_class_to_every_split_where_that_is_possible():
     assert pd.crosstab(table["class"], assign(table)).shape == (2, 3)
     with pytest.raises(UserError, match="class 'a' has .* in 2 of your groups.* at least 3 groups"):
         assign(persons([30, 30], "ab"))
+
+
+@pytest.mark.parametrize("fold", ["1/2", "3/10"])
+def test_a_fold_is_as_large_as_it_is_wanted(fold):
+    table = persons([4] * 40, "ab").assign(split="")
+    data = params.Data(images="mine", fold=fold, test=0.4)
+    size = 1 / int(fold[2:])
+    split = pd.Series(partition.assign(table, data, seed=1), table.index)
+    assert f"test has {size:.1%} of the images ({size:.0%} wanted)" in groups.fractions_off(table, split, data)
 
 
 def test_of_many_identical_files_a_few_are_named():

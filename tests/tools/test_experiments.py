@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import time
+from types import SimpleNamespace
 from unittest import mock
 
 import pandas as pd
@@ -16,6 +17,7 @@ from dvc.utils import hydra
 from pygit2 import GitError
 from scmrepo.exceptions import SCMError
 
+from stages.common import params
 from stages.common.cli import UserError
 from stages.tools import compare, experiments, repeat_seeds, search, sweep
 from tests.support import ran
@@ -64,16 +66,34 @@ def test_a_text_in_quotes_is_the_text():
         assert experiments.override(f"evaluate.threshold={text}") == "evaluate.threshold='precision>=0.95'"
 
 
+@pytest.mark.parametrize("change", ["data.group_pattern=", "data.columns.split=", "data.label_pattern=''"])
+def test_repeats_with_an_empty_text_go_on(change, monkeypatch):
+    monkeypatch.setattr(experiments, "parameters", lambda name: {change.partition("=")[0]: ""})
+    repeat_seeds.check("x-seed-1", [change])
+    assert experiments.override(change).endswith("=''")
+
+
 @pytest.mark.parametrize("key", ["data.images", "data.labels", "model.weights"])
 def test_temporary_copies_must_find_each_file_that_they_read(key, monkeypatch):
-    current = {"data": {"images": "/pics", "labels": "/labels.csv"}, "model": {"weights": "/own.weights.h5"}}
-    monkeypatch.setattr("dvc.api.params_show", lambda *_, **__: current)
+    data = SimpleNamespace(images="/pics", labels="/labels.csv")
+    current = SimpleNamespace(data=data, model=SimpleNamespace(weights="/own.weights.h5"))
+    monkeypatch.setattr(params, "read", lambda *_: current)
     experiments.check_paths(["seed=1"])
     with pytest.raises(UserError, match="../mine leads out of the repository"):
         experiments.check_paths([f"{key}=../mine"])
     group, name = key.split(".")
-    current[group][name] = "../mine"
+    setattr(getattr(current, group), name, "../mine")
     with pytest.raises(UserError, match="../mine leads out of the repository"):
+        experiments.check_paths(["seed=1"])
+
+
+@pytest.mark.parametrize(
+    ("text", "words"), [("seed: [1\n", "is not valid YAML"), ("seed: 1\ndata: {images: mine}\n", "labels is missing")]
+)
+def test_faults_of_params_yaml_end_in_one_line(text, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(UserError, match=words):
         experiments.check_paths(["seed=1"])
 
 

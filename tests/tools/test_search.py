@@ -5,6 +5,7 @@ import sys
 import optuna
 import pytest
 
+from stages.common import params
 from stages.common.cli import UserError
 from stages.tools import experiments, search, sweep
 from stages.training import history
@@ -41,9 +42,9 @@ def dvc(tmp_path, monkeypatch):
     (tmp_path / ".dvc/tmp").mkdir(parents=True)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     monkeypatch.chdir(tmp_path)
-    sources = {"data": {"images": "data/mine", "labels": "data/mine.csv"}, "model": {"weights": "own.weights.h5"}}
-    known = {"rate": 0.1, "train_frozen.epochs": 0, **sources}
+    known = {"rate": 0.1, "train_frozen.epochs": 0, "data": {"images": "data/mine"}}
     monkeypatch.setattr("dvc.api.params_show", lambda path, rev: known)
+    monkeypatch.setattr(params, "read", lambda *_: params.Params(data=params.Data(images="data/mine")))
     monkeypatch.setattr(experiments, "commit", lambda: "1a2b3c")
     losses = tmp_path / "losses"
     monkeypatch.setattr(
