@@ -71,16 +71,15 @@ def draw_augmentations(augmentations: np.ndarray, overview: dict[str, np.ndarray
 
 
 def draw_overview(overview: dict[str, np.ndarray], classes: list[str]) -> dict[str, Figure]:
-    """Returns a figure for each split, and one of the sizes of the images unless they have one size, by their names."""
+    """Returns a figure for each split, and one of the sizes of the images, by their names."""
     figures = {
         name: dataset_charts.contact_sheet(
             overview[name], overview[f"{name}_sizes"], classes, f"Sample images of the {name} split"
         )
         for name in SPLITS
     }
-    if sizes := dataset_charts.sizes(overview["sizes"], overview["labels"], classes):
-        sizes.suptitle(f"Original sizes of {len(overview['sizes'])} images")
-        figures["sizes"] = sizes
+    figures["sizes"] = dataset_charts.sizes(overview["sizes"], overview["labels"], classes)
+    figures["sizes"].suptitle(f"Original sizes of {len(overview['sizes'])} images")
     return figures
 
 

@@ -68,12 +68,6 @@ def test_draws_all_charts_the_same_each_time_and_none_wider_than_a_page(inputs):
     assert drawn() == first
 
 
-def test_images_of_one_size_have_no_chart_of_sizes(inputs):
-    np.savez("data/splits/overview.npz", sizes=[[40, 20]] * 2, labels=[0, 1], **inputs)
-    plot.main()
-    assert {path.name for path in Path("plots/overview").iterdir()} == {f"{name}.png" for name in SPLITS}
-
-
 def test_a_missing_input_is_named(inputs):
     Path("data/evaluation/samples.npz").unlink()
     with pytest.raises(UserError, match="data/evaluation/samples.npz is missing: run `dvc repro` first."):

@@ -179,6 +179,15 @@ def test_without_slices_the_page_says_so(workplace):
     assert "There are too few test images for slices." in write_page().text
 
 
+def test_images_of_one_size_need_no_chart_of_sizes(workplace):
+    write_run(TWO_CLASSES)
+    assert "Width and height of the original images" in write_page().text
+    path = "data/splits/overview.npz"
+    arrays = files.read_arrays(path)
+    np.savez(path, **arrays | {"sizes": np.full_like(arrays["sizes"], 30)})
+    assert "Width and height of the original images" not in write_page().text
+
+
 def test_a_frozen_model_that_was_kept_stands_once(workplace):
     write_run(TWO_CLASSES)
     metrics = files.read_json("data/training/finetune.json")

@@ -40,19 +40,14 @@ def contact_sheet(thumbnails: np.ndarray, sizes: np.ndarray, classes: list[str],
     return figure
 
 
-def sizes(sizes: np.ndarray, labels: np.ndarray, classes: list[str]) -> Figure | None:
+def sizes(sizes: np.ndarray, labels: np.ndarray, classes: list[str]) -> Figure:
     """Draws the width and height of the image files, a point for each; the legend names up to NAMED classes.
 
     Args:
         sizes: int [N, 2], width and height in pixels.
         labels: int [N].
         classes: C class names.
-
-    Returns:
-        Figure; None if all images have one size.
     """
-    if (sizes == sizes[0]).all():
-        return None
     figure, axes = panel(3.6 + 0.2 * min(len(classes), NAMED + 1))
     step = max(1, sizes.max() // 200)  # pixels: points that would cover each other are drawn once
     named = {}  # handed to the legend, which by itself leaves out names that start with an underscore

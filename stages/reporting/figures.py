@@ -19,6 +19,7 @@ SHEETS = ("samples", "mistakes", "uncertain", "gradcam")
 def charts(run: Mapping[str, Any]) -> dict[str, str]:
     """Returns every chart as an <svg> element by its name; the sizes of the images only if they differ."""
     actual, predicted, classes = run["predictions"]["actual"], run["predictions"]["predicted"], run["classes"]
+    sizes = run["overview"]["sizes"]
     figures = {
         "accuracy": history.accuracy(run["history"]),
         "loss": history.loss(run["history"]),
@@ -27,7 +28,7 @@ def charts(run: Mapping[str, Any]) -> dict[str, str]:
         "precision_recall": metrics.precision_recall_curves(run["precision_recall"]),
         "reliability_finetuned": metrics.reliability_diagram(run["bins"], "finetuned"),
         "reliability_frozen": metrics.reliability_diagram(run["bins"], "frozen"),
-        "sizes": dataset.sizes(run["overview"]["sizes"], run["overview"]["labels"], classes),
+        "sizes": dataset.sizes(sizes, run["overview"]["labels"], classes) if (sizes != sizes[0]).any() else None,
         "learning_curve": dataset.learning_curve(run["learning_curve"]) if run["learning_curve"]["sizes"] else None,
     }
     # Letters are outlines: axe-core cannot tell the contrast of <text>. What charts say is text beside them, in tables.

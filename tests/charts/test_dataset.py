@@ -58,8 +58,12 @@ def test_images_of_nearly_one_size_share_a_point():
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["a (3)"]
 
 
-def test_images_of_one_size_have_no_chart_of_sizes():
-    assert dataset_charts.sizes(np.full((3, 2), 30), np.array([0, 1, 1]), ["a", "b"]) is None
+def test_images_of_one_size_are_one_point_of_each_class(tmp_path):
+    figure = dataset_charts.sizes(np.full((3, 2), 96), np.array([0, 1, 1]), ["_a", "b"])
+    [axes] = figure.axes
+    assert [points.get_offsets().tolist() for points in axes.collections] == [[[96, 96]], [[96, 96]]]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["_a (1)", "b (2)"]
+    saved_size(figure, tmp_path)
 
 
 @pytest.mark.parametrize("doubled", [None, {"size": 160, "accuracy": 0.95, "interval": [0.93, 0.96]}])
