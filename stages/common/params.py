@@ -141,6 +141,11 @@ class Data(Group):
         default="error", description="what to do about identical images under two classes: error or drop"
     )
 
+    @property
+    def test_fraction(self) -> float:
+        """The fraction of the images in the test split, which may be a fold."""
+        return self.test if self.fold == "none" else 1 / int(self.fold.partition("/")[2])
+
     @model_validator(mode="after")
     def _take_labels_from_one_place(self) -> Self:
         if self.labels != NO_LABELS and self.label_pattern:
@@ -149,8 +154,8 @@ class Data(Group):
 
     @model_validator(mode="after")
     def _leave_a_training_split(self) -> Self:
-        test, name = (self.test, "test") if self.fold == "none" else (1 / int(self.fold.split("/")[1]), "fold")
-        if self.validation + test >= 1:
+        name = "test" if self.fold == "none" else "fold"
+        if self.validation + self.test_fraction >= 1:
             raise ValueError(
                 f"data.validation {self.validation} and data.{name} {getattr(self, name)} leave nothing to train on; "
                 "their sum must be below 1"

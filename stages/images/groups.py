@@ -147,7 +147,7 @@ def describe(listed: pd.DataFrame, manifest: pd.DataFrame, split: pd.Series, dat
 
 def fractions_off(manifest: pd.DataFrame, split: pd.Series, data: params.Data) -> str:
     """Says in a line what fractions of the images are in the splits, and which class is farthest off."""
-    test = data.test if data.fold == "none" else 1 / int(data.fold.partition("/")[2])
+    test = data.test_fraction
     wanted = pd.Series({"train": 1 - data.validation - test, "validation": data.validation, "test": test})
     total = split.value_counts(normalize=True)
     off = (pd.crosstab(manifest["class"], split, normalize="index") - wanted).abs().max(axis=1)

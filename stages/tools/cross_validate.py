@@ -52,8 +52,6 @@ def main() -> None:
     arguments = parser.parse_intermixed_args()  # so that KEY=VALUE may follow --folds
     if arguments.folds < 2:
         raise UserError(f"--folds is {arguments.folds}, but must be at least 2.")
-    for change in arguments.changes:
-        experiments.setting(change)
     names = [f"{arguments.name}-fold-{fold}" for fold in range(1, arguments.folds + 1)]
     repeat_seeds.run_missing(
         {name: [*arguments.changes, f"data.fold={fold}/{len(names)}"] for fold, name in enumerate(names, 1)}
@@ -110,12 +108,12 @@ def summarise(names: Sequence[str]) -> None:
 def check_alike(names: Sequence[str]) -> None:
     """Raises a UserError if the folds differ in their images, or in parameters besides data.fold."""
     first, *others = names
-    expected = experiments.parameters(first)
+    expected, of_first = experiments.parameters(first), experiments.hashes(first)["split"]
+    sources = (expected["data.images"], expected["data.labels"])
     for name in others:
         found = experiments.parameters(name)
         differing = [key for key in expected if found.get(key) != expected[key] and key != "data.fold"]
-        of_first, of_other = (experiments.hashes(fold)["split"] for fold in (first, name))
-        sources = (expected["data.images"], expected["data.labels"])
+        of_other = experiments.hashes(name)["split"]
         differing += [f"the content of {path}" for path in sources if of_other.get(path) != of_first.get(path)]
         if differing:
             raise UserError(

@@ -203,8 +203,8 @@ def test_split(revision: str) -> Iterator[dataset.Split]:
         yield dataset.load("test", folder)
 
 
-def array(path: str, revision: str) -> Any:
-    """Reads a .npy file as an array, or an .npz file as a mapping of arrays."""
+def array(path: str, revision: str) -> np.ndarray:
+    """Reads a .npy file."""
     with _one_line_error(path, revision):
         return np.load(io.BytesIO(dvc.api.read(path, rev=revision, mode="rb")))
 

@@ -38,8 +38,6 @@ def main() -> None:
     arguments = parser.parse_intermixed_args()  # so that KEY=VALUE may follow --seeds
     if arguments.seeds < 2:
         raise UserError(f"--seeds is {arguments.seeds}, but a standard deviation takes at least 2.")
-    for change in arguments.changes:
-        experiments.setting(change)
     names = {seed: f"{arguments.name}-seed-{seed}" for seed in range(1, arguments.seeds + 1)}
     run_missing({name: [*arguments.changes, f"seed={seed}"] for seed, name in names.items()})
     table = pd.DataFrame({seed: experiments.scores(name) for seed, name in names.items()}).T
@@ -62,13 +60,16 @@ def run_missing(wanted: Mapping[str, Sequence[str]]) -> None:
     Raises:
         UserError: one failed, or has finished with other parameters.
     """
+    changed = dict.fromkeys(change for changes in wanted.values() for change in changes)
+    for change in changed:
+        experiments.setting(change)
     finished = experiments.names()
     missing = {name: changes for name, changes in wanted.items() if name not in finished}
     for name, changes in wanted.items():
         if name in finished:
             check(name, changes)
     if missing:
-        experiments.check_paths(dict.fromkeys(change for changes in missing.values() for change in changes))
+        experiments.check_paths(changed)
     for name, changes in missing.items():
         with experiments.run(name, changes) as lines:
             for line in lines:

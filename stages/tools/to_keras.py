@@ -25,8 +25,7 @@ from stages.common import cli
 from stages.common.cli import UserError
 from stages.model import saved_model
 from stages.tools import inference
-
-MODEL = "data/models/classifier"
+from stages.tools.predict import MODEL
 
 
 def main() -> None:

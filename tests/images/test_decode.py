@@ -9,8 +9,9 @@ import pillow_heif
 import pytest
 from PIL import Image
 
+from stages.common.params import Data
 from stages.images import decode as module
-from stages.images.decode import decode
+from stages.images.decode import MAX_PIXELS, decode
 from tests.images import odd_files
 from tests.images.odd_files import COLOURS, heic, quadrants, rgb, swapped_profile
 from tests.support import make_images
@@ -179,3 +180,7 @@ def test_a_jpeg_photograph_of_200_megapixels_is_scaled_while_it_is_decoded(tmp_p
     monkeypatch.setattr(module, "_upright", lambda image, *more: sizes.append(image.size) or upright(image, *more))
     assert decode(tmp_path / "large.jpg", 224)[1] == (16_320, 12_240)
     assert sizes == [(2040, 1530)]
+
+
+def test_predict_and_the_default_of_split_have_the_same_limit_of_pixels():
+    assert MAX_PIXELS == Data().max_pixels
