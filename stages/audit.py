@@ -23,8 +23,8 @@ from sklearn.preprocessing import normalize
 from stages.charts import base
 from stages.common import cli, dataset, files, params, terminal
 from stages.common.dataset import SPLITS
-from stages.evaluation import cross_validation, label_errors, learning_curve
-from stages.model.features import extract
+from stages.label_audit import cross_validation, label_errors, learning_curve
+from stages.label_audit.features import extract
 
 CHART_IMAGES, SHOWN = 25, 10  # in the chart, on the terminal
 
@@ -50,17 +50,12 @@ def main() -> None:
         "images": len(images),
     }
     pixels, sizes = read_images(table[:CHART_IMAGES], splits)
-    with files.replacing(
-        labels="data/audit/labels.csv",
-        summary="data/audit/summary.json",
-        curve="data/audit/learning_curve.json",
-        samples="data/audit/samples.npz",
-        chart="plots/label_audit.png",
-    ) as out:
-        files.write_csv(table, out.labels, errors="backslashreplace")
-        files.write_json(summary, out.summary)
-        files.write_json(curve, out.curve)
-        with open(out.samples, "wb") as file:
+    with files.replacing(folder="data/audit", chart="plots/label_audit.png") as out:
+        out.folder.mkdir()
+        files.write_csv(table, out.folder / "labels.csv", errors="backslashreplace")
+        files.write_json(summary, out.folder / "summary.json")
+        files.write_json(curve, out.folder / "learning_curve.json")
+        with open(out.folder / "samples.npz", "wb") as file:
             np.savez(file, pixels=pixels, sizes=sizes)
         base.save(draw(table[:CHART_IMAGES], pixels, sizes), out.chart)
     terminal.show(label_errors.describe(len(table), error_rate, accuracy, "data/audit/labels.csv"))

@@ -23,10 +23,11 @@ import pandas as pd
 
 from stages.common import cli, dataset, files, params, terminal
 from stages.common.cli import UserError
-from stages.evaluation import examples, gradcam, metrics, model_evaluation, paired_test, slices
+from stages.evaluation import examples, gradcam, metrics, model_evaluation, slices
 from stages.evaluation.model_evaluation import Evaluation
 from stages.evaluation.predictions import predict_probabilities, prediction_table
 from stages.model import saved_model
+from stages.statistics import paired_test
 
 MODELS = {"frozen": "train_frozen", "finetuned": "finetune"}  # and the stage that trained each
 COMPARED = ("accuracy", "loss", "auc", "f1")  # the metrics by which DVC compares experiments
@@ -79,14 +80,7 @@ def write(evaluations: dict[str, Evaluation], comparison: pd.DataFrame, split: d
     with files.replacing(
         classifier="data/models/classifier",
         **{name: f"metrics/{name}.json" for name in MODELS},
-        metrics="data/evaluation/metrics.json",
-        classes="data/evaluation/classes.json",
-        intervals="data/evaluation/intervals.json",
-        reliability="data/evaluation/reliability.csv",
-        slices="data/evaluation/slices.csv",
-        curves="data/evaluation/curves",
-        samples="data/evaluation/samples.npz",
-        probabilities="data/evaluation/probabilities.npy",
+        folder="data/evaluation",
         predictions="plots/predictions.csv",
         roc="plots/roc",
         precision_recall="plots/precision_recall",
@@ -96,31 +90,36 @@ def write(evaluations: dict[str, Evaluation], comparison: pd.DataFrame, split: d
             best_epoch = files.read_json(f"data/training/{stage}.json")["best_epoch"]
             compared = {metric: scores[name][metric] for metric in COMPARED}
             files.write_json(compared | {"best_epoch": best_epoch}, getattr(out, name))
-        for folder in (out.curves, out.roc, out.precision_recall):
+        curves_folder = out.folder / "curves"
+        for folder in (out.folder, curves_folder, out.roc, out.precision_recall):
             folder.mkdir()
         for name, evaluation in evaluations.items():
             precision_recall = metrics.precision_recall(split.labels, evaluation.probabilities)
             files.write_csv(precision_recall, out.precision_recall / f"{name}.csv")
             files.write_csv(metrics.roc(split.labels, evaluation.probabilities), out.roc / f"{name}.csv")
         for kind, curves in metrics.class_curves(split.labels, finetuned.probabilities, split.classes).items():
-            files.write_csv(curves, out.curves / f"{kind}.csv")
+            files.write_csv(curves, curves_folder / f"{kind}.csv")
         bins = pd.concat({name: evaluation.bins for name, evaluation in evaluations.items()}, names=["model"])
-        files.write_csv(bins.reset_index("model"), out.reliability)
+        files.write_csv(bins.reset_index("model"), out.folder / "reliability.csv")
         predictions = prediction_table(split, finetuned.probabilities, finetuned.predicted, frozen.predicted)
         files.write_csv(predictions, out.predictions, errors="backslashreplace")
-        with open(out.probabilities, "wb") as file:
+        with open(out.folder / "probabilities.npy", "wb") as file:
             np.save(file, finetuned.probabilities)
         measured = split.manifest.assign(**slices.measure(split.pixels))
         by_slice = slices.score(measured, finetuned.predicted == split.labels)
-        files.write_csv(by_slice, out.slices, errors="backslashreplace")
+        files.write_csv(by_slice, out.folder / "slices.csv", errors="backslashreplace")
 
         def heat_maps(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:
             return gradcam.heat_maps(model.feature_maps, model.weights[-2], pixels, labels)
 
-        examples.save(out.samples, heat_maps, split, predictions)
-        files.write_json({**scores, "changed": paired_test.count_flips(comparison)}, out.metrics)
-        files.write_json({name: evaluation.class_scores for name, evaluation in evaluations.items()}, out.classes)
-        files.write_json({name: evaluation.intervals for name, evaluation in evaluations.items()}, out.intervals)
+        examples.save(out.folder / "samples.npz", heat_maps, split, predictions)
+        files.write_json({**scores, "changed": paired_test.count_flips(comparison)}, out.folder / "metrics.json")
+        files.write_json(
+            {name: evaluation.class_scores for name, evaluation in evaluations.items()}, out.folder / "classes.json"
+        )
+        files.write_json(
+            {name: evaluation.intervals for name, evaluation in evaluations.items()}, out.folder / "intervals.json"
+        )
 
 
 def require(scores: dict[str, float], min_metrics: Mapping[params.MetricName, float]) -> None:

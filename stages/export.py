@@ -26,7 +26,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from stages.common import cli, dataset, files, terminal
-from stages.common.array_file import ArrayFile
+from stages.common.arrays import ArrayFile
 from stages.formats import conversion, litert, onnx_model
 
 SAVED_MODEL = "data/models/finetuned"

@@ -14,9 +14,9 @@ if __name__ == "__main__":
 
 import keras
 
-from stages.common import cli, params
+from stages.common import cli, history, params
 from stages.model import saved_model
-from stages.training import history, phase
+from stages.training import phase
 
 
 def main() -> None:

@@ -23,10 +23,9 @@ from stages.charts import (
     metrics as metric_charts,
     predictions as prediction_charts,
 )
-from stages.common import cli, files
+from stages.common import cli, files, history
 from stages.common.cli import UserError
 from stages.common.dataset import CLASSES, SPLITS
-from stages.training import history
 
 
 @base.style()

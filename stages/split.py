@@ -16,10 +16,11 @@ import pandas as pd
 from rich.table import Table
 
 from stages.common import cli, dataset, files, params, terminal
-from stages.common.array_file import ArrayFile
+from stages.common.arrays import ArrayFile
 from stages.common.cli import UserError
 from stages.common.dataset import SPLITS
-from stages.images import groups, labels, near_duplicates, overview, pack, partition
+from stages.labels import sources
+from stages.splits import assign, groups, near_duplicates, overview, pack
 
 MOST_CLASSES, FEWEST = 20, 10  # of which the terminal shows all; of more, the smallest ones
 
@@ -27,7 +28,7 @@ MOST_CLASSES, FEWEST = 20, 10  # of which the terminal shows all; of more, the s
 def main() -> None:
     p = params.read("seed", "image_size", "data")
     folder = p.data.images
-    images, notes = labels.find_images(p.data)
+    images, notes = sources.find_images(p.data)
     with (
         files.replacing(
             **{name: f"data/splits/{name}" for name in SPLITS},
@@ -47,9 +48,9 @@ def main() -> None:
         table["pixels"] = fingerprints["pixels"]
         table["duplicates"] = near_duplicates.group(fingerprints, thumbnails, p.data.near_duplicates == "ignore")
         manifest, unreadable = separate_unreadable(table, folder, p.data.on_unreadable)
-        readable = partition.drop_label_conflicts(groups.add(manifest, images, p.data), p.data.on_label_conflict)
+        readable = assign.drop_label_conflicts(groups.add(manifest, images, p.data), p.data.on_label_conflict)
         used = groups.drop_near_duplicates(readable) if p.data.near_duplicates == "drop" else readable
-        split = pd.Series(partition.assign(used, p.data, p.seed), used.index, name="split")
+        split = pd.Series(assign.assign(used, p.data, p.seed), used.index, name="split")
         # Categories are sorted: the label is the class's place among the sorted names.
         used.insert(2, "label", used["class"].astype("category").cat.codes.astype(np.int64))
         for name in SPLITS:

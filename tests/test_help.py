@@ -51,22 +51,6 @@ def test_help_says_what_a_script_reads_and_writes_and_does_nothing(name, tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
-def test_a_script_that_is_run_as_a_file_says_how_to_run_it(name, tmp_path):
-    ran = subprocess.run([sys.executable, SCRIPTS[name]], cwd=tmp_path, capture_output=True, text=True)
-    error = f"ERROR: run this from the root of the repository: cd {ROOT} && python -m {name}\n"
-    assert (ran.returncode, ran.stdout, ran.stderr) == (1, "", error)
-
-
-@pytest.mark.parametrize(
-    ("folder", "name"), [("stages", "split"), ("stages", "stages.split"), ("stages/tools", "predict")]
-)
-def test_a_script_that_is_run_in_its_folder_says_how_to_run_it(folder, name):
-    ran = subprocess.run([sys.executable, "-m", name], cwd=ROOT / folder, capture_output=True, text=True)
-    assert ran.returncode == 1 and ran.stderr.startswith(f"ERROR: run this from the root of the repository: cd {ROOT} ")
-    assert len(ran.stderr.splitlines()) == 1
-
-
 @pytest.mark.parametrize("name", TOOLS)
 def test_help_has_a_line_for_every_argument(name):
     tree = ast.parse(SCRIPTS[name].read_text())

@@ -13,10 +13,13 @@ from tests.support import ROOT
 # From left to right: a room imports from those to its left. Neither of two at one place imports the other.
 ROOMS = [
     ["common"],
-    ["images"],
+    ["decoding"],
+    ["labels"],
+    ["splits"],
     ["model"],
     ["training"],
-    ["evaluation"],
+    ["statistics"],
+    ["evaluation", "label_audit"],
     ["charts", "formats"],
     ["reporting"],
     ["tools"],
@@ -66,7 +69,7 @@ def comments(text):
 
 
 def test_stages_holds_the_scripts_of_the_stages_and_nothing_else():
-    scripts = {path.stem for path in (ROOT / "stages").glob("*.py")} - {"stages"}  # which says how to run them
+    scripts = {path.stem for path in (ROOT / "stages").glob("*.py")}
     assert scripts == set(STAGES)
     assert {name: f"python -m stages.{name}" for name in STAGES} == {name: x["cmd"] for name, x in STAGES.items()}
 
@@ -109,7 +112,7 @@ def test_no_function_has_more_than_8_parameters():
 
 
 @pytest.mark.parametrize(
-    ("path", "most"), [("stages/train_frozen.py", 45), ("stages/finetune.py", 45), ("dvc.yaml", 220)]
+    ("path", "most"), [("stages/train_frozen.py", 45), ("stages/finetune.py", 45), ("dvc.yaml", 170)]
 )
 def test_what_is_read_first_is_short(path, most):
     assert len((ROOT / path).read_text().splitlines()) <= most
@@ -122,13 +125,9 @@ def test_dvc_yaml_depends_on_rooms():
         for dependency in stage["deps"]
         if dependency.startswith("stages/")
     ]
-    assert len(code) <= 35, "\n".join(code)
+    assert len(code) <= 42, "\n".join(code)
     single = [x.split(": ")[1] for x in code if x.endswith(".py") and len(Path(x).parts) > 2]
-    assert sorted(single) == [
-        "stages/charts/base.py",
-        "stages/evaluation/paired_test.py",
-        "stages/training/history.py",
-    ]
+    assert single == ["stages/charts/base.py"]
 
 
 def test_the_comments_of_params_yaml_are_the_descriptions_of_the_parameters():

@@ -110,7 +110,7 @@ def test_files_of_editors_and_python_change_no_room(project):
     assert "up to date" in project.run("dvc", "status", "rooms")
     (project.folder / "stages/model/new.py").write_text("")
     status = project.run("dvc", "status", "rooms")
-    assert "stages/model" in status and "stages/images" not in status
+    assert "stages/model" in status and "stages/decoding" not in status
 
 
 def test_the_readme_and_ci_run_the_same_tests():

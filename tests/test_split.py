@@ -9,10 +9,10 @@ from PIL import Image
 
 from stages import split
 from stages.common import dataset, files, terminal
-from stages.common.array_file import ArrayFile
+from stages.common.arrays import ArrayFile
 from stages.common.cli import UserError
-from stages.images import pack
-from stages.images.decode import decode
+from stages.decoding.decode import decode
+from stages.splits import pack
 from tests.support import make_images
 
 

@@ -14,13 +14,13 @@ import pytest
 import tensorflow as tf
 from PIL import Image, ImageCms
 
+from stages.decoding.decode import decode
 from stages.formats import litert, onnx_model
-from stages.images.decode import decode
 from stages.model import mobilenet_v2, network, saved_model
 from stages.reporting import model_card
 from stages.tools.predict import predict
-from tests.images import odd_files
-from tests.images.odd_files import encode
+from tests.decoding import odd_files
+from tests.decoding.odd_files import encode
 from tests.support import ROOT, SMALL_BLOCKS, amplify
 
 SIZE = 32

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from stages.common import files
-from stages.common.array_file import ArrayFile
+from stages.common.arrays import ArrayFile
 from stages.common.cli import UserError
 
 SPLITS = ("train", "validation", "test")

@@ -7,7 +7,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from stages.common import dataset
-from stages.common.array_file import ArrayFile
+from stages.common.arrays import ArrayFile
 
 
 def predict_probabilities(model: Any, pixels: ArrayFile, batch_size: int, progress: str) -> np.ndarray:

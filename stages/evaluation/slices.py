@@ -12,7 +12,7 @@ import pandas as pd
 from scipy import stats
 
 from stages.common import dataset
-from stages.common.array_file import ArrayFile
+from stages.common.arrays import ArrayFile
 from stages.evaluation.metrics import jeffreys_interval
 
 LEVEL = 0.02  # of the p-values, below the usual 0.05: on shuffled labels 1 run of 100 flags a slice, not 3

@@ -7,7 +7,7 @@ JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"  # what files of these kinds s
 
 
 def decode(data: tf.Tensor, size: int) -> tf.Tensor:
-    """Does in the graph what images.decode.decode does to a file, as far as TensorFlow can.
+    """Does in the graph what decoding.decode does to a file, as far as TensorFlow can.
 
     The decoders and the scaling are the same, but Pillow rounds once more in resizing: opaque images differ by at most
     1 in 255, transparent ones by 2. Not done: colour profiles, and an orientation that stands in XMP only.

@@ -10,8 +10,8 @@ import pandas as pd
 
 from stages.common import params
 from stages.common.dataset import SPLITS
-from stages.evaluation import paired_test
 from stages.reporting import model_card
+from stages.statistics import paired_test
 
 MAX_ROWS = 200  # of a list of images
 WORST_SLICES = 10  # that are shown

@@ -20,7 +20,7 @@ import pandas as pd
 
 from stages.common import cli, terminal
 from stages.common.cli import UserError
-from stages.evaluation import paired_test
+from stages.statistics import paired_test
 from stages.tools import experiments
 
 

@@ -29,9 +29,11 @@ from matplotlib.figure import Figure
 from stages.charts import base, metrics as metric_charts, predictions as prediction_charts
 from stages.common import cli, files, terminal
 from stages.common.cli import UserError
-from stages.evaluation import examples, label_errors, model_evaluation, paired_test, slices
+from stages.evaluation import examples, model_evaluation, slices
 from stages.evaluation.model_evaluation import Evaluation
+from stages.label_audit import label_errors
 from stages.model.temperature import scale_probabilities
+from stages.statistics import paired_test
 from stages.tools import experiments, repeat_seeds
 
 PATHS = {

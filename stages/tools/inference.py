@@ -13,9 +13,9 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from stages.common.cli import UserError
+from stages.decoding.decode import decode
 from stages.evaluation import metrics
-from stages.images.decode import decode
-from stages.images.find import walk
+from stages.labels.files import walk
 from stages.model.temperature import scale_probabilities
 
 # A path, of a file or of a folder of images; or an image in memory: a file's content, or pixels in RGB.

@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from stages.common import params, terminal
+from stages.common import history, params, terminal
 from stages.common.cli import UserError
-from stages.training import history, mixing, strategy
+from stages.training import mixing, strategy
 from stages.training.checkpoint import Checkpoint
 from stages.training.views import Views, batches
 

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from stages.training import history
+from stages.common import history
 
 # Of fine-tuned weights. All of them, 1, as one more candidate made the choice worse more often than better
 # (docs/benchmarks.md).

@@ -8,11 +8,11 @@ from typing import Any
 
 import keras
 
-from stages.common import dataset, files
+from stages.common import dataset, files, history
 from stages.common.params import BASE_LAYERS, Params
 from stages.model import network, saved_model
 from stages.model.temperature import fit_temperature
-from stages.training import history, loop, strategy
+from stages.training import loop, strategy
 from stages.training.checkpoint import Checkpoint, folder, key
 from stages.training.views import Augmented, Stored, Views, remove
 

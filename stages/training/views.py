@@ -16,7 +16,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from stages.common import dataset, params
-from stages.common.array_file import ArrayFile
+from stages.common.arrays import ArrayFile
 from stages.common.cli import UserError
 from stages.training import strategy
 from stages.training.augmentation import apply_transforms, identity_transforms, random_transforms

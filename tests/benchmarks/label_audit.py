@@ -22,8 +22,8 @@ from sklearn.preprocessing import normalize
 
 from stages.common import dataset, params
 from stages.common.dataset import SPLITS
-from stages.evaluation import cross_validation, label_errors
-from stages.model.features import extract
+from stages.label_audit import cross_validation, label_errors
+from stages.label_audit.features import extract
 
 
 def main():

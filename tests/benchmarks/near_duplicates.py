@@ -19,9 +19,9 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageEnhance, ImageOps
 
-from stages.images import near_duplicates
-from stages.images.decode import decode
-from stages.images.find import find_files
+from stages.decoding.decode import decode
+from stages.labels.files import find_files
+from stages.splits import near_duplicates
 
 MANY = 50_000
 TRANSFORMS = ("JPEG quality 40", "half size", "+15% brightness", "3% crop", "PNG")

@@ -27,10 +27,11 @@ import yaml
 from scipy.special import log_softmax
 
 from stages.common import dataset, params
-from stages.common.array_file import ArrayFile
-from stages.images import labels, near_duplicates, pack, partition
-from stages.images.decode import MAX_PIXELS
+from stages.common.arrays import ArrayFile
+from stages.decoding.decode import MAX_PIXELS
+from stages.labels import sources
 from stages.model import backend
+from stages.splits import assign, near_duplicates, pack
 
 SIZE = 224
 FRACTIONS = (0.25, 0.5, 0.75)
@@ -117,7 +118,7 @@ def main():
 def pack_folder(folder, work):
     """Decodes all images of a folder once; returns them as one dataset.Split, labels and groups included."""
     work.mkdir(parents=True, exist_ok=True)
-    images, manifest = labels.find_images(params.Data(images=str(folder)))[0], work / "manifest.csv"
+    images, manifest = sources.find_images(params.Data(images=str(folder)))[0], work / "manifest.csv"
     if not manifest.exists():
         pixels = ArrayFile.create(work / "pixels.npy", (len(images), SIZE, SIZE, 3))
         thumbnails = ArrayFile.create(work / "thumbnails.npy", (len(images), *2 * [near_duplicates.SIDE], 3))
@@ -140,7 +141,7 @@ def partition_rows(split, folder, seed):
         places = pd.Series(np.arange(len(groups)) * 5 // len(groups), groups)
         part = manifest["group"].map(places).map({0: "test", 1: "validation"}).fillna("train")
     else:
-        part = partition.divide(manifest, {"test": 0.2, "validation": 0.2}, seed)
+        part = assign.divide(manifest, {"test": 0.2, "validation": 0.2}, seed)
     return np.flatnonzero(part == "train"), np.flatnonzero(part == "validation")
 
 

@@ -27,8 +27,8 @@ from threadpoolctl import threadpool_limits
 from stages.common import dataset, params
 from stages.common.dataset import SPLITS
 from stages.evaluation import slices
-from stages.images import partition
-from stages.model.features import extract
+from stages.label_audit.features import extract
+from stages.splits import assign
 from tests.support import clone_project
 
 
@@ -88,7 +88,7 @@ def mislabel(images, features, data, seed):
 
 def predict(images, features, data, seed, labels):
     """Returns the rows of the test split of a seed, and the labels predicted for them."""
-    split = partition.assign(images, data, seed)
+    split = assign.assign(images, data, seed)
     train, test = (np.flatnonzero(split == name) for name in ("train", "test"))
     return test, LogisticRegression(C=10, max_iter=1000).fit(features[train], labels[train]).predict(features[test])
 

@@ -28,7 +28,7 @@ from PIL import Image
 
 from stages import split
 from stages.common import params
-from stages.images.find import find_files
+from stages.labels.files import find_files
 from tests.support import clone_project
 
 TURNS = 5

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from stages.common import dataset, files
-from stages.common.array_file import ArrayFile
+from stages.common.arrays import ArrayFile
 from tests.support import make_split
 
 

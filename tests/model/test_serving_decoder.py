@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from stages.images.decode import decode
+from stages.decoding.decode import decode
 from stages.model import serving_decoder
 from tests.benchmarks.fuzz import PNG, chunk
 

@@ -17,7 +17,7 @@ from PIL import Image
 
 from stages.common import cli
 from stages.common.cli import UserError
-from stages.images import decode
+from stages.decoding import decode
 from stages.model import network, saved_model
 from stages.model.temperature import scale_probabilities
 from stages.tools import inference, predict

@@ -5,10 +5,9 @@ import sys
 import optuna
 import pytest
 
-from stages.common import params
+from stages.common import history, params
 from stages.common.cli import UserError
 from stages.tools import experiments, search, sweep
-from stages.training import history
 
 # Prints the epochs of a trial, whose losses are in a file by its name. A negative one stands for a failure; after a
 # third epoch with a loss of 9 it waits for Ctrl-C.

@@ -7,9 +7,10 @@ import pytest
 import tensorflow as tf
 from sklearn.linear_model import LogisticRegression
 
+from stages.common import history
 from stages.common.cli import UserError
 from stages.model import network
-from stages.training import augmentation, history, loop
+from stages.training import augmentation, loop
 from stages.training.checkpoint import Checkpoint
 from stages.training.views import Augmented
 from tests.support import make_split

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from stages.common.array_file import ArrayFile
+from stages.common.arrays import ArrayFile
 from stages.common.cli import UserError
 from stages.model import network
 from stages.training import augmentation, views

@@ -1,1 +1,0 @@
-../../stages/stages.py

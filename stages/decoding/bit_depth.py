@@ -1,0 +1,173 @@
+"""Samples of more than 8 bits as the 8-bit file of the same image would have them."""
+
+import io
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageChops
+
+from stages.decoding import faulty_metadata, tiff
+from stages.decoding.unreadable import UnreadableError
+
+ROWS = 1024  # that are converted at a time: a copy of all would take as much memory as the image
+# A camera's 10, 12 or 14 bits in 16 look nearly black, and so do dark images of 16 bits. Nothing in the values tells
+# them apart, and to decide by each image would treat those of one folder differently. So neither is guessed.
+FEWEST_BITS = 14
+UNKNOWN_WHITE = (
+    f"16 bits a sample, but no value needs more than {FEWEST_BITS}, and the file does not state which value is white: "
+    "save it with 8 bits a sample, or scaled to 65535"
+)
+
+
+@dataclass(frozen=True)
+class Planes:
+    """A TIFF file of more than 8 bits that Pillow would misread, as a grey file for each sample, with black at 0."""
+
+    files: list[bytes]
+    bits: int
+    white: int | None
+    inverted: bool
+    mode: str
+
+    def merge(self, images: Sequence[Image.Image]) -> Image.Image:
+        """Returns the image in mode L, RGB or RGBA, from its decoded planes."""
+        bands = eight_bits(images[: 3 if self.mode == "RGB" else None], self.bits, self.white, self.inverted)
+        merged = bands[0] if len(bands) == 1 else Image.merge(self.mode, bands)
+        return merged.convert("RGBA") if self.mode == "RGBa" else merged
+
+
+def planes(data: bytes) -> Planes | None:
+    """Takes a TIFF file apart where Pillow would misread it: more than 8 bits, and either 0 is white or planes.
+
+    Raises:
+        Image.UnidentifiedImageError: its planes are not grey or RGB, with or without transparency; or its samples are
+            signed ones of 8 bits.
+    """
+    if not data.startswith(tiff.STARTS):
+        return None
+    try:
+        found = tiff.directory(data)
+        bits, photometric = found.values(tiff.BITS, (1,)), found.values(tiff.PHOTOMETRIC, (0,))[0]
+        if bits[0] == 8 and found.values(tiff.SAMPLE_FORMAT, (1,))[0] == 2:  # of which Pillow makes unsigned samples
+            raise Image.UnidentifiedImageError
+        if bits[0] <= 8 or photometric != 0 and found.values(tiff.PLANAR, (1,))[0] != 2:
+            return None
+        extra = found.values(tiff.EXTRA_SAMPLES)
+        mode = {(0, ()): "L", (1, ()): "L", (2, ()): "RGB", (2, (0,)): "RGB", (2, (1,)): "RGBa", (2, (2,)): "RGBA"}.get(
+            (photometric, extra)
+        )
+        count = found.values(tiff.SAMPLES, (1,))[0]
+        if mode is None or count != (1 if mode == "L" else 3 + len(extra)) or len(set(bits)) > 1:
+            raise Image.UnidentifiedImageError
+        return Planes(tiff.planes(found), *stated(data), photometric == 0, mode)
+    except (ValueError, struct.error, IndexError):
+        return None
+
+
+def stated(data: bytes) -> tuple[int, int | None]:
+    """Returns the bits of a sample that can tell its value, and the value of white, if the file states one.
+
+    PNG scales samples of fewer bits to 16 (PNG 3, 11.3.2.6), so only an sBIT of 16 tells that all of them are used.
+    Pillow does so with PPM and JPEG 2000, whose codestream has the bits at a fixed place (ISO/IEC 15444-1, A.5.1).
+    """
+    if data.startswith(faulty_metadata.PNG):
+        place = data.find(b"sBIT", 0, data.find(b"IDAT"))
+        return data[24], 65535 if place > 0 and data[place + 4] == 16 else None
+    if data.startswith(tiff.STARTS):
+        try:
+            found = tiff.directory(data)
+            bits = min(found.values(tiff.BITS, (1,))[0], 16)
+            signed = found.values(tiff.SAMPLE_FORMAT, (1,))[0] == 2
+            return bits - (signed and bits == 16), tiff.white(found)
+        except (ValueError, struct.error, IndexError):
+            return 8, None
+    start = data.find(b"\xff\x4f\xff\x51") if data[:4] == b"\xff\x4f\xff\x51" or data[4:8] == b"jP  " else -1
+    return (16, None) if start >= 0 and data[start + 42 : start + 43] == b"\x0f" else (8, 65535)
+
+
+def eight_bits(bands: Sequence[Image.Image], bits: int, white: int | None, inverted: bool = False) -> list[Image.Image]:
+    """Converts grey images of more than 8 bits, mode I, I;16 or F, to mode L.
+
+    Whole numbers keep the highest 8 bits of those that white takes. Floating-point values go from 0 to 1, or to 255 if
+    any is above 1.
+
+    Args:
+        bands: of one image: one, or its colours.
+        bits, white: what `stated` returned.
+        inverted: whether 0 is white.
+
+    Raises:
+        UnreadableError: values of which it is not known what is white.
+    """
+    extrema = [(part.min(), part.max()) for band in bands for _, part in _parts(band)]
+    lowest, highest = np.min(extrema), np.max(extrema)  # not a number, if any value is not
+    real = bands[0].mode == "F"
+    limit = (255 if highest > 1 else 1) if real else white or 2**bits - 1
+    if not (lowest >= 0 and highest <= limit):
+        raise UnreadableError(f"grey values from {lowest} to {highest}, a range that is not supported")
+    if not real and white is None and 0 < highest < 2**FEWEST_BITS:
+        raise UnreadableError(UNKNOWN_WHITE)
+
+    def convert(part: np.ndarray) -> np.ndarray:
+        part = limit - part if inverted else part
+        part = part * 255 if limit == 1 else part
+        return (part if real else part >> (limit.bit_length() - 8)).astype(np.uint8)
+
+    return [_mapped(band, convert) for band in bands]
+
+
+def check_colours(image: Image.Image, bits: int, white: int | None) -> None:
+    """Refuses colours that leave their highest bits unused, of which Pillow has kept no others.
+
+    Args:
+        image: mode RGB or RGBA.
+        bits, white: what `stated` returned.
+
+    Raises:
+        UnreadableError: white is not the highest value that the bits can tell, or is not known.
+    """
+    highest = max(int(np.max(image.getchannel(band).getextrema())) for band in "RGB")
+    if white is not None and white < 2**bits - 1:
+        raise UnreadableError(f"colours of {bits} bits of which white is {white}: save it with 8 bits a sample")
+    if white is None and 0 < highest < 2 ** (FEWEST_BITS - 8):
+        raise UnreadableError(UNKNOWN_WHITE)
+
+
+def opaque_colours(image: Image.Image, data: bytes, key: Sequence[int]) -> Image.Image:
+    """Returns, as mode L, where an image has another colour than that of its transparency key, in all 16 bits.
+
+    Args:
+        image: mode RGB, decoded from PNG, of which Pillow has kept the highest 8 bits.
+        data: the file.
+        key: of red, green and blue, 16 bits each.
+    """
+    opaque = Image.new("L", image.size)
+    with Image.open(io.BytesIO(data), formats=["PNG"]) as low:
+        low.tile = [tile._replace(args="RGB;16L") for tile in low.tile]  # the other order of bytes: keeps the lowest 8
+        for half, shift in ((image, 8), (low, 0)):
+            for band, value in zip(half.split(), key, strict=True):
+                opaque = ImageChops.lighter(
+                    opaque, band.point([0 if x == value >> shift & 255 else 255 for x in range(256)])
+                )
+    return opaque
+
+
+def opaque(image: Image.Image, key: int) -> Image.Image:
+    """Returns, as mode L, where a grey image has another value than that of its transparency key."""
+    return _mapped(image, lambda part: np.where(part == key, 0, 255))
+
+
+def _mapped(image: Image.Image, function: Callable[[np.ndarray], np.ndarray]) -> Image.Image:
+    """Returns an image of mode L whose pixels are those of a function of ROWS rows."""
+    pixels = np.empty((image.height, image.width), np.uint8)
+    for row, part in _parts(image):
+        pixels[row : row + len(part)] = function(part)
+    return Image.fromarray(pixels)
+
+
+def _parts(image: Image.Image) -> Iterator[tuple[int, np.ndarray]]:
+    """Yields an image as arrays of ROWS rows, with the number of the first."""
+    for row in range(0, image.height, ROWS):
+        yield row, np.asarray(image.crop((0, row, image.width, min(row + ROWS, image.height))))

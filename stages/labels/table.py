@@ -1,0 +1,202 @@
+"""Tables of labels: CSV or TSV with a row per image."""
+
+import codecs
+import collections
+import dataclasses
+import io
+import os
+import posixpath
+import unicodedata
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+from stages.common import dataset, params
+from stages.common.cli import UserError, enumeration, printable
+from stages.labels.files import ImageFile
+from stages.labels.given_splits import splits_of
+
+TEXTS = {".csv", ".tsv", ".txt", ".json", ".jsonl", ".md", ".xml", ".xlsx", ".parquet"}  # no images, if without a row
+RESERVED = {*dataset.COLUMNS, "split", "pixels", dataset.GROUP_TEXT}  # columns of manifests, while `split` runs
+
+
+def apply(files: list[ImageFile], data: params.Data) -> tuple[list[ImageFile], list[str]]:
+    """Gives files the labels, splits, groups and metadata of data.labels.
+
+    Args:
+        files: of data.images.
+        data: the group `data` of params.yaml.
+
+    Returns:
+        (list of ImageFile, list of str): sorted by path, with a problem for each row without a file, file without a
+        row, file of several rows, and row without a label or split; and these problems in words.
+
+    Raises:
+        UserError: the table cannot be read, lacks a column, has a split that is none, or fits no file.
+    """
+    table = read(data)
+    found = _find(table["path"], files, data.images)
+    records = table.to_dict("records")
+    records_of = collections.defaultdict(list)
+    images: list[ImageFile] = []
+    faults: list[ImageFile] = []
+    for record, places in zip(records, found, strict=True):
+        if len(places) == 1:
+            records_of[places[0]].append(record)
+            continue
+        problem = "is in the table, but there is no such file"
+        if places:
+            names = enumeration([printable(files[place].path) for place in places], 3)
+            problem = f"is in the table, and fits several files: {names}"
+        faults.append(ImageFile(record["path"] or "(an empty path)", problem=problem))
+    if files and not any(found):
+        raise UserError(
+            f"{data.labels}: no row fits a file of {data.images}: the first row names "
+            f"{printable(records[0]['path'])!r}, the first file is {printable(files[0].path)!r}. Set "
+            "data.columns.path to the column of the paths, which are relative to data.images."
+        )
+    table_path = os.path.relpath(os.path.realpath(data.labels), os.path.realpath(data.images))
+    for place, file in enumerate(files):
+        rows = records_of.get(place, [])
+        if not rows and (is_text(file.path) or file.path == table_path):
+            continue
+        image = _with_row(file, rows)
+        (faults if image.problem != file.problem else images).append(image)
+    faults.sort(key=lambda image: image.path)
+    described = [f"{printable(image.path)} ({image.problem})" for image in faults]
+    return sorted(images + faults, key=lambda image: image.path), described
+
+
+def is_text(path: str) -> bool:
+    """Tells whether a file without a label is what lies beside images, a table or a note, by its name."""
+    return posixpath.splitext(path)[1].lower() in TEXTS
+
+
+def read(data: params.Data) -> pd.DataFrame:
+    """Reads the table of labels, whose cells are separated by commas, tabs or semicolons, in UTF-8 or Excel's UTF-16.
+
+    Returns:
+        DataFrame of str: path and label; split (train, validation, test or empty), if it is there and data.split is
+        auto; group and the same as dataset.GROUP_TEXT, if it is there; and all other columns under their own names.
+
+    Raises:
+        UserError: it cannot be read, has no rows, lacks a column, or has a split that is none.
+    """
+    path = data.labels
+    try:
+        with open(path, "rb") as file:
+            utf_16 = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+        text = Path(path).read_text(encoding="utf-16" if utf_16 else "utf-8-sig")
+        header = next((line for line in text.split("\n") if line.strip()), "")
+        separator = max(",\t;", key=header.count)
+        # The header is read as a row, because pandas would rename columns, and drop cells of rows that have more.
+        cells = pd.read_csv(io.StringIO(text), sep=separator, header=None, dtype=str, keep_default_na=False)
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}. Set data.labels to a CSV or TSV table of labels.") from None
+    except ValueError as error:  # pandas's errors are ValueErrors
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise UserError(
+            f"{path} is no CSV or TSV table in UTF-8: {reason}. Save it as one (in Excel: CSV UTF-8), with "
+            "cells in quotes that have separators in them."
+        ) from None
+    cells = cells.apply(lambda column: column.str.strip())
+    cells = cells[(cells != "").any(axis=1)]
+    if len(cells) < 2:
+        raise UserError(f"{path} has no rows. Set data.labels to a table with a row per image.")
+    names = _columns(list(cells.iloc[0]), data)
+    table = cells.iloc[1:][list(names)].rename(columns=names)
+    if "group" in table:
+        table[dataset.GROUP_TEXT] = table["group"]
+    given = table.pop("split") if "split" in table else pd.Series(dtype=str)
+    if data.split == "auto" and given.any():
+        splits = splits_of(given)
+        table["split"] = given.map(lambda name: splits.get(name, ""))
+        if unknown := sorted(set(given[(table["split"] == "") & (given != "")])):
+            raise UserError(
+                f"{path}: {enumeration(list(map(repr, unknown)), 5)} in the column {data.columns.split!r} is no split: "
+                "write train, validation or test, or set data.columns.split to another column, or to '' for none."
+            )
+    return table
+
+
+def _columns(header: list[str], data: params.Data) -> dict[int, str]:
+    """Returns the columns to use, from their places to path, label, split, group, or what manifests call the others.
+
+    Columns without a name, such as the index that pandas writes, are left out. The case of a name counts only if the
+    table has it in several.
+    """
+    defaults, used = params.Columns().model_dump(), dict[int, str]()
+    for name, own in data.columns.model_dump().items():
+        places = [place for place, column in enumerate(header) if column == own != ""]
+        places = places or [place for place, column in enumerate(header) if column.casefold() == own.casefold() != ""]
+        if not places and (name in ("path", "label") or own not in ("", defaults[name])):
+            raise UserError(
+                f"{data.labels} has no column {own!r}, but {enumeration(list(map(printable, header)))}: set "
+                f"data.columns.{name} to one of them. The first line names the columns; labels are names in one column."
+            )
+        if len(places) > 1:
+            raise UserError(f"{data.labels} has {len(places)} columns {own!r}: rename all but one.")
+        for place in places:
+            if place in used:
+                raise UserError(
+                    f"data.columns.{used[place]} and data.columns.{name} are both the column {own!r} of {data.labels}: "
+                    "set one of them to another; split and group can be '', which is none."
+                )
+            used[place] = name
+    taken = set(RESERVED)
+    for place, name in enumerate(header):
+        if place not in used and name and not name.startswith("Unnamed: "):
+            while name in taken:
+                name = f"table_{name}"
+            taken.add(name)
+            used[place] = name
+    return used
+
+
+def _find(rows: pd.Series, files: list[ImageFile], folder: str) -> list[list[int]]:
+    """Finds the files of each row, by their places in `files`.
+
+    A row names a path below the folder, or any path with the folder's name in it (an absolute one of another computer,
+    say), with or without extension; or the file's name, with or without extension. Case is ignored where there is no
+    such file otherwise.
+    """
+    kinds: list[Callable[[str], str]] = [str, _stem, posixpath.basename, lambda path: _stem(posixpath.basename(path))]
+    paths = [unicodedata.normalize("NFC", file.path) for file in files]
+    name = unicodedata.normalize("NFC", os.path.basename(os.path.abspath(folder)))
+    wanted = [posixpath.normpath(unicodedata.normalize("NFC", row.replace("\\", "/"))) for row in rows]
+    spelled = [(path, f"/{path}".partition(f"/{name}/")[2]) for path in wanted]
+    found: list[list[int]] = [[] for _ in spelled]
+    for fold in (str, str.casefold):
+        for kind in kinds:
+            missing = [row for row, places in enumerate(found) if not places]
+            if not missing:
+                return found
+            places_of: dict[str, list[int]] = {}
+            for place, path in enumerate(paths):
+                places_of.setdefault(fold(kind(path)), []).append(place)
+            for row in missing:
+                whole, below = map(fold, spelled[row])
+                found[row] = places_of.get(whole) or places_of.get(below, [])
+    return found
+
+
+def _with_row(file: ImageFile, records: list[dict[str, str]]) -> ImageFile:
+    """Returns a file with what its row says, or a problem if it has no row, several, or one without label or split."""
+    if len(records) != 1:
+        problem = f"has {len(records)} rows in the table" if records else "has no row in the table"
+        return dataclasses.replace(file, problem=file.problem or problem)
+    [record] = records
+    empty = next((f"has an empty {name}" for name in ("label", "split") if record.get(name) == ""), "")
+    return ImageFile(
+        file.path,
+        class_name=record["label"],
+        problem=file.problem or empty,
+        split=record.get("split", ""),
+        group=record.get("group", ""),
+        metadata={name: text for name, text in record.items() if name not in ("path", "label", "split", "group")},
+    )
+
+
+def _stem(path: str) -> str:
+    return posixpath.splitext(path)[0]

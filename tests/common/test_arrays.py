@@ -1,0 +1,49 @@
+import os
+
+import numpy as np
+import pytest
+
+from stages.common.arrays import ArrayFile
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float16, np.float32])
+def test_is_a_npy_file_of_zeros_until_rows_are_written(tmp_path, dtype):
+    file = ArrayFile.create(tmp_path / "a.npy", (5, 2, 3), dtype)
+    assert file.shape == (5, 2, 3) and file.dtype == dtype and len(file) == 5
+    assert not np.load(tmp_path / "a.npy").any()
+    rows = np.arange(18).reshape(3, 2, 3)
+    file[1] = rows[0]
+    file[3] = rows[1:]  # several, from 3 on
+    expected = np.zeros((5, 2, 3), dtype)
+    expected[[1, 3, 4]] = rows
+    written = np.load(tmp_path / "a.npy")
+    assert written.dtype == dtype and np.array_equal(written, expected)
+
+
+def test_is_read_by_number_slice_and_array(tmp_path):
+    values = np.random.default_rng(0).random((7, 4)).astype(np.float32)
+    np.save(tmp_path / "a.npy", values)
+    file = ArrayFile(tmp_path / "a.npy")
+    assert np.array_equal(file[6], values[6])
+    for rows in (slice(None), slice(2, 5), np.array([6, 0, 0]), values[:, 0] > 0.5):
+        assert np.array_equal(file[rows], values[rows])
+    assert file[np.array([], int)].shape == (0, 4) and file[:0].dtype == np.float32
+    assert np.array_equal(list(file), values)  # ends at the last row
+    with pytest.raises(IndexError):
+        file[7]
+
+
+def test_a_file_that_is_cut_off_is_an_error(tmp_path):
+    np.save(tmp_path / "a.npy", np.ones((3, 4)))
+    os.truncate(tmp_path / "a.npy", os.path.getsize(tmp_path / "a.npy") - 1)
+    file = ArrayFile(tmp_path / "a.npy")
+    assert file[1].all()
+    with pytest.raises(OSError, match="truncated"):
+        file[2]
+
+
+def test_what_the_disk_does_not_take_is_an_error(tmp_path, monkeypatch):
+    file = ArrayFile.create(tmp_path / "a.npy", (3, 4))
+    monkeypatch.setattr(os, "pwrite", lambda descriptor, data, start: len(data) - 1)
+    with pytest.raises(OSError, match="No space left on device"):
+        file[0] = np.ones(4)

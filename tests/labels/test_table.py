@@ -1,0 +1,230 @@
+"""Tables of labels."""
+
+import pytest
+
+from stages.common import params
+from stages.common.cli import UserError
+from stages.labels import sources
+from tests.labels.support import touch
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return touch(tmp_path / "mine", "a/1.jpg", "a/2.jpg", "b/3.jpg", "b/4.jpg")
+
+
+def find(folder, text, name="labels.csv", encoding="utf-8", **settings):
+    path = folder.parent / name
+    path.write_text(text, encoding=encoding)
+    return sources.find_images(params.Data(images=str(folder), labels=str(path), **settings))[0]
+
+
+LABELS = ["cat", "dog", "cat", "dog"]
+ROWS = "1,cat\n2,dog\n3,cat\n4,dog\n"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize(("name", "separator"), [("labels.csv", ","), ("labels.tsv", "\t"), ("excel.csv", ";")])
+@pytest.mark.parametrize(
+    "paths",
+    [
+        ["a/1.jpg", "a/2.jpg", "b/3.jpg", "b/4.jpg"],
+        ["a/1", "a/2", "b/3", "b/4"],
+        ["1.jpg", "2.jpg", "3.jpg", "4.jpg"],
+        ["1", "2", "3", "4"],
+        ["./a/1.jpg", "a\\2.jpg", " b/3.jpg ", "b//4.jpg"],
+        ["mine/a/1.jpg", "../mine/a/2.jpg", "/home/me/mine/b/3.jpg", "C:\\my data\\mine\\b\\4.jpg"],
+        ["A/1.JPG", "a/2.Jpg", "3.JPG", "B/4"],
+    ],
+)
+def test_finds_the_files_of_rows(folder, paths, name, separator, end, encoding):
+    rows = [("path", "label"), *zip(paths, LABELS, strict=True)]
+    images = find(folder, end.join(separator.join(row) for row in rows), name, encoding)
+    assert [image.path for image in images] == ["a/1.jpg", "a/2.jpg", "b/3.jpg", "b/4.jpg"]
+    assert [image.class_name for image in images] == LABELS and not any(image.problem for image in images)
+
+
+def test_labels_are_text(folder):
+    images = find(folder, "path,label\n1,007\n2,NA\n3,1.0\n4,007\n")
+    assert [image.class_name for image in images] == ["007", "NA", "1.0", "007"]
+
+
+@pytest.mark.parametrize(("path", "label"), [("id", "breed"), ("file_name", "text"), ("label", "path")])
+def test_columns_of_other_names_and_metadata(folder, path, label):
+    text = f"{path},{label},age,camera\n1,cat,7,x\n2,dog,8,y\n3,cat,9,x\n4,dog,,y\n"
+    images = find(folder, text, columns=params.Columns(path=path, label=label))
+    assert [image.class_name for image in images] == LABELS
+    assert images[3].metadata == {"age": "", "camera": "y"}
+
+
+def test_splits_and_groups(folder):
+    text = "path,label,split,group\n1,cat,Train,x\n2,dog,valid,y\n3,cat,TEST,x\n4,dog,training,\n"
+    images = find(folder, text)
+    assert [image.split for image in images] == ["train", "validation", "test", "train"]
+    assert [image.group for image in images] == ["x", "y", "x", ""]
+    assert {image.split for image in find(folder, text, split="random")} == {""}
+
+
+@pytest.mark.parametrize("names", [("train", "val", "eval"), ("Training", "dev", "evaluation")])
+def test_of_two_splits_for_validation_eval_is_the_test_split_as_it_is_of_folders(folder, names):
+    train, validation, test = names
+    images = find(folder, f"path,label,split\n1,cat,{train}\n2,dog,{validation}\n3,cat,{test}\n4,dog,{train}\n")
+    assert [image.split for image in images] == ["train", "validation", "test", "train"]
+
+
+@pytest.mark.parametrize(
+    ("splits", "words"),
+    [
+        ("train val test train", ""),
+        ("train val train train", "has no split test: cut from train"),
+        ("train train train train", "has no split validation and no test: cut from train"),
+    ],
+)
+def test_a_split_that_the_table_lacks_is_named(folder, splits, words):
+    rows = [f"{row},{label},{split}\n" for row, label, split in zip("1234", LABELS, splits.split(), strict=True)]
+    folder.with_name("labels.csv").write_text("path,label,split\n" + "".join(rows))
+    notes = sources.find_images(params.Data(images=str(folder), labels=str(folder.with_name("labels.csv"))))[1]
+    assert words in "".join(notes) and len(notes) == bool(words)
+
+
+def test_splits_of_folders_count_where_the_table_has_none(tmp_path):
+    folder = touch(tmp_path / "mine", "train/1.jpg", "train/2.jpg", "test/3.jpg", "test/4.jpg")
+    images = find(folder, "path,label\n1,cat\n2,dog\n3,cat\n4,dog\n")
+    assert [(x.path, x.split) for x in images] == [
+        ("test/3.jpg", "test"),
+        ("test/4.jpg", "test"),
+        ("train/1.jpg", "train"),
+        ("train/2.jpg", "train"),
+    ]
+
+
+def test_a_test_folder_without_rows_is_not_said_to_be_used(tmp_path):
+    folder = touch(tmp_path / "mine", "train/1.jpg", "train/2.jpg", "test/3.jpg")
+    (tmp_path / "labels.csv").write_text("path,label\n1,cat\n2,dog\n")
+    data = params.Data(images=str(folder), labels=str(tmp_path / "labels.csv"), on_unreadable="skip")
+    [note] = sources.find_images(data)[1]
+    assert note.endswith(": train is 'train'; validation and test are cut from train; 'test' beside them: left out.")
+
+
+def test_all_faults_are_named_at_once_or_skipped(folder):
+    touch(folder, "b/5.jpg", "b/6.jpg", "b/notes.txt")
+    text = "path,label\n1,cat\n2,dog\n3,cat\n3,cat\n4, \ngone.jpg,dog\n5,dog\n"
+    with pytest.raises(UserError) as caught:
+        find(folder, text)
+    for words in (
+        "in 4 places",
+        "b/3.jpg (has 2 rows in the table)",
+        "b/4.jpg (has an empty label)",
+        "gone.jpg (is in the table, but there is no such file)",
+        "b/6.jpg (has no row in the table)",
+        "data.on_unreadable to skip",
+    ):
+        assert words in str(caught.value)
+    images = find(folder, text, on_unreadable="skip")
+    assert [image.path for image in images if not image.problem] == ["a/1.jpg", "a/2.jpg", "b/5.jpg"]
+    assert [image.path for image in images if image.problem] == ["b/3.jpg", "b/4.jpg", "b/6.jpg", "gone.jpg"]
+
+
+def test_labels_of_rows_that_are_skipped_make_no_class(folder):
+    images = find(folder, f"path,label\n{ROWS}gone,lynx\n4,lynx\n", on_unreadable="skip")
+    assert {image.class_name for image in images} == {"", "cat", "dog"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"Path,LABEL\n{ROWS}",
+        f"\n\n path , label\n{ROWS}\n\n",
+        "path;label\n1;cat\n2;dog\n3;cat\n4;dog\n;\n;\n",  # Excel writes empty rows
+        "Unnamed: 0,,path,label\n0,0,1,cat\n1,1,2,dog\n2,2,3,cat\n3,3,4,dog\n",  # pandas writes an index
+    ],
+)
+def test_headers_and_rows_as_programs_write_them(folder, text):
+    images = find(folder, text)
+    assert [image.class_name for image in images] == LABELS and not any(image.metadata for image in images)
+
+
+def test_names_of_columns_that_are_taken_get_a_prefix(folder):
+    header = "path,label,class,sha256,age,age,table_age,pixels"
+    image = find(folder, f"{header}\n1,cat,u,v,w,x,y,z\n2,dog\n3,cat\n4,dog\n")[0]
+    assert image.metadata == {
+        "table_class": "u", "table_sha256": "v", "age": "w", "table_age": "x", "table_table_age": "y",
+        "table_pixels": "z",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["fold 1", "0", "left"])
+def test_with_a_random_split_the_column_of_splits_is_not_read(folder, text):
+    table = f"path,label,split\n1,cat,{text}\n2,dog,train\n3,cat,\n4,dog,\n"
+    assert {image.split for image in find(folder, table, split="random")} == {""}
+    assert {image.split for image in find(folder, table.replace("train", "").replace(text, ""))} == {""}
+
+
+def test_a_name_that_fits_several_files(folder):
+    touch(folder, "b/1.png")
+    with pytest.raises(UserError, match=r"1 \(is in the table, and fits several files: a/1.jpg, b/1.png\)"):
+        find(folder, "path,label\n1,cat\na/2,dog\n3,cat\n4,dog\n")
+    with pytest.raises(UserError, match=r"in 6 places.*: 1 \(is in the table, and fits several files"):
+        find(folder, "path,label\n1,cat\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "is no CSV or TSV table"),
+        ('path,label\n"1,cat\n', "is no CSV or TSV table"),
+        ("path,label\n1,cat,small\n2,dog\n", "Expected 2 fields in line 2, saw 3. Save it as one.*quotes"),
+        ("path,label\n1,cat\n2,dog\n3,cat, small\n", "is no CSV or TSV table"),
+        ("path,label\n", "has no rows"),
+        (",\n,\n", "has no rows"),
+        (f"label,path,label\n{ROWS}", "2 columns 'label'"),
+        (f"Path,PATH,label\n{ROWS}", "2 columns 'path'"),
+        (f"path,label,group, group\n{ROWS}", "2 columns 'group'"),
+        ("1,cat\n2,dog\n3,cat\n4,dog\n", "no column 'path', but 1, cat: .*The first line names the columns"),
+        ("path,cat,dog\n1,1,0\n2,0,1\n", "no column 'label', but path, cat, dog: .*labels are names in one column"),
+        ("id,breed\n1,cat\n", "has no column 'path', but id, breed: set data.columns.path"),
+        ("path,breed\n1,cat\n", "no column 'label'.*set data.columns.label"),
+        ("path,label\nx,cat\ny,dog\n", "no row fits a file of .*names 'x', the first file is 'a/1.jpg'"),
+        ("path,label,split\n1,cat,fold 3\n", "'fold 3' in the column 'split' is no split"),
+        ("path,label\n1,cat\n2,cat\n3,cat\n4,cat\n", "at least two classes, but has only 'cat'"),
+    ],
+)
+def test_tables_that_do_not_fit(folder, text, words):
+    with pytest.raises(UserError, match=words) as caught:
+        find(folder, text)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16-le", "cp1252"])
+def test_a_table_in_another_encoding_is_named(folder, encoding):
+    with pytest.raises(UserError, match="labels.csv is no CSV or TSV table in UTF-8.*Save it as one"):
+        find(folder, "path,label\n1,caf\u00e9\n2,dog\n3,dog\n4,dog\n", encoding=encoding)
+
+
+def test_a_missing_table_and_a_missing_column_of_the_users_choice_are_named(folder):
+    with pytest.raises(UserError, match=r"nowhere.csv: No such file.*Set data.labels"):
+        sources.find_images(params.Data(images=str(folder), labels="nowhere.csv"))
+    with pytest.raises(UserError, match=r"no column 'signer'.*data.columns.group"):
+        find(folder, "path,label\n1,cat\n2,dog\n3,cat\n4,dog\n", columns=params.Columns(group="signer"))
+
+
+@pytest.mark.parametrize("name", ["metadata.csv", "labels", "a/labels.dat"])
+def test_a_table_in_the_folder_of_images_is_no_image(folder, name):
+    path = folder / name
+    path.write_text("path,label\n1,cat\n2,dog\n3,cat\n4,dog\n")
+    images, _ = sources.find_images(params.Data(images=str(folder), labels=str(path)))
+    assert len(images) == 4
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ({"label": "path"}, "columns.path and data.columns.label are both the column 'path'"),
+        ({"label": "group"}, "columns.label and data.columns.group are both the column 'group'.*can be ''"),
+        ({"path": "split"}, "columns.path and data.columns.split are both the column 'split'"),
+    ],
+)
+def test_one_column_cannot_be_two_things(folder, columns, words):
+    with pytest.raises(UserError, match=words):
+        find(folder, "path,label,group,split\n1,cat,a,train\n", columns=params.Columns(**columns))
