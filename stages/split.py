@@ -28,7 +28,8 @@ MOST_CLASSES, FEWEST = 20, 10  # of which the terminal shows all; of more, the s
 def main() -> None:
     p = params.read("seed", "image_size", "data")
     folder = p.data.images
-    images, notes = sources.find_images(p.data)
+    found = sources.find(p.data)
+    images, notes = found.images, found.notes
     with (
         files.replacing(
             **{name: f"data/splits/{name}" for name in SPLITS},
@@ -58,19 +59,19 @@ def main() -> None:
             dataset.create(getattr(out, name), pixels, part.index, part.drop(columns=["pixels", "split"]))
         overview.save(out.overview, used, split.to_numpy(), pixels)
         counts = pd.crosstab(split, used["class"]).loc[list(SPLITS)]
-        found = {
+        counted = {
             "unreadable": len(unreadable),
             "dropped": len(manifest) - len(readable),
             "groups": used["group"].nunique(),
         }
         listed = groups.table(readable, split)
         files.write_json(sorted(used["class"].unique()), out.classes)
-        files.write_json(counts.to_dict("index") | found, out.summary)
+        files.write_json(counts.to_dict("index") | counted, out.summary)
         files.write_csv(unreadable, out.unreadable)
         files.write_csv(listed, out.near_duplicates)
     left_out = {
-        "unreadable": found["unreadable"],
-        "dropped for a label conflict": found["dropped"],
+        "unreadable": counted["unreadable"],
+        "dropped for a label conflict": counted["dropped"],
         "dropped as near-duplicates": len(readable) - len(used),
     }
     terminal.show(

@@ -1,10 +1,10 @@
-"""Search for image files in a folder."""
+"""Search for image files in a folder, and what is known of them before they are opened."""
 
 import errno
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,45 +24,39 @@ IGNORED = re.compile(
 ICLOUD = re.compile(r"^\.(.+)\.icloud$")
 PLACEHOLDER = "not here: iCloud has left a placeholder in its place; download it, or move the placeholder away"
 ANNEX = "a git-annex link to an image that is not here: run `git annex get`"
-SPECIAL_FILES = {
-    stat.S_IFIFO: "a named pipe",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-}
+SPECIAL_FILES = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
+SPECIAL_FILES |= dict.fromkeys((stat.S_IFCHR, stat.S_IFBLK), "a device")
+# Extensions of tables and notes that lie beside images.
+TEXTS = {".csv", ".tsv", ".txt", ".json", ".jsonl", ".md", ".xml", ".xlsx", ".parquet"}
 
 
 @dataclass(frozen=True, slots=True)
 class ImageFile:
-    """An image file, and what is known of it before it is opened.
+    """An image file, and what is known of it before it is opened."""
 
-    Attributes:
-        path: below the folder of images, with `/`.
-        class_name: empty until labels.find_images has found it.
-        problem: why it cannot be used; empty for a regular file.
-        split: train, validation or test, if it is given; else empty.
-        group: what the table of labels says; else empty.
-        metadata: the other columns of that table.
-    """
+    path: str  # below the folder of images, with `/`
+    class_name: str = ""  # empty until a source of labels has given it
+    problem: str = ""  # why the file cannot be used; empty if it can
+    split: str = ""  # train, validation or test, if it is given; else empty
+    group: str = ""  # the cell in the group column of the table of labels; else empty
+    columns: Mapping[str, str] = field(default_factory=dict)  # from names of that table's further columns to cells
 
-    path: str
-    class_name: str = ""
-    problem: str = ""
-    split: str = ""
-    group: str = ""
-    metadata: Mapping[str, str] = field(default_factory=dict)
+
+@dataclass(frozen=True)
+class Labelled:
+    """Image files with the labels of one source."""
+
+    images: list[ImageFile]  # sorted by path; those that cannot be used have a problem
+    source: str  # the name of the source in errors; empty for sub-folders
+    notes: list[str] = field(default_factory=list)  # what the user should know, a line each
+    faults: Sequence[str] = ()  # places where the source and the files contradict each other, in words
+    has_splits: bool = False  # whether splits are given: images without one are then left out
 
 
 def find_files(folder: str | Path) -> list[ImageFile]:
-    """Lists all files of a folder, however deep.
+    """Lists the files that `walk` finds, sorted by path, whatever the order in which the file system lists them.
 
-    Hidden files and folders are ignored, and those that match IGNORED; every other file counts as an image, whatever
-    its name, so that a broken one is noticed. Symbolic links are followed, but from each top folder another is entered
-    once.
-
-    Returns:
-        list of ImageFile: sorted by path, whatever the order in which the file system lists files. What is no regular
-        file, a link to nothing or in a circle, or a folder that cannot be listed is among them with its problem.
+    Every file counts as an image, whatever its name, so that a broken one is noticed.
 
     Raises:
         UserError: the folder is missing.
@@ -74,9 +68,21 @@ def find_files(folder: str | Path) -> list[ImageFile]:
     return sorted((ImageFile(path, problem=problem) for path, problem in walk(folder)), key=lambda image: image.path)
 
 
+def is_text(path: str) -> bool:
+    """Tells by its extension whether a file is a table or a note, such as lie beside images."""
+    return os.path.splitext(path)[1].lower() in TEXTS
+
+
+def without_texts(files: list[ImageFile]) -> tuple[list[ImageFile], list[str]]:
+    """Returns the files outside of folders that hold only tables and notes, such as annotations; and these folders."""
+    folders = {file.path: os.path.dirname(file.path) for file in files}
+    images = {folder for path, folder in folders.items() if not is_text(path)} | {""}
+    return [file for file in files if folders[file.path] in images], sorted({*folders.values()} - images)
+
+
 def linked_folders(folder: str | Path, images: list[ImageFile]) -> list[str]:
     """Returns the folders on the way to images that are symbolic links, by path below `folder`, sorted."""
-    lowest = {os.path.dirname(image.path) for image in images}  # of many images few folders
+    lowest = {os.path.dirname(image.path) for image in images}  # few folders, even if there are many images
     folders = {str(path) for name in lowest for path in (Path(name), *Path(name).parents)}
     return sorted(name for name in folders if name != "." and (Path(folder) / name).is_symlink())
 
@@ -89,12 +95,12 @@ def walk(folder: str | Path) -> Iterator[tuple[str, str]]:
     many links lead there.
 
     Args:
-        folder: path of the folder; or of a file, which is the only one then.
+        folder: path of the folder; or of a single file.
 
     Yields:
-        (str, str): the path below `folder`, with `/`, empty for `folder` itself; and why it cannot be opened, empty for
-        a regular file. What is no regular file, a link to nothing or in a circle, or a folder that cannot be listed is
-        among them with its reason.
+        (str, str): the path below `folder`, with `/`, empty for `folder` itself; and why the file cannot be opened,
+        empty for a regular file. Special files, links to nothing or in a circle, and folders that cannot be listed are
+        among them, each with its reason.
 
     Raises:
         OSError: `folder` itself is missing or cannot be listed.
@@ -117,7 +123,7 @@ def walk(folder: str | Path) -> Iterator[tuple[str, str]]:
                     visited.add(visit)
                     names = {ICLOUD.sub(r"\1", name) for name in os.listdir(root / path)}
                     names = {name for name in names if name[0] != "." and not IGNORED.fullmatch(name)}
-                    # the last one is popped first
+                    # The last one is popped first.
                     pending += [(os.path.join(path, x), ancestors | {identity}) for x in sorted(names, reverse=True)]
                 continue
             problem = SPECIAL_FILES.get(stat.S_IFMT(status.st_mode), "")

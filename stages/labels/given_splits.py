@@ -1,68 +1,79 @@
-"""Splits that come with a folder of images: sub-folders such as train, valid and test, in whatever case and order."""
+"""Splits that come with a folder of images: sub-folders such as train, valid and test, in any case and order."""
 
 import collections
+import dataclasses
+import posixpath
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
+from stages.common import params
 from stages.common.cli import UserError, enumeration
 from stages.common.dataset import SPLITS
+from stages.labels.files import ImageFile, Labelled
 
+# Words that stand for the test split beside another word for validation, if no word for test is there.
+EVALUATION = ("eval", "evaluation")
+# From word to split.
 NAMES = {
     **dict.fromkeys(("train", "training", "trn"), "train"),
-    **dict.fromkeys(
-        ("validation", "validate", "valid", "val", "dev", "development", "eval", "evaluation"), "validation"
-    ),
+    **dict.fromkeys(("validation", "validate", "valid", "val", "dev", "development", *EVALUATION), "validation"),
     **dict.fromkeys(("test", "testing", "tst", "holdout"), "test"),
-}  # word: split
-EVALUATION = {"eval", "evaluation"}  # is the test split beside another one for validation, if there is no test
+}
 FILLERS = {"set", "data", "dataset", "images", "image", "imgs", "img", "split", "folder"}
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where classes and splits stand in the paths of a folder.
+    """Where classes and splits stand in the paths of a folder."""
 
-    Attributes:
-        inner: of each path, what follows the folders around everything and that of the split: CLASS/FILE, or FILE for
-            a file that is in no class folder; empty for a file beside the folders of the splits.
-        splits: of each path, train, validation or test; empty where no split is given.
-        root: the lone folders around everything, with a `/` at the end, or empty.
-        folders: from the name of each folder that is a split to that split; empty without given splits.
-        beside: other folders, and files of classes, which are left out if there are given splits.
-    """
-
-    inner: list[str]
-    splits: list[str]
-    root: str
-    folders: dict[str, str]
-    beside: list[str]
+    # From each path to what follows the folders around everything and that of the split: CLASS/FILE, or FILE for a file
+    # that is in no class folder; empty for a file beside the folders of the splits.
+    inner: dict[str, str]
+    splits: dict[str, str]  # from the path of each file in a given split to train, validation or test
+    root: str  # the lone folders around everything, with a `/` at the end; or empty
+    folders: dict[str, str]  # from the name of each folder that is a split to that split; empty without given splits
+    beside: set[str]  # other folders, and files of classes, which are left out if splits are given
 
 
-def find(paths: Sequence[str]) -> Layout:
-    """Finds folders around everything (of a zip archive, say) and splits, outside (train/cat) or inside (cat/train).
-
-    Args:
-        paths: of files, with `/`.
-    """
-    inner, root = list(paths), ""
-    while top := _lone_folder(inner):
-        inner = [_below(top, path) for path in inner]
+def find(files: Iterable[ImageFile]) -> Layout:
+    """Finds folders around everything (of a zip archive, say) and splits, outside (train/cat) or inside (cat/train)."""
+    inner, root = {file.path: file.path for file in files}, ""
+    while top := _lone_folder(inner.values()):
+        inner = {path: _below(top, rest) for path, rest in inner.items()}
         root += f"{top}/"
-    folders = named_splits(_folders(inner))
-    if folders:
-        return _split_outside(inner, root, folders)
-    folders = {name: split for held in _held(inner).values() for name, split in named_splits(held).items()}
-    if folders:
-        return _split_inside(inner, root, folders)
-    return Layout(inner, [""] * len(inner), root, {}, [])
+    if outside := named_splits(_folders(inner.values())):
+        return _split_outside(inner, root, outside)
+    inside: dict[str, str] = {}
+    for held in _held(inner.values()).values():
+        inside |= named_splits(held)
+    if inside:
+        return _split_inside(inner, root, inside)
+    return Layout(inner, {}, root, {}, set())
+
+
+def add(labelled: Labelled, layout: Layout, data: params.Data) -> Labelled:
+    """Adds the splits that folders give, and a note that says which folders are used as which split.
+
+    The note names a split only if some of its images can be used: the test images of contests have no labels.
+    """
+    if not layout.folders or data.split == "random":
+        return labelled
+    images = [dataclasses.replace(image, split=layout.splits.get(image.path, "")) for image in labelled.images]
+    given = {image.split for image in images if not image.problem}
+    folders = {name: split for name, split in layout.folders.items() if split in given}
+    used = [f"{name} is {', '.join(map(repr, names))}" for name in SPLITS if (names := _of_split(folders, name))]
+    missing = [name for name in SPLITS if name not in given]
+    cut = f"; {' and '.join(missing)} {'are' if len(missing) > 1 else 'is'} cut from train" if missing else ""
+    others = sorted({*layout.beside, *layout.folders} - folders.keys())
+    beside = f"; {enumeration(list(map(repr, others)), 5)} beside them: left out" if others else ""
+    note = f"The folders are splits: {', '.join(used)}{cut}{beside}."
+    return dataclasses.replace(labelled, images=images, notes=[*labelled.notes, note], has_splits=True)
 
 
 def splits_of(names: Iterable[str]) -> dict[str, str]:
     """Returns the names that stand for a split without further words, such as "Training set": from name to split."""
-    words = {name: _words(name) for name in set(names)}
-    return _by_word({name: known[0] for name, (known, rest) in words.items() if len(known) == 1 and not rest})
+    return _by_word(_by_further_words(names)[()])
 
 
 def named_splits(names: Iterable[str]) -> dict[str, str]:
@@ -71,12 +82,7 @@ def named_splits(names: Iterable[str]) -> dict[str, str]:
     A name may have a word of the data set in it, if all have the same (seg_train and seg_test, but not "train station"
     and "test tube"), and numbers.
     """
-    candidates: dict[tuple[str, ...], dict[str, str]] = collections.defaultdict(dict)
-    for name in sorted(names):
-        known, rest = _words(name)
-        if len(known) == 1:
-            candidates[rest][name] = known[0]
-    for words in candidates.values():
+    for words in _by_further_words(names).values():
         found = _by_word(words)
         if "train" in found.values() and len(set(found.values())) > 1:
             return found
@@ -92,27 +98,16 @@ def _by_word(words: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def _words(name: str) -> tuple[list[str], tuple[str, ...]]:
-    """Returns the words of a name that stand for a split, and the others, without FILLERS and numbers."""
-    words = re.findall(r"[^\W\d_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name))
-    words = [re.sub(r"(?<=.)(set|data|images)$", "", word.casefold()) for word in words]
-    return [word for word in words if word in NAMES], tuple(x for x in words if x not in FILLERS and x not in NAMES)
-
-
-def describe(layout: Layout, given: set[str]) -> str:
-    """Says in a line which folders are used as which split, and which are left out.
-
-    Args:
-        layout: with splits.
-        given: the splits of the images that can be used: those of contests have no labels for test.
-    """
-    folders = {name: split for name, split in layout.folders.items() if split in given}
-    used = [f"{name} is {', '.join(map(repr, names))}" for name in SPLITS if (names := _of_split(folders, name))]
-    missing = [name for name in SPLITS if name not in given]
-    cut = f"; {' and '.join(missing)} {'are' if len(missing) > 1 else 'is'} cut from train" if missing else ""
-    others = sorted({*layout.beside, *layout.folders} - folders.keys())
-    beside = f"; {enumeration(list(map(repr, others)), 5)} beside them: left out" if others else ""
-    return f"The folders are splits: {', '.join(used)}{cut}{beside}."
+def _by_further_words(names: Iterable[str]) -> dict[tuple[str, ...], dict[str, str]]:
+    """Returns, for each set of further words, the names that have one word for a split, and that word."""
+    found: dict[tuple[str, ...], dict[str, str]] = collections.defaultdict(dict)
+    for name in sorted(set(names)):
+        words = re.findall(r"[^\W\d_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name))
+        words = [re.sub(r"(?<=.)(set|data|images)$", "", word.casefold()) for word in words]
+        known = [word for word in words if word in NAMES]
+        if len(known) == 1:
+            found[tuple(word for word in words if word not in FILLERS and word not in NAMES)][name] = known[0]
+    return found
 
 
 def refuse_other_splits(layout: Layout) -> None:
@@ -121,7 +116,7 @@ def refuse_other_splits(layout: Layout) -> None:
     Raises:
         UserError: all are named like splits, and none is for training; or one is, and all hold the same folders.
     """
-    names = _folders(layout.inner)
+    names = _folders(layout.inner.values())
     known = splits_of(names)
     if layout.folders or not known:
         return
@@ -131,7 +126,7 @@ def refuse_other_splits(layout: Layout) -> None:
             f"the folders {listed} are named like splits, but none is for training. Add a folder train, or rename them "
             "if they are classes."
         )
-    common = set.intersection(*_held(layout.inner).values())
+    common = set.intersection(*_held(layout.inner.values()).values())
     if len(names) > 1 and len(common) > 1:
         raise UserError(
             f"the folders {listed} look like splits: all hold {enumeration(sorted(map(repr, common)), 3)}. Name them "
@@ -145,86 +140,85 @@ def require_labels(layout: Layout, folder: str) -> None:
     Raises:
         UserError: a split has none, as contests hand out their test images; or a class is not divided.
     """
-    given = list(zip(layout.inner, layout.splits, strict=True))
-    divided = _folders(path for path, split in given if split)
-    if whole := sorted(map(repr, _folders(layout.inner) - divided)):
+    divided = _folders(layout.inner[path] for path in layout.splits)
+    if whole := sorted(map(repr, _folders(layout.inner.values()) - divided)):
         raise UserError(
             f"{folder}: {enumeration(whole)} is not divided into splits, as other folders are. Divide it, move it out "
             f"of {folder}, or set data.split to random, which divides the images of all classes anew."
         )
-    classes = {path.split("/")[0] for path, split in given if split == "train"}
-    for name in SPLITS:
-        paths = [path for path, split in given if split == name]
-        if not paths or any("/" in path and (name == "train" or path.split("/")[0] in classes) for path in paths):
+    paths = {name: [layout.inner[path] for path, split in layout.splits.items() if split == name] for name in SPLITS}
+    classes = _folders(paths["train"])
+    for name, of_split in paths.items():
+        if not of_split or (_folders(of_split) & classes):
             continue
         names = " and ".join(map(repr, _of_split(layout.folders, name)))
         if name == "train":
             raise UserError(
-                f"{folder}: {names} is a split, but has {len(paths)} files without a class folder. Sort them into one "
-                "sub-folder per class, or set data.labels or data.label_pattern."
+                f"{folder}: {names} is a split, but has {len(of_split)} files without a class folder. Sort them into "
+                "one sub-folder per class, or set data.labels or data.label_pattern."
             )
         raise UserError(
-            f"{folder}: {names} is the {name} split, but has {len(paths)} images without a class folder of train, so "
-            "nothing can be measured on them. Sort them into the same class folders as those of train, or move "
+            f"{folder}: {names} is the {name} split, but has {len(of_split)} images without a class folder of train, "
+            "so nothing can be measured on them. Sort them into the same class folders as those of train, or move "
             f"{names} out of {folder}: {name} is then cut from train; or set data.split to random, which divides the "
             "images that have a class folder anew."
         )
 
 
-def _split_outside(inner: list[str], root: str, folders: dict[str, str]) -> Layout:
-    """Returns the layout SPLIT/CLASS/FILE. Further lone folders inside a split's, such as images, are passed over."""
-    tops = [path.split("/")[0] if "/" in path else "" for path in inner]
-    splits = [folders.get(top, "") for top in tops]
-    rest = [_below(top, path) if split else "" for top, path, split in zip(tops, inner, splits, strict=True)]
+def _split_outside(inner: dict[str, str], root: str, folders: dict[str, str]) -> Layout:
+    """Returns the layout SPLIT/CLASS/FILE. Further lone folders inside a split's, such as images, are ignored."""
+    tops = {path: rest.split("/")[0] for path, rest in inner.items() if "/" in rest}
+    splits = {path: folders[top] for path, top in tops.items() if top in folders}
+    rest = {path: _below(tops[path], inner[path]) if path in splits else "" for path in inner}
     classes: set[str] = set()
     for name in sorted(folders, key=lambda name: folders[name] != "train"):
-        rows = [row for row, top in enumerate(tops) if top == name]
-        while (lone := _lone_folder([rest[row] for row in rows])) and lone not in classes:
-            for row in rows:
-                rest[row] = _below(lone, rest[row]) or rest[row].rpartition("/")[2]
-        found = _folders(rest[row] for row in rows)
+        paths = [path for path, top in tops.items() if top == name]
+        while (lone := _lone_folder([rest[path] for path in paths])) and lone not in classes:
+            rest |= {path: _below(lone, rest[path]) or posixpath.basename(path) for path in paths}
+        found = _folders(rest[path] for path in paths)
         if folders[name] == "train":
             classes |= found
         elif len(found) == 1 and not found & classes:  # a folder of images without labels
-            for row in rows:
-                rest[row] = rest[row].rpartition("/")[2]
-    return Layout(rest, splits, root, folders, sorted(set(tops) - {*folders, ""}))
+            rest |= {path: posixpath.basename(path) for path in paths}
+    return Layout(rest, splits, root, folders, {*tops.values()} - folders.keys())
 
 
-def _split_inside(inner: list[str], root: str, folders: dict[str, str]) -> Layout:
+def _split_inside(inner: dict[str, str], root: str, folders: dict[str, str]) -> Layout:
     """Returns the layout CLASS/SPLIT/FILE."""
-    splits, beside = [], set()
-    for row, path in enumerate(inner):
-        parts = path.split("/")
-        splits.append(folders.get(parts[1], "") if len(parts) > 2 else "")
-        if splits[row]:
-            inner[row] = "/".join([parts[0], *parts[2:]])
+    rest, splits, beside = dict(inner), {}, set()
+    for path in inner:
+        parts = inner[path].split("/")
+        if len(parts) > 2 and parts[1] in folders:
+            rest[path], splits[path] = "/".join([parts[0], *parts[2:]]), folders[parts[1]]
         elif len(parts) > 1:
-            beside.add(parts[1] if len(parts) > 2 else path)
-    return Layout(inner, splits, root, folders, sorted(beside))
+            beside.add(parts[1] if len(parts) > 2 else inner[path])
+    return Layout(rest, splits, root, folders, beside)
 
 
-def _lone_folder(paths: Sequence[str]) -> str:
+def _lone_folder(paths: Iterable[str]) -> str:
     """Returns the one folder that all others lie in; empty if there is none, or if it has images itself."""
     folders = _folders(paths)
     if len(folders) != 1:
         return ""
     [top] = folders
-    inside = [PurePosixPath(_below(top, path)) for path in paths if "/" in path]
-    direct, deep = ({path.suffix.lower() for path in inside if (len(path.parts) > 1) == far} for far in (False, True))
+    inside = [_below(top, path) for path in paths if "/" in path]
+    direct, deep = (
+        {posixpath.splitext(path)[1].lower() for path in inside if ("/" in path) == far} for far in (False, True)
+    )
     return top if deep and not direct & deep else ""
 
 
 def _folders(paths: Iterable[str]) -> set[str]:
+    """Returns the first folder of each path that has one."""
     return {path.split("/")[0] for path in paths if "/" in path}
 
 
 def _held(paths: Iterable[str]) -> dict[str, set[str]]:
     """Returns the folders directly in each folder."""
-    held: dict[str, set[str]] = {}
-    for top, _, below in (path.partition("/") for path in paths):
-        if below:
-            held.setdefault(top, set()).update(_folders([below]))
+    held: dict[str, set[str]] = collections.defaultdict(set)
+    for top, is_folder, below in (path.partition("/") for path in paths):
+        if is_folder:
+            held[top] |= _folders([below])
     return held
 
 

@@ -1,4 +1,4 @@
-"""Tables of labels: CSV or TSV with a row per image."""
+"""Labels from a table: CSV or TSV with a row per image, and columns for given splits, groups and further facts."""
 
 import codecs
 import collections
@@ -14,74 +14,72 @@ import pandas as pd
 
 from stages.common import dataset, params
 from stages.common.cli import UserError, enumeration, printable
-from stages.labels.files import ImageFile
-from stages.labels.given_splits import splits_of
+from stages.labels import files, given_splits
+from stages.labels.files import ImageFile, Labelled
 
-TEXTS = {".csv", ".tsv", ".txt", ".json", ".jsonl", ".md", ".xml", ".xlsx", ".parquet"}  # no images, if without a row
-RESERVED = {*dataset.COLUMNS, "split", "pixels", dataset.GROUP_TEXT}  # columns of manifests, while `split` runs
+# Names that further columns cannot keep: those of manifests, and those that manifests have while `split` runs.
+RESERVED = {*dataset.COLUMNS, "split", "pixels", "pixel_hash", dataset.GROUP_TEXT}
 
 
-def apply(files: list[ImageFile], data: params.Data) -> tuple[list[ImageFile], list[str]]:
-    """Gives files the labels, splits, groups and metadata of data.labels.
+def is_set(data: params.Data) -> bool:
+    return data.labels != params.NO_LABELS
 
-    Args:
-        files: of data.images.
-        data: the group `data` of params.yaml.
 
-    Returns:
-        (list of ImageFile, list of str): sorted by path, with a problem for each row without a file, file without a
-        row, file of several rows, and row without a label or split; and these problems in words.
+def find(found: list[ImageFile], data: params.Data) -> Labelled:
+    """Gives files the labels, splits, groups and further columns of data.labels.
+
+    A row without a file or with several, a file without a row or with several, and a row without a label or split are
+    faults: each is among the images, with its problem.
 
     Raises:
         UserError: the table cannot be read, lacks a column, has a split that is none, or fits no file.
     """
-    table = read(data)
-    found = _find(table["path"], files, data.images)
-    records = table.to_dict("records")
-    records_of = collections.defaultdict(list)
+    found, _ = files.without_texts(found)
+    table = _read(data)
+    records, matches = table.to_dict("records"), _match(table["path"], found, data.images)
+    if found and not any(matches):
+        raise UserError(
+            f"{data.labels}: no row fits a file of {data.images}: the first row names "
+            f"{printable(records[0]['path'])!r}, the first file is {printable(found[0].path)!r}. Set "
+            "data.columns.path to the column of the paths, which are relative to data.images."
+        )
     images: list[ImageFile] = []
     faults: list[ImageFile] = []
-    for record, places in zip(records, found, strict=True):
+    records_of = collections.defaultdict(list)
+    for record, places in zip(records, matches, strict=True):
         if len(places) == 1:
             records_of[places[0]].append(record)
             continue
         problem = "is in the table, but there is no such file"
         if places:
-            names = enumeration([printable(files[place].path) for place in places], 3)
+            names = enumeration([printable(found[place].path) for place in places], 3)
             problem = f"is in the table, and fits several files: {names}"
         faults.append(ImageFile(record["path"] or "(an empty path)", problem=problem))
-    if files and not any(found):
-        raise UserError(
-            f"{data.labels}: no row fits a file of {data.images}: the first row names "
-            f"{printable(records[0]['path'])!r}, the first file is {printable(files[0].path)!r}. Set "
-            "data.columns.path to the column of the paths, which are relative to data.images."
-        )
     table_path = os.path.relpath(os.path.realpath(data.labels), os.path.realpath(data.images))
-    for place, file in enumerate(files):
-        rows = records_of.get(place, [])
-        if not rows and (is_text(file.path) or file.path == table_path):
-            continue
-        image = _with_row(file, rows)
-        (faults if image.problem != file.problem else images).append(image)
+    for place, file in enumerate(found):
+        if place in records_of or not (files.is_text(file.path) or file.path == table_path):
+            image = _with_row(file, records_of[place])
+            (faults if image.problem != file.problem else images).append(image)
     faults.sort(key=lambda image: image.path)
-    described = [f"{printable(image.path)} ({image.problem})" for image in faults]
-    return sorted(images + faults, key=lambda image: image.path), described
+    labelled = Labelled(
+        images=sorted(images + faults, key=lambda image: image.path),
+        source=data.labels,
+        faults=[f"{printable(image.path)} ({image.problem})" for image in faults],
+    )
+    if not any(image.split for image in labelled.images):
+        return given_splits.add(labelled, given_splits.find(found), data)
+    given = {image.split for image in labelled.images if not image.problem}
+    if missing := [name for name in dataset.SPLITS if name not in given]:
+        labelled.notes.append(f"{printable(data.labels)} has no split {' and no '.join(missing)}: cut from train.")
+    return dataclasses.replace(labelled, has_splits=True)
 
 
-def is_text(path: str) -> bool:
-    """Tells whether a file without a label is what lies beside images, a table or a note, by its name."""
-    return posixpath.splitext(path)[1].lower() in TEXTS
-
-
-def read(data: params.Data) -> pd.DataFrame:
+def _read(data: params.Data) -> pd.DataFrame:
     """Reads the table of labels, whose cells are separated by commas, tabs or semicolons, in UTF-8 or Excel's UTF-16.
 
     Returns:
         DataFrame of str: path and label; split (train, validation, test or empty), if it is there and data.split is
         auto; group and the same as dataset.GROUP_TEXT, if it is there; and all other columns under their own names.
-
-    Raises:
-        UserError: it cannot be read, has no rows, lacks a column, or has a split that is none.
     """
     path = data.labels
     try:
@@ -110,7 +108,7 @@ def read(data: params.Data) -> pd.DataFrame:
         table[dataset.GROUP_TEXT] = table["group"]
     given = table.pop("split") if "split" in table else pd.Series(dtype=str)
     if data.split == "auto" and given.any():
-        splits = splits_of(given)
+        splits = given_splits.splits_of(given)
         table["split"] = given.map(lambda name: splits.get(name, ""))
         if unknown := sorted(set(given[(table["split"] == "") & (given != "")])):
             raise UserError(
@@ -154,31 +152,30 @@ def _columns(header: list[str], data: params.Data) -> dict[int, str]:
     return used
 
 
-def _find(rows: pd.Series, files: list[ImageFile], folder: str) -> list[list[int]]:
-    """Finds the files of each row, by their places in `files`.
+def _match(rows: pd.Series, found: list[ImageFile], folder: str) -> list[list[int]]:
+    """Returns the files of each row, by their places in `found`.
 
     A row names a path below the folder, or any path with the folder's name in it (an absolute one of another computer,
     say), with or without extension; or the file's name, with or without extension. Case is ignored where there is no
     such file otherwise.
     """
     kinds: list[Callable[[str], str]] = [str, _stem, posixpath.basename, lambda path: _stem(posixpath.basename(path))]
-    paths = [unicodedata.normalize("NFC", file.path) for file in files]
+    paths = [unicodedata.normalize("NFC", file.path) for file in found]
     name = unicodedata.normalize("NFC", os.path.basename(os.path.abspath(folder)))
     wanted = [posixpath.normpath(unicodedata.normalize("NFC", row.replace("\\", "/"))) for row in rows]
     spelled = [(path, f"/{path}".partition(f"/{name}/")[2]) for path in wanted]
-    found: list[list[int]] = [[] for _ in spelled]
+    matches: list[list[int]] = [[] for _ in spelled]
     for fold in (str, str.casefold):
         for kind in kinds:
-            missing = [row for row, places in enumerate(found) if not places]
-            if not missing:
-                return found
             places_of: dict[str, list[int]] = {}
             for place, path in enumerate(paths):
                 places_of.setdefault(fold(kind(path)), []).append(place)
-            for row in missing:
-                whole, below = map(fold, spelled[row])
-                found[row] = places_of.get(whole) or places_of.get(below, [])
-    return found
+            for row, (whole, below) in enumerate(spelled):
+                if not matches[row]:
+                    matches[row] = places_of.get(fold(whole)) or places_of.get(fold(below), [])
+            if all(matches):
+                return matches
+    return matches
 
 
 def _with_row(file: ImageFile, records: list[dict[str, str]]) -> ImageFile:
@@ -194,7 +191,7 @@ def _with_row(file: ImageFile, records: list[dict[str, str]]) -> ImageFile:
         problem=file.problem or empty,
         split=record.get("split", ""),
         group=record.get("group", ""),
-        metadata={name: text for name, text in record.items() if name not in ("path", "label", "split", "group")},
+        columns={name: text for name, text in record.items() if name not in ("path", "label", "split", "group")},
     )
 
 

@@ -46,7 +46,7 @@ def add(manifest: pd.DataFrame, images: list[ImageFile], data: params.Data) -> p
         manifest.index,
     )
     manifest = manifest.drop(columns="duplicates").join(added).assign(duplicates=manifest["duplicates"])
-    return manifest.join(pd.DataFrame([image.metadata for image in found], manifest.index))
+    return manifest.join(pd.DataFrame([image.columns for image in found], manifest.index))
 
 
 def join(*keys: pd.Series) -> np.ndarray:

@@ -118,7 +118,7 @@ def main():
 def pack_folder(folder, work):
     """Decodes all images of a folder once; returns them as one dataset.Split, labels and groups included."""
     work.mkdir(parents=True, exist_ok=True)
-    images, manifest = sources.find_images(params.Data(images=str(folder)))[0], work / "manifest.csv"
+    images, manifest = sources.find(params.Data(images=str(folder))).images, work / "manifest.csv"
     if not manifest.exists():
         pixels = ArrayFile.create(work / "pixels.npy", (len(images), SIZE, SIZE, 3))
         thumbnails = ArrayFile.create(work / "thumbnails.npy", (len(images), *2 * [near_duplicates.SIDE], 3))

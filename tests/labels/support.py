@@ -1,4 +1,4 @@
-"""What the tests of images share: empty files, for what looks at names alone."""
+"""Empty files, for tests of code that looks at names alone."""
 
 
 def touch(folder, *names):

@@ -24,7 +24,7 @@ def test_finds_files_in_one_order(tmp_path):
         *("~$labels.xlsx", "IMG_0001.AAE", "1.xmp", "RECYCLER", "found.000"),
     ],
 )
-def test_what_systems_and_file_servers_leave_is_passed_over(tmp_path, name):
+def test_what_systems_and_file_servers_leave_is_ignored(tmp_path, name):
     make_images(tmp_path, {"a": 1, "b": 1})
     (tmp_path / "a" / name).write_bytes(b"no image")
     (tmp_path / name).mkdir()

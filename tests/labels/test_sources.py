@@ -14,7 +14,8 @@ from tests.support import make_images
 
 
 def find(folder, **settings):
-    return sources.find_images(params.Data(images=str(folder), **settings))
+    found = sources.find(params.Data(images=str(folder), **settings))
+    return found.images, found.notes
 
 
 def counts(images):
@@ -166,7 +167,7 @@ def test_classes_that_sound_like_a_split_stay_classes(tmp_path, names):
 
 
 @pytest.mark.parametrize("root", ["archive", "archive/PetImages", "a b/c (1)/d"])
-def test_a_lone_folder_around_the_classes_is_passed_over_and_named(tmp_path, root):
+def test_a_lone_folder_around_the_classes_is_ignored_and_named(tmp_path, root):
     images, notes = find(touch(tmp_path, f"{root}/cat/{{0..9}}.jpg", f"{root}/dog/{{0..9}}.jpg", f"{root}/README.txt"))
     assert counts(images) == {("", "cat"): 10, ("", "dog"): 10} and root in notes[0]
 

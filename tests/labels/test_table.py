@@ -16,7 +16,7 @@ def folder(tmp_path):
 def find(folder, text, name="labels.csv", encoding="utf-8", **settings):
     path = folder.parent / name
     path.write_text(text, encoding=encoding)
-    return sources.find_images(params.Data(images=str(folder), labels=str(path), **settings))[0]
+    return sources.find(params.Data(images=str(folder), labels=str(path), **settings)).images
 
 
 LABELS = ["cat", "dog", "cat", "dog"]
@@ -51,11 +51,11 @@ def test_labels_are_text(folder):
 
 
 @pytest.mark.parametrize(("path", "label"), [("id", "breed"), ("file_name", "text"), ("label", "path")])
-def test_columns_of_other_names_and_metadata(folder, path, label):
+def test_columns_of_other_names_and_further_columns(folder, path, label):
     text = f"{path},{label},age,camera\n1,cat,7,x\n2,dog,8,y\n3,cat,9,x\n4,dog,,y\n"
     images = find(folder, text, columns=params.Columns(path=path, label=label))
     assert [image.class_name for image in images] == LABELS
-    assert images[3].metadata == {"age": "", "camera": "y"}
+    assert images[3].columns == {"age": "", "camera": "y"}
 
 
 def test_splits_and_groups(folder):
@@ -84,7 +84,7 @@ def test_of_two_splits_for_validation_eval_is_the_test_split_as_it_is_of_folders
 def test_a_split_that_the_table_lacks_is_named(folder, splits, words):
     rows = [f"{row},{label},{split}\n" for row, label, split in zip("1234", LABELS, splits.split(), strict=True)]
     folder.with_name("labels.csv").write_text("path,label,split\n" + "".join(rows))
-    notes = sources.find_images(params.Data(images=str(folder), labels=str(folder.with_name("labels.csv"))))[1]
+    notes = sources.find(params.Data(images=str(folder), labels=str(folder.with_name("labels.csv")))).notes
     assert words in "".join(notes) and len(notes) == bool(words)
 
 
@@ -103,7 +103,7 @@ def test_a_test_folder_without_rows_is_not_said_to_be_used(tmp_path):
     folder = touch(tmp_path / "mine", "train/1.jpg", "train/2.jpg", "test/3.jpg")
     (tmp_path / "labels.csv").write_text("path,label\n1,cat\n2,dog\n")
     data = params.Data(images=str(folder), labels=str(tmp_path / "labels.csv"), on_unreadable="skip")
-    [note] = sources.find_images(data)[1]
+    [note] = sources.find(data).notes
     assert note.endswith(": train is 'train'; validation and test are cut from train; 'test' beside them: left out.")
 
 
@@ -142,15 +142,15 @@ def test_labels_of_rows_that_are_skipped_make_no_class(folder):
 )
 def test_headers_and_rows_as_programs_write_them(folder, text):
     images = find(folder, text)
-    assert [image.class_name for image in images] == LABELS and not any(image.metadata for image in images)
+    assert [image.class_name for image in images] == LABELS and not any(image.columns for image in images)
 
 
 def test_names_of_columns_that_are_taken_get_a_prefix(folder):
-    header = "path,label,class,sha256,age,age,table_age,pixels"
-    image = find(folder, f"{header}\n1,cat,u,v,w,x,y,z\n2,dog\n3,cat\n4,dog\n")[0]
-    assert image.metadata == {
+    header = "path,label,class,sha256,age,age,table_age,pixels,pixel_hash"
+    image = find(folder, f"{header}\n1,cat,u,v,w,x,y,z,0\n2,dog\n3,cat\n4,dog\n")[0]
+    assert image.columns == {
         "table_class": "u", "table_sha256": "v", "age": "w", "table_age": "x", "table_table_age": "y",
-        "table_pixels": "z",
+        "table_pixels": "z", "table_pixel_hash": "0",
     }  # fmt: skip
 
 
@@ -204,7 +204,7 @@ def test_a_table_in_another_encoding_is_named(folder, encoding):
 
 def test_a_missing_table_and_a_missing_column_of_the_users_choice_are_named(folder):
     with pytest.raises(UserError, match=r"nowhere.csv: No such file.*Set data.labels"):
-        sources.find_images(params.Data(images=str(folder), labels="nowhere.csv"))
+        sources.find(params.Data(images=str(folder), labels="nowhere.csv"))
     with pytest.raises(UserError, match=r"no column 'signer'.*data.columns.group"):
         find(folder, "path,label\n1,cat\n2,dog\n3,cat\n4,dog\n", columns=params.Columns(group="signer"))
 
@@ -213,7 +213,7 @@ def test_a_missing_table_and_a_missing_column_of_the_users_choice_are_named(fold
 def test_a_table_in_the_folder_of_images_is_no_image(folder, name):
     path = folder / name
     path.write_text("path,label\n1,cat\n2,dog\n3,cat\n4,dog\n")
-    images, _ = sources.find_images(params.Data(images=str(folder), labels=str(path)))
+    images = sources.find(params.Data(images=str(folder), labels=str(path))).images
     assert len(images) == 4
 
 

@@ -1,0 +1,49 @@
+"""Labels from sub-folders: the class of an image is the folder that it lies in."""
+
+from stages.common import params
+from stages.common.cli import enumeration, printable
+from stages.labels import files, given_splits
+from stages.labels.files import ANNEX, PLACEHOLDER, SPECIAL_FILES, ImageFile, Labelled
+
+
+def is_set(data: params.Data) -> bool:
+    """Sub-folders count whenever no other source is set."""
+    return True
+
+
+def find(found: list[ImageFile], data: params.Data) -> Labelled:
+    """Labels the images that lie in a class folder.
+
+    Raises:
+        UserError: folders look like splits, but cannot be used as such.
+    """
+    found, texts = files.without_texts(found)
+    layout = given_splits.find(found)
+    given_splits.refuse_other_splits(layout)
+    if layout.folders and data.split == "auto":
+        given_splits.require_labels(layout, data.images)
+    notes = []
+    if texts:
+        notes.append(
+            f"No images, but tables or texts: {enumeration(list(map(printable, texts)), 3)}. They are left out."
+        )
+    if layout.root:
+        notes.append(f"All images lie in {printable(layout.root)}, whose sub-folders count.")
+    images = []
+    for file in found:
+        top, is_folder, _ = layout.inner[file.path].partition("/")
+        # What cannot be opened might be a class folder.
+        if is_folder or file.problem not in {"", PLACEHOLDER, ANNEX, *SPECIAL_FILES.values()}:
+            images.append(ImageFile(file.path, top or file.path, file.problem))
+    labelled = given_splits.add(Labelled(images, "", notes), layout, data)
+    if layout.folders and data.split == "random":
+        outside = sum("/" not in inner for inner in layout.inner.values())
+        labelled.notes.append(
+            f"The splits {', '.join(map(printable, sorted(layout.folders)))} are divided anew, because data.split is "
+            "random" + (f"; {outside} files outside of class folders are left out." if outside else ".")
+        )
+    if alike := sorted(given_splits.splits_of(image.class_name for image in images)):
+        labelled.notes.append(
+            f"WARNING: {enumeration(list(map(repr, alike)))} is a class here, but named like a split."
+        )
+    return labelled

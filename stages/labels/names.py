@@ -1,0 +1,41 @@
+"""Labels from file names: data.label_pattern finds the class in the name of each file."""
+
+import dataclasses
+import posixpath
+import re
+
+from stages.common import params
+from stages.common.cli import UserError, printable
+from stages.labels import files, given_splits
+from stages.labels.files import ImageFile, Labelled
+
+
+def is_set(data: params.Data) -> bool:
+    return data.label_pattern != ""
+
+
+def find(found: list[ImageFile], data: params.Data) -> Labelled:
+    """Labels all files; those that the pattern does not fit have a problem, unless they are tables or notes.
+
+    Raises:
+        UserError: the pattern fits no file.
+    """
+    found, _ = files.without_texts(found)
+    images, faults = [], []
+    for file in found:
+        match = re.search(data.label_pattern, posixpath.basename(file.path))
+        name = (match[1] or "").strip() if match else ""
+        if not name and files.is_text(file.path):
+            continue
+        problem = file.problem or ("" if name else "data.label_pattern does not fit its name")
+        if problem != file.problem:
+            faults.append(f"{printable(file.path)} ({problem})")
+        images.append(dataclasses.replace(file, class_name=name, problem=problem))
+    if not any(image.class_name for image in images):
+        example = f", such as {printable(posixpath.basename(images[0].path))}" if images else ""
+        raise UserError(
+            f"data.label_pattern {printable(data.label_pattern)} fits no file of {data.images}{example}. In "
+            r"cat_12.jpg, ^(.+)_\d+ finds the class cat; names are searched, without their folders."
+        )
+    labelled = Labelled(images, "data.label_pattern", faults=faults)
+    return given_splits.add(labelled, given_splits.find(found), data)
