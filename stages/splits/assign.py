@@ -1,67 +1,43 @@
-"""Splitting of images into train, validation and test, by group and class, and the checks before it."""
+"""Assignment of images to train, validation and test, by group and class."""
 
 import hashlib
+import itertools
 import math
 from collections.abc import Mapping
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
 
 from stages.common import params
-from stages.common.cli import UserError, enumeration, printable
+from stages.common.cli import UserError, enumeration
 from stages.common.dataset import SPLITS
-from stages.splits import stratify
+from stages.splits import cleaning, stratify
+from stages.splits.pack import Manifest
+
+SplitNames: TypeAlias = np.ndarray  # str [N]: train, validation or test
 
 
-def assign(manifest: pd.DataFrame, data: params.Data, seed: int) -> np.ndarray:
-    """Assigns each image to a split: the given one if there is one, and a missing split is cut from train.
+def to_splits(manifest: Manifest, data: params.Data, seed: int) -> SplitNames:
+    """Assigns each image to its given split, cutting missing ones from train; without given splits, divides them anew.
 
-    Args:
-        manifest: N rows with path, class, sha256, group, duplicates and split, the given one or empty, sorted by path.
-        data: the group `data` of params.yaml.
-        seed: of the order of groups.
-
-    Returns:
-        str array [N]: "train", "validation" or "test".
+    The seed determines the order of groups.
 
     Raises:
         UserError: a class has too few different images to be in every split, or is missing from a given one; or
             identical files are in two given splits.
     """
-    given = manifest["split"].to_numpy(dtype=str)
-    if data.fold != "none":
-        if given.any():
-            raise UserError(
-                f"the images come with splits, so there is no fold {data.fold}: set data.split to random, which "
-                "divides the images of all splits anew, with the same classes, or data.fold to none."
-            )
+    if manifest["split"].any():
+        return _keep_given(manifest, data, seed)
+    if data.fold == "none":
+        split = divide(manifest, {"test": data.test, "validation": data.validation}, seed)
+    else:
         split = _cut_fold(manifest, data, seed)
-        _require_every_class(manifest, split, data)
-        return split
-    fractions = {"test": data.test, "validation": data.validation}
-    if not given.any():
-        split = divide(manifest, fractions, seed)
-        _require_every_class(manifest, split, data)
-        return split
-    _require_training_images(manifest, data)
-    missing = {name: fraction for name, fraction in fractions.items() if name not in given}
-    split = given.astype("<U10")
-    rows = given == "train"
-    split[rows] = divide(manifest[rows], missing, seed)
-    _require_no_copies(manifest, split, data)
-    gaps = _find_gaps(manifest, split)
-    if gaps:
-        named = [f"{name!r} has no images in {missing}" for name, missing in gaps]
-        raise UserError(
-            f"of the given splits, {len(named)} {'lacks a class' if len(named) == 1 else 'places lack a class'}: "
-            f"{enumeration(named)}. Add some, or leave the class out, or set data.split to random, which divides the "
-            "images of all splits anew, with the same classes."
-            + _alike(manifest[manifest["class"].isin([name for name, _ in gaps])], data)
-        )
+    _require_every_class(manifest, split, data)
     return split
 
 
-def divide(manifest: pd.DataFrame, fractions: Mapping[str, float], seed: int) -> np.ndarray:
+def divide(manifest: Manifest, fractions: Mapping[str, float], seed: int) -> SplitNames:
     """Divides images at random, class by class; a group stays together.
 
     A group of near-duplicates counts for the class of its first image. The groups of a class are put in an order that
@@ -70,32 +46,55 @@ def divide(manifest: pd.DataFrame, fractions: Mapping[str, float], seed: int) ->
     between the splits. If the user has joined images to groups, these are stratified (stages/splits/stratify.py).
 
     Args:
-        manifest: N rows with class, sha256, group and duplicates, sorted by path.
         fractions: of the images in splits other than train, in the order in which they are filled.
-        seed: of the order of groups.
-
-    Returns:
-        str array [N]: "train", or a name in `fractions`.
     """
     groups = _in_order(manifest, seed)
     if (manifest.groupby("group")["duplicates"].nunique() > 1).any():
-        placed = stratify.assign(manifest, groups.index, fractions)
+        placed = stratify.to_splits(manifest, groups.index, fractions)
     else:
         placed = _fill(groups, fractions)
     return manifest["group"].map(placed).to_numpy(dtype=str)
 
 
-def _cut_fold(manifest: pd.DataFrame, data: params.Data, seed: int) -> np.ndarray:
-    """Returns the split of each image, str [N]: a fold is test; validation, as large as ever, is cut from the rest."""
+def _keep_given(manifest: Manifest, data: params.Data, seed: int) -> SplitNames:
+    if data.fold != "none":
+        raise UserError(
+            f"the images come with splits, so there is no fold {data.fold}: set data.split to random, which "
+            "divides the images of all splits anew, with the same classes, or data.fold to none."
+        )
+    split = manifest["split"].to_numpy(dtype="<U10")
+    if "train" not in split:
+        raise UserError(
+            "none of the images that can be used is given to train. Give it some, or set data.split to random, which "
+            "divides all images anew." + _advise_on_near_duplicates(manifest, data)
+        )
+    fractions = {"test": data.test, "validation": data.validation}
+    missing = {name: fraction for name, fraction in fractions.items() if name not in split}
+    rows = split == "train"
+    split[rows] = divide(manifest[rows], missing, seed)
+    _require_no_copies(manifest, split, data)
+    if gaps := _find_gaps(manifest, split):
+        named = [f"{name!r} has no images in {missing}" for name, missing in gaps]
+        raise UserError(
+            f"of the given splits, {len(named)} {'lacks a class' if len(named) == 1 else 'places lack a class'}: "
+            f"{enumeration(named)}. Add some, or leave the class out, or set data.split to random, which divides the "
+            "images of all splits anew, with the same classes."
+            + _advise_on_near_duplicates(manifest[manifest["class"].isin([name for name, _ in gaps])], data)
+        )
+    return split
+
+
+def _cut_fold(manifest: Manifest, data: params.Data, seed: int) -> SplitNames:
+    """Puts a fold into test; validation, of the size that it has without folds, is cut from the rest."""
     fold, count = map(int, data.fold.split("/"))
-    folds = stratify.folds(manifest, _in_order(manifest, seed).index, count)
+    folds = stratify.to_folds(manifest, _in_order(manifest, seed).index, count)
     split = np.where(manifest["group"].map(folds) == fold, "test", "train").astype("<U10")
     rows = split == "train"
     split[rows] = divide(manifest[rows], {"validation": data.validation * count / (count - 1)}, seed)
     return split
 
 
-def _in_order(manifest: pd.DataFrame, seed: int) -> pd.DataFrame:
+def _in_order(manifest: Manifest, seed: int) -> pd.DataFrame:
     """Returns the groups with class and size, in the order of a hash of the seed and their content."""
     groups = manifest.groupby("group").agg(
         **{"class": ("class", "first"), "size": ("class", "size"), "content": ("sha256", "min")}
@@ -124,30 +123,31 @@ def wanted(count: int, fraction: float) -> int:
     return max(1, math.floor(count * fraction + 0.5))
 
 
-def _require_every_class(manifest: pd.DataFrame, split: np.ndarray, data: params.Data) -> None:
+def _require_every_class(manifest: Manifest, split: SplitNames, data: params.Data) -> None:
     gaps = _find_gaps(manifest, split)
     if not gaps:
         return
     name, missing = gaps[0]
     of_class = manifest[manifest["class"] == name]
     different, groups = of_class["duplicates"].nunique(), of_class["group"].nunique()
-    joined = groups < different
+    joined, copies = groups < different, len(of_class) - different
+    count = f" {copies} of them near-duplicates of others," if copies else ""
+    if joined:
+        count = f" in {groups} of your groups, which stay whole,"
+    advice = f"add images, or take fewer folds than data.fold {data.fold}."
     if data.fold == "none":
-        needed = next(n for n in range(3, 10**6) if n - wanted(n, data.test) - wanted(n, data.validation) >= 1)
+        needed = next(n for n in itertools.count(3) if n > wanted(n, data.test) + wanted(n, data.validation))
         advice = (
             f"it needs at least {needed} {'groups' if joined else 'different ones'} at data.validation "
             f"{data.validation} and data.test {data.test}."
         )
-    else:
-        advice = f"add images, or take fewer folds than data.fold {data.fold}."
-    advice += _alike(of_class, data)
-    count = f"in {groups} of your groups, which stay whole" if joined else f"{different} of them different"
     raise UserError(
-        f"class {name!r} has {len(of_class)} images, {count}, which is too few for it to be in {missing}: {advice}"
+        f"class {name!r} has {len(of_class)} images,{count} which is too few for it to be in {missing}: {advice}"
+        + _advise_on_near_duplicates(of_class, data)
     )
 
 
-def _alike(images: pd.DataFrame, data: params.Data) -> str:
+def _advise_on_near_duplicates(images: Manifest, data: params.Data) -> str:
     """Returns what to do where images are taken for near-duplicates, if that may be why there are too few."""
     joined = data.near_duplicates == "keep" and images["duplicates"].nunique() < len(images)
     if not joined and data.near_duplicates != "drop":
@@ -158,18 +158,9 @@ def _alike(images: pd.DataFrame, data: params.Data) -> str:
     )
 
 
-def _require_training_images(manifest: pd.DataFrame, data: params.Data) -> None:
-    if "train" not in set(manifest["split"]):
-        raise UserError(
-            "none of the images that can be used is given to train. Give it some, or set data.split to random, which "
-            "divides all images anew." + _alike(manifest, data)
-        )
-
-
-def _require_no_copies(manifest: pd.DataFrame, split: np.ndarray, data: params.Data) -> None:
-    crossing = manifest[manifest.assign(split=split).groupby("sha256")["split"].transform("nunique") > 1]
-    copies = [_equation(paths) for _, paths in crossing.groupby("sha256", sort=False)["path"]]
-    if copies:
+def _require_no_copies(manifest: Manifest, split: SplitNames, data: params.Data) -> None:
+    crossing = manifest.assign(split=split).groupby("sha256")["split"].transform("nunique") > 1
+    if copies := cleaning.list_identical(manifest[crossing], "sha256"):
         drop = ", or set data.near_duplicates to drop, which uses the one in test before those in validation and train"
         raise UserError(
             f"{len(copies)} identical files are in more than one of the given splits; delete all but one of each"
@@ -177,40 +168,7 @@ def _require_no_copies(manifest: pd.DataFrame, split: np.ndarray, data: params.D
         )
 
 
-def drop_label_conflicts(manifest: pd.DataFrame, on_label_conflict: str) -> pd.DataFrame:
-    """Drops identical images under different classes.
-
-    Args:
-        manifest: N rows with path, class and pixels, the hash of the packed pixels.
-        on_label_conflict: what to do about them: "error", or "drop" them all.
-
-    Returns:
-        DataFrame: the manifest without them.
-
-    Raises:
-        UserError: there are some and they are not to be dropped; or dropping them leaves a class empty.
-    """
-    conflict = manifest.groupby("pixels")["class"].transform("nunique") > 1
-    if on_label_conflict == "error" and conflict.any():
-        same = [_equation(paths) for _, paths in manifest[conflict].groupby("pixels", sort=False)["path"]]
-        raise UserError(
-            f"{len(same)} images are in more than one class; keep each in one, or set data.on_label_conflict to drop: "
-            f"{enumeration(same)}"
-        )
-    remaining = manifest[~conflict].copy()
-    empty = sorted(set(manifest["class"]) - set(remaining["class"]))
-    if empty:
-        raise UserError(f"every image of class {empty[0]!r} is in another class as well; keep each in one.")
-    return remaining
-
-
-def _equation(paths: pd.Series) -> str:
-    """Joins the paths of identical images for an error's text: the first few, and how many more there are."""
-    named = [printable(path) for path in paths[:4]]
-    return " = ".join([*named, *([f"{len(paths) - 4} more"] if len(paths) > 4 else [])])
-
-
-def _find_gaps(manifest: pd.DataFrame, split: np.ndarray) -> list[tuple[str, str]]:
+def _find_gaps(manifest: Manifest, split: SplitNames) -> list[tuple[str, str]]:
     """Returns the classes without an image in some split, each with the first such split."""
     classes = manifest.groupby("class").indices.items()
     return [(name, min(missing)) for name, rows in classes if (missing := set(SPLITS) - set(split[rows]))]

@@ -15,10 +15,10 @@ from scipy import fft, sparse
 from scipy.sparse import csgraph
 from scipy.spatial import KDTree
 
-from stages.common.arrays import ArrayFile
+from stages.common.arrays import ArrayFile, Groups
 
 DISTANCE = 0.35  # Euclidean, of hashes; 3% off every side of a photograph moves its hash by 0.20 or less in 95 of 100
-CONTRAST = 2  # standard deviation in grey levels; below it little but noise is left to compare
+CONTRAST = 2  # smallest standard deviation in grey levels; below it little but noise is left to compare
 NEIGHBOURS = 5  # candidates per image in a round
 LEAF = 32  # hashes compared one by one at the ends of the search tree; at 10 look-alikes take 1.5 times as long
 COARSE, FINE = 12, 14  # cells down and across, to find the best crop and to verify it
@@ -30,7 +30,7 @@ _AT = np.arange(SIDE)
 _FREQUENCY = _AT[:, np.newaxis] + _AT
 _LOW = (_FREQUENCY >= 1) & (_FREQUENCY <= 5)  # 20 coefficients, without the mean
 _WINDOW = np.sqrt(np.sin(np.pi * (_AT + 0.5) / SIDE))  # the border, which a crop removes, hardly counts
-FINGERPRINT = np.dtype([("pixels", np.uint64), ("hash", np.float32, _LOW.sum())])  # 88 bytes
+FINGERPRINT = np.dtype([("pixel_hash", np.uint64), ("hash", np.float32, _LOW.sum())])  # 88 bytes
 
 
 def fingerprint(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -46,8 +46,8 @@ def fingerprint(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         pixels: uint8 [size, size, 3].
 
     Returns:
-        (array, array): FINGERPRINT [], a hash of the exact pixels and the perceptual hash, which is zero for an image
-        without contrast; and the thumbnail, uint8 [SIDE, SIDE, 3].
+        (array, array): FINGERPRINT [], whose perceptual hash is zero for an image without contrast; and the thumbnail,
+            uint8 [SIDE, SIDE, 3].
     """
     thumbnail = np.asarray(Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.BOX))
     grey = thumbnail.mean(axis=2) - thumbnail.mean()
@@ -57,22 +57,19 @@ def fingerprint(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.array((digest, waves), FINGERPRINT), thumbnail
 
 
-def group(fingerprints: np.ndarray, thumbnails: np.ndarray | ArrayFile, identical: bool = False) -> np.ndarray:
-    """Groups near-duplicates, and near-duplicates of those.
+def find(fingerprints: np.ndarray, thumbnails: np.ndarray | ArrayFile, identical: bool = False) -> Groups:
+    """Numbers the sets of near-duplicates, and near-duplicates of those, from 0 in order of first appearance.
 
-    Images with the same pixels are in one group. Others are candidates if their hashes are nearest neighbours within
-    DISTANCE, and join if they pass verification; then groups are compared by their first images, round by round, until
-    no more join or, among very many that look alike, until there were NEIGHBOURS pairs per image.
+    Images with the same pixels are in one set. Others, unless only `identical` images count, are candidates if their
+    hashes are nearest neighbours within DISTANCE, and join if they pass verification; then sets are compared by their
+    first images, round by round, until no more join or, among very many that look alike, until there were NEIGHBOURS
+    pairs per image.
 
     Args:
         fingerprints: FINGERPRINT [N].
-        thumbnails: uint8 [N, SIDE, SIDE, 3]; may lie on disk, as only those of candidates are read.
-        identical: whether only images with the same pixels are to be grouped.
-
-    Returns:
-        int64 [N]: the number of each image's group, from 0 in order of first appearance.
+        thumbnails: uint8 [N, SIDE, SIDE, 3]; those of candidates are read.
     """
-    groups = pd.factorize(fingerprints["pixels"])[0]
+    groups = pd.factorize(fingerprints["pixel_hash"])[0]
     compared = np.empty(0, np.int64)
     while not identical and len(compared) <= NEIGHBOURS * len(groups):
         firsts = np.unique(groups, return_index=True)[1]
@@ -81,14 +78,18 @@ def group(fingerprints: np.ndarray, thumbnails: np.ndarray | ArrayFile, identica
         pairs = np.setdiff1d(pairs.min(axis=1) * len(groups) + pairs.max(axis=1), compared)
         compared = np.concatenate([compared, pairs])
         a, b = np.divmod(pairs, len(groups))
-        chunks = [slice(start, start + 256) for start in range(0, len(pairs), 256)]
+        chunks = [slice(row, row + 256) for row in range(0, len(pairs), 256)]
         joined = np.concatenate([[], *(_verify(thumbnails, a[chunk], b[chunk]) for chunk in chunks)]).astype(bool)
         if not joined.any():
             break
-        edges = (np.ones(joined.sum()), (groups[a[joined]], groups[b[joined]]))
-        graph = sparse.coo_array(edges, shape=(groups.max() + 1,) * 2)
-        groups = pd.factorize(csgraph.connected_components(graph, directed=False)[1][groups])[0]
+        groups = pd.factorize(connect(groups[a[joined]], groups[b[joined]], groups.max() + 1)[groups])[0]
     return groups
+
+
+def connect(one: np.ndarray, other: np.ndarray, count: int) -> np.ndarray:
+    """Returns the connected component of each of `count` nodes, of a graph with edges from `one` to `other`."""
+    graph = sparse.coo_array((np.ones(len(one)), (one, other)), shape=(count, count))
+    return csgraph.connected_components(graph, directed=False)[1]
 
 
 def _candidates(hashes: np.ndarray) -> np.ndarray:

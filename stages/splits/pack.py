@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -16,22 +17,23 @@ from stages.splits import near_duplicates
 
 QUEUED = 1024  # images that wait for a thread at a time: map() takes up all of its arguments at once
 
+# A row per image, sorted by path; its index holds the rows of the packed pixels. Columns: path, class, sha256 of the
+# file, original width and height in pixels; then pixel_hash (equal for identical pixels), duplicates (the number of a
+# set of near-duplicates), group (the number of a group, which stays in one split), split (the given one or empty), and
+# the further columns of the table of labels.
+Manifest: TypeAlias = pd.DataFrame
+
 
 def pack_images(
     folder: str | Path, images: Sequence[ImageFile], pixels: ArrayFile, thumbnails: ArrayFile, max_pixels: int
-) -> tuple[pd.DataFrame, np.ndarray]:
-    """Decodes every image once, several at a time.
+) -> tuple[Manifest, np.ndarray]:
+    """Decodes every image once, several at a time, and fills `pixels` and `thumbnails`.
 
-    Args:
-        folder: the folder that the images' paths start from.
-        images: N image files.
-        pixels: [N, size, size, 3], filled in, but for images that cannot be read.
-        thumbnails: [N, near_duplicates.SIDE, near_duplicates.SIDE, 3], filled in likewise.
-        max_pixels: an image of more pixels cannot be read.
+    An image of more than `max_pixels` pixels cannot be read. The rows of images that cannot be read stay 0.
 
     Returns:
-        (DataFrame, array): N rows with path, class, sha256 of the file, original width and height in pixels, and
-        problem, why the image cannot be read, empty if it can; and near_duplicates.FINGERPRINT [N].
+        (Manifest, array): the columns path to height, and problem, why the image cannot be read, empty if it can; and
+        near_duplicates.FINGERPRINT [N].
     """
     sha256, problems = [""] * len(images), [image.problem for image in images]
     sizes, fingerprints = np.zeros((len(images), 2), int), np.zeros(len(images), near_duplicates.FINGERPRINT)
@@ -49,18 +51,10 @@ def pack_images(
         warnings.simplefilter("ignore")  # Pillow's, about odd metadata; set here, because it holds for all threads
         rows = range(len(images))
         progress = tqdm(None, "decoding", len(rows), unit="image", disable=None)
-        for start in rows[::QUEUED]:
-            for _ in pool.map(pack_image, rows[start : start + QUEUED]):
+        for first in rows[::QUEUED]:
+            for _ in pool.map(pack_image, rows[first : first + QUEUED]):
                 progress.update()
         progress.close()
-    table = pd.DataFrame(
-        {
-            "path": [image.path for image in images],
-            "class": [image.class_name for image in images],
-            "sha256": sha256,
-            "width": sizes[:, 0],
-            "height": sizes[:, 1],
-            "problem": problems,
-        }
-    )
-    return table, fingerprints
+    paths, classes = [image.path for image in images], [image.class_name for image in images]
+    table = pd.DataFrame({"path": paths, "class": classes, "sha256": sha256})
+    return table.assign(width=sizes[:, 0], height=sizes[:, 1], problem=problems), fingerprints

@@ -1,60 +1,51 @@
 """Stratified division of groups of images: classes and sizes as near to the wanted fractions as groups allow."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
 
-PASSES = 20  # through all groups, at most; a few are enough
+from stages.splits.pack import Manifest
+
+PASSES = 20  # maximum number of passes through all groups; a few are enough
 FEW = 500  # groups up to which exchanging two is tried: of many, moving single ones comes near enough
 
 
-def assign(manifest: pd.DataFrame, order: Sequence[int], fractions: Mapping[str, float]) -> dict[int, str]:
-    """Assigns groups to splits.
+def to_splits(manifest: Manifest, order: pd.Index, fractions: Mapping[str, float]) -> dict[int, str]:
+    """Assigns groups to splits: from each group to "train" or a name in `fractions`.
 
     The largest groups come first, each into the split where the sum of (n - e)² / e over its classes becomes lowest, n
     and e being the images of a class in a split and those wanted there. Then groups are moved, and pairs exchanged,
     while that lowers the sum; a split without any image of a class counts as if all of the class were missing.
 
     Args:
-        manifest: N rows with class and group.
         order: the groups, in the order in which equally large ones are placed.
         fractions: of the images in splits other than train.
-
-    Returns:
-        dict: from each group to "train" or a name in `fractions`.
     """
     names = ["train", *fractions]
-    place = {group: number for number, group in enumerate(order)}
-    rows, classes = manifest["group"].map(place), manifest["class"].astype("category").cat.codes
-    counts = sparse.coo_array((np.ones(len(rows)), (rows, classes)), shape=(len(place), classes.max() + 1)).tocsr()
+    counts = _count_images(manifest, order)
     expected = counts.sum(axis=0)[:, np.newaxis] * [1 - sum(fractions.values()), *fractions.values()]
-    filled, split = np.zeros_like(expected), np.full(len(place), -1)
+    filled, split = np.zeros_like(expected), np.full(len(order), -1)
     for _ in range(PASSES):
         changed = _move(counts, split, filled, expected)
-        if len(place) <= FEW:
+        if len(order) <= FEW:
             changed |= _exchange(counts.toarray(), split, filled, expected)
         if not changed:
             break
-    return {group: names[split[number]] for number, group in enumerate(order)}
+    return {group: names[split[row]] for row, group in enumerate(order)}
 
 
-def folds(manifest: pd.DataFrame, order: pd.Index, count: int) -> dict[int, int]:
+def to_folds(manifest: Manifest, order: pd.Index, count: int) -> dict[int, int]:
     """Divides groups into folds with equal numbers of images of each class, as nearly as groups allow.
 
     One group after the other, the larger ones first, goes where its classes have the fewest images, and of such folds
-    to the one with the fewest in all.
-
-    Args:
-        manifest: N rows with class and group.
-        order: the groups, in the order in which equally large ones are placed.
-        count: of folds.
+    to the one with the fewest in all. Groups of equal size come in their `order`.
 
     Returns:
-        dict: from each group to its fold, from 1.
+        dict: from each group to its fold, from 1 to `count`.
     """
-    members = pd.crosstab(manifest["group"], manifest["class"]).loc[order].to_numpy()
+    members = _count_images(manifest, order).toarray()
     weights = members / members.sum(axis=0) ** 2  # a class counts by fractions: a small one as much as a large one
     held, fold = np.zeros((count, members.shape[1])), np.zeros(len(order), int)
     for row in np.argsort(-members.sum(axis=1), kind="stable"):
@@ -62,6 +53,13 @@ def folds(manifest: pd.DataFrame, order: pd.Index, count: int) -> dict[int, int]
         fold[row] = np.lexsort([held.sum(axis=1), filled])[0]
         held[fold[row]] += members[row]
     return dict(zip(order, fold + 1, strict=True))
+
+
+def _count_images(manifest: Manifest, order: pd.Index) -> sparse.csr_array:
+    """Returns the images of each class in each group, float [G, C], with the groups in their order."""
+    place = {group: row for row, group in enumerate(order)}
+    rows, classes = manifest["group"].map(place), manifest["class"].astype("category").cat.codes
+    return sparse.coo_array((np.ones(len(rows)), (rows, classes)), shape=(len(place), classes.max() + 1)).tocsr()
 
 
 def _move(counts: sparse.csr_array, split: np.ndarray, filled: np.ndarray, expected: np.ndarray) -> bool:
@@ -78,9 +76,8 @@ def _move(counts: sparse.csr_array, split: np.ndarray, filled: np.ndarray, expec
         classes, images = counts.indices[part], counts.data[part]
         if split[group] >= 0:
             filled[classes, split[group]] -= images
-        without, wanted = filled[classes], expected[classes]
-        total = wanted.sum(axis=1, keepdims=True)
-        costs = _cost(without + images[:, np.newaxis], wanted, total) - _cost(without, wanted, total)
+        wanted = expected[classes]
+        costs = _added_cost(images[:, np.newaxis], filled[classes], wanted, wanted.sum(axis=1, keepdims=True))
         split[group] = costs.sum(axis=0).argmin()
         filled[classes, split[group]] += images
     return bool((split != before).any())
@@ -95,12 +92,8 @@ def _exchange(counts: np.ndarray, split: np.ndarray, filled: np.ndarray, expecte
             break
         here, there = split[group], split[others]
         gain = counts[others] - counts[group]
-        costs = _cost(filled[:, here] + gain, expected[:, here], total) - _cost(
-            filled[:, here], expected[:, here], total
-        )
-        costs += _cost(filled.T[there] - gain, expected.T[there], total) - _cost(
-            filled.T[there], expected.T[there], total
-        )
+        costs = _added_cost(gain, filled[:, here], expected[:, here], total)
+        costs += _added_cost(-gain, filled.T[there], expected.T[there], total)
         best = costs.sum(axis=1).argmin()
         if costs.sum(axis=1)[best] < -1e-9:
             other = others[best]
@@ -111,5 +104,10 @@ def _exchange(counts: np.ndarray, split: np.ndarray, filled: np.ndarray, expecte
     return changed
 
 
-def _cost(filled: np.ndarray, expected: np.ndarray, total: np.ndarray) -> np.ndarray:
-    return (filled - expected) ** 2 / expected + (filled == 0) * total
+def _added_cost(images: np.ndarray, filled: np.ndarray, expected: np.ndarray, total: np.ndarray) -> np.ndarray:
+    """Returns by how much further images raise the cost, of classes with `total` images in all splits."""
+
+    def cost(held: np.ndarray) -> np.ndarray:
+        return (held - expected) ** 2 / expected + (held == 0) * total
+
+    return cost(filled + images) - cost(filled)

@@ -48,7 +48,7 @@ def main():
 
 def accuracy(features, images, data, seed):
     """Returns the accuracy on the test split of a seed."""
-    split, labels = assign.assign(images, data, seed), images["label"].to_numpy()
+    split, labels = assign.to_splits(images, data, seed), images["label"].to_numpy()
     train, validation, test = (np.flatnonzero(split == name) for name in SPLITS)
     heads = [LogisticRegression(C=c, max_iter=1000).fit(features[train], labels[train]) for c in (1, 10, 100)]
     best = min(heads, key=lambda head: log_loss(labels[validation], head.predict_proba(features[validation])))

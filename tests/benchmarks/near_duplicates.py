@@ -59,7 +59,7 @@ def main():
     fingerprints, thumbnails = map(np.array, zip(*map(near_duplicates.fingerprint, pixels), strict=True))
     fingerprinting = (time.perf_counter() - start) / len(paths)
 
-    joined = pd.Series(paths).groupby(near_duplicates.group(fingerprints, thumbnails)).groups.values()
+    joined = pd.Series(paths).groupby(near_duplicates.find(fingerprints, thumbnails)).groups.values()
     joined = [rows for rows in joined if len(rows) > 1]
     print(f"{len(paths)} images, {len(joined)} groups of several; different images are false positives:")
     for rows in joined:
@@ -73,7 +73,7 @@ def main():
 
     chosen = np.random.default_rng(0).permutation(len(paths))[:100]
     copies = [fingerprint_copies(paths[row], arguments.size) for row in chosen]
-    groups = near_duplicates.group(
+    groups = near_duplicates.find(
         *(np.concatenate(parts) for parts in zip((fingerprints, thumbnails), *copies, strict=True))
     )
     found = groups[len(paths) :].reshape(len(chosen), -1) == groups[chosen, np.newaxis]
@@ -92,10 +92,10 @@ def main():
         "equal hashes, other pixels": np.ones((MANY, 20)),
     }.items():
         many = np.zeros(MANY, near_duplicates.FINGERPRINT)
-        many["pixels"] = np.arange(MANY)
+        many["pixel_hash"] = np.arange(MANY)
         many["hash"] = hashes / np.linalg.norm(hashes, axis=1, keepdims=True)
         start = time.perf_counter()
-        near_duplicates.group(many, thumbnails[rows])
+        near_duplicates.find(many, thumbnails[rows])
         seconds[name] = time.perf_counter() - start
     table = pd.DataFrame({"seconds": seconds})
     table["of decoding"] = table["seconds"] / (MANY / rate)

@@ -123,7 +123,7 @@ def pack_folder(folder, work):
         pixels = ArrayFile.create(work / "pixels.npy", (len(images), SIZE, SIZE, 3))
         thumbnails = ArrayFile.create(work / "thumbnails.npy", (len(images), *2 * [near_duplicates.SIDE], 3))
         table, fingerprints = pack.pack_images(folder, images, pixels, thumbnails, MAX_PIXELS)
-        table["group"] = table["duplicates"] = near_duplicates.group(fingerprints, thumbnails)
+        table["group"] = table["duplicates"] = near_duplicates.find(fingerprints, thumbnails)
         if folder.with_suffix(".csv").exists():
             groups = pd.read_csv(folder.with_suffix(".csv")).set_index("path")["group"]
             table["group"] = table["path"].map(groups).astype("category").cat.codes

@@ -88,7 +88,7 @@ def mislabel(images, features, data, seed):
 
 def predict(images, features, data, seed, labels):
     """Returns the rows of the test split of a seed, and the labels predicted for them."""
-    split = assign.assign(images, data, seed)
+    split = assign.to_splits(images, data, seed)
     train, test = (np.flatnonzero(split == name) for name in ("train", "test"))
     return test, LogisticRegression(C=10, max_iter=1000).fit(features[train], labels[train]).predict(features[test])
 

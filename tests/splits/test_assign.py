@@ -12,7 +12,7 @@ def assigned(table, validation=0.2, test=0.2, seed=1, fold="none"):
     data = params.Data(images="mine", validation=validation, test=test, fold=fold)
     defaults = {"duplicates": table["group"], "split": ""}
     table = table.assign(**{name: value for name, value in defaults.items() if name not in table})
-    return assign.assign(table, data, seed)
+    return assign.to_splits(table, data, seed)
 
 
 def manifest(counts):
@@ -53,7 +53,7 @@ def test_a_group_stays_together(seed):
 
 
 def test_a_class_that_is_too_small_says_how_many_it_needs():
-    with pytest.raises(UserError, match="class 'b' has 2 images, 2 of them different.* at least 3 "):
+    with pytest.raises(UserError, match="class 'b' has 2 images, which is too few.* at least 3 "):
         assigned(manifest({"a": 9, "b": 2}))
     with pytest.raises(UserError, match="class 'b' has 3 images.* at least 4 "):
         assigned(manifest({"a": 9, "b": 3}), validation=0.6)
@@ -122,7 +122,8 @@ def test_images_that_come_with_splits_have_no_folds():
 def test_the_error_about_near_duplicates_names_the_parameter():
     table = manifest({"a": 20, "b": 20}).assign(group=[0] * 20 + list(range(1, 21)))
     with pytest.raises(
-        UserError, match="class 'a' has 20 images, 1 of them different.* set data.near_duplicates to ignore"
+        UserError,
+        match="class 'a' has 20 images, 19 of them near-duplicates of others.* set data.near_duplicates to ignore",
     ):
         assigned(table)
 
@@ -134,9 +135,9 @@ def test_so_do_the_errors_about_given_splits_that_near_duplicates_leave_too_smal
     data = params.Data(images="mine", near_duplicates=near_duplicates)
     words = "" if near_duplicates == "ignore" else ".*set data.near_duplicates to ignore."
     with pytest.raises(UserError, match=f"'a' has no images in validation.*same classes.{words}$"):
-        assign.assign(table, data, 1)
+        assign.to_splits(table, data, 1)
     with pytest.raises(UserError, match=f"none of the images .* anew.{words}$"):
-        assign.assign(table[table["split"] == "test"], data, 1)
+        assign.to_splits(table[table["split"] == "test"], data, 1)
 
 
 @pytest.mark.parametrize(
@@ -211,7 +212,7 @@ def test_a_fold_is_as_large_as_it_is_wanted(fold):
     table = persons([4] * 40, "ab").assign(split="")
     data = params.Data(images="mine", fold=fold, test=0.4)
     size = 1 / int(fold[2:])
-    split = pd.Series(assign.assign(table, data, seed=1), table.index)
+    split = pd.Series(assign.to_splits(table, data, seed=1), table.index)
     assert f"test has {size:.1%} of the images ({size:.0%} wanted)" in groups.fractions_off(table, split, data)
 
 

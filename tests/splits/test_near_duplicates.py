@@ -23,7 +23,7 @@ def photographs(count, seed=0, side=128):
 def group(images, size=64):
     squares = (np.asarray(x.convert("RGB").resize((size, size), Image.Resampling.BILINEAR)) for x in images)
     fingerprints, thumbnails = zip(*map(near_duplicates.fingerprint, squares), strict=True)
-    return near_duplicates.group(np.array(fingerprints), np.array(thumbnails))
+    return near_duplicates.find(np.array(fingerprints), np.array(thumbnails))
 
 
 @pytest.mark.parametrize("size", [32, 160])
@@ -119,7 +119,7 @@ def test_the_built_in_sample_has_no_copies():
 def unlike(hashes):
     """Fingerprints of images that all have other pixels."""
     fingerprints = np.zeros(len(hashes), near_duplicates.FINGERPRINT)
-    fingerprints["pixels"] = np.arange(len(hashes))
+    fingerprints["pixel_hash"] = np.arange(len(hashes))
     fingerprints["hash"] = hashes / np.linalg.norm(hashes, axis=1, keepdims=True)
     return fingerprints
 
@@ -153,5 +153,5 @@ def test_few_pairs_are_verified_even_if_all_hashes_are_alike(monkeypatch):
         return np.arange(len(a)) == 0
 
     monkeypatch.setattr(near_duplicates, "_verify", verify)
-    near_duplicates.group(unlike(np.ones((3000, 20))), None)
+    near_duplicates.find(unlike(np.ones((3000, 20))), None)
     assert 3000 <= len(verified) <= 2 * near_duplicates.NEIGHBOURS * 3000

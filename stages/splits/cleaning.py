@@ -1,0 +1,66 @@
+"""Cleaning of the data: images that cannot be read, contradict each other or are near-duplicates are not used."""
+
+import pandas as pd
+
+from stages.common.cli import UserError, enumeration, printable
+from stages.common.dataset import SPLITS
+from stages.splits.pack import Manifest
+
+
+def separate_unreadable(table: Manifest, folder: str, on_unreadable: str) -> tuple[Manifest, pd.DataFrame]:
+    """Returns the images that can be read; and path and reason of each of the others.
+
+    Args:
+        table: with the column problem, as pack.pack_images returns it.
+        folder: the folder of images, for errors.
+        on_unreadable: "error" or "skip".
+
+    Raises:
+        UserError: images cannot be read, and are not to be skipped; or skipping them leaves a class empty.
+    """
+    bad = table["problem"] != ""
+    if on_unreadable == "error" and bad.any():
+        named = [f"{printable(f'{folder}/{row.path}')} ({row.problem})" for row in table[bad].itertuples()]
+        raise UserError(
+            f"{bad.sum()} of {len(table)} images cannot be read; replace or remove them, or set data.on_unreadable to "
+            f"skip, which lists them in data/splits/unreadable.csv: {enumeration(named)}"
+        )
+    if empty := sorted(set(table["class"]) - {"", *table["class"][~bad]}):
+        raise UserError(f"{folder}: no image of class {empty[0]!r} can be read. Replace them, or take the class out.")
+    unreadable = table.loc[bad, ["path", "problem"]].rename(columns={"problem": "reason"})
+    return table[~bad].drop(columns="problem"), unreadable
+
+
+def drop_label_conflicts(manifest: Manifest, on_label_conflict: str) -> Manifest:
+    """Drops all images with the same pixels under different classes; or refuses them, if on_label_conflict is "error".
+
+    Raises:
+        UserError: there are such images and they are not to be dropped; or dropping them leaves a class empty.
+    """
+    conflict = manifest.groupby("pixel_hash")["class"].transform("nunique") > 1
+    if on_label_conflict == "error" and conflict.any():
+        same = list_identical(manifest[conflict], "pixel_hash")
+        raise UserError(
+            f"{len(same)} images are in more than one class; keep each in one, or set data.on_label_conflict to drop: "
+            f"{enumeration(same)}"
+        )
+    remaining = manifest[~conflict].copy()
+    if empty := sorted(set(manifest["class"]) - set(remaining["class"])):
+        raise UserError(f"every image of class {empty[0]!r} is in another class as well; keep each in one.")
+    return remaining
+
+
+def drop_near_duplicates(manifest: Manifest) -> Manifest:
+    """Keeps one of the near-duplicates in each class: of given splits, the one in test, else validation, else train."""
+    rank = manifest["split"].map({name: -place for place, name in enumerate(SPLITS)}).fillna(0)
+    used = manifest.loc[rank.sort_values(kind="stable").index].drop_duplicates(["duplicates", "class"]).index
+    return manifest[manifest.index.isin(used)]
+
+
+def list_identical(manifest: Manifest, column: str) -> list[str]:
+    """Joins the paths of images with the same hash for an error's text: the first few, and how many more there are."""
+    lines = []
+    for _, paths in manifest.groupby(column, sort=False)["path"]:
+        first = " = ".join(map(printable, paths[:4]))
+        lines.append(first if len(paths) <= 4 else f"{first} = {len(paths) - 4} more")
+    return lines
