@@ -54,9 +54,7 @@ class Labelled:
 
 
 def find_files(folder: str | Path) -> list[ImageFile]:
-    """Lists the files that `walk` finds, sorted by path, whatever the order in which the file system lists them.
-
-    Every file counts as an image, whatever its name, so that a broken one is noticed.
+    """Lists the files that `walk` yields, sorted by path; each counts as an image, so that a broken one is noticed.
 
     Raises:
         UserError: the folder is missing.

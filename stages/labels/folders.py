@@ -6,11 +6,6 @@ from stages.labels import files, given_splits
 from stages.labels.files import ANNEX, PLACEHOLDER, SPECIAL_FILES, ImageFile, Labelled
 
 
-def is_set(data: params.Data) -> bool:
-    """Sub-folders count whenever no other source is set."""
-    return True
-
-
 def find(found: list[ImageFile], data: params.Data) -> Labelled:
     """Labels the images that lie in a class folder.
 

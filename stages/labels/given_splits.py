@@ -40,7 +40,7 @@ def find(files: Iterable[ImageFile]) -> Layout:
     """Finds folders around everything (of a zip archive, say) and splits, outside (train/cat) or inside (cat/train)."""
     inner, root = {file.path: file.path for file in files}, ""
     while top := _lone_folder(inner.values()):
-        inner = {path: _below(top, rest) for path, rest in inner.items()}
+        inner = {path: rest.partition("/")[2] for path, rest in inner.items()}
         root += f"{top}/"
     if outside := named_splits(_folders(inner.values())):
         return _split_outside(inner, root, outside)
@@ -169,12 +169,12 @@ def _split_outside(inner: dict[str, str], root: str, folders: dict[str, str]) ->
     """Returns the layout SPLIT/CLASS/FILE. Further lone folders inside a split's, such as images, are ignored."""
     tops = {path: rest.split("/")[0] for path, rest in inner.items() if "/" in rest}
     splits = {path: folders[top] for path, top in tops.items() if top in folders}
-    rest = {path: _below(tops[path], inner[path]) if path in splits else "" for path in inner}
+    rest = {path: inner[path].partition("/")[2] if path in splits else "" for path in inner}
     classes: set[str] = set()
     for name in sorted(folders, key=lambda name: folders[name] != "train"):
         paths = [path for path, top in tops.items() if top == name]
         while (lone := _lone_folder([rest[path] for path in paths])) and lone not in classes:
-            rest |= {path: _below(lone, rest[path]) or posixpath.basename(path) for path in paths}
+            rest |= {path: rest[path].partition("/")[2] or posixpath.basename(path) for path in paths}
         found = _folders(rest[path] for path in paths)
         if folders[name] == "train":
             classes |= found
@@ -200,12 +200,9 @@ def _lone_folder(paths: Iterable[str]) -> str:
     folders = _folders(paths)
     if len(folders) != 1:
         return ""
-    [top] = folders
-    inside = [_below(top, path) for path in paths if "/" in path]
-    direct, deep = (
-        {posixpath.splitext(path)[1].lower() for path in inside if ("/" in path) == far} for far in (False, True)
-    )
-    return top if deep and not direct & deep else ""
+    direct = {posixpath.splitext(path)[1].lower() for path in paths if path.count("/") == 1}
+    deep = {posixpath.splitext(path)[1].lower() for path in paths if path.count("/") > 1}
+    return folders.pop() if deep and not direct & deep else ""
 
 
 def _folders(paths: Iterable[str]) -> set[str]:
@@ -216,14 +213,11 @@ def _folders(paths: Iterable[str]) -> set[str]:
 def _held(paths: Iterable[str]) -> dict[str, set[str]]:
     """Returns the folders directly in each folder."""
     held: dict[str, set[str]] = collections.defaultdict(set)
-    for top, is_folder, below in (path.partition("/") for path in paths):
+    for path in paths:
+        top, is_folder, below = path.partition("/")
         if is_folder:
             held[top] |= _folders([below])
     return held
-
-
-def _below(folder: str, path: str) -> str:
-    return path[len(folder) + 1 :] if path.startswith(f"{folder}/") else ""
 
 
 def _of_split(folders: dict[str, str], split: str) -> list[str]:

@@ -10,10 +10,6 @@ from stages.labels import files, given_splits
 from stages.labels.files import ImageFile, Labelled
 
 
-def is_set(data: params.Data) -> bool:
-    return data.label_pattern != ""
-
-
 def find(found: list[ImageFile], data: params.Data) -> Labelled:
     """Labels all files; those that the pattern does not fit have a problem, unless they are tables or notes.
 

@@ -2,26 +2,20 @@
 
 import dataclasses
 import unicodedata
-from collections.abc import Iterable
-from typing import Protocol
+from collections.abc import Callable, Iterable
 
 from stages.common import params
 from stages.common.cli import UserError, enumeration, printable
 from stages.labels import files, folders, names, table
 from stages.labels.files import ImageFile, Labelled
 
-
-class Source(Protocol):
-    """A module that finds labels."""
-
-    def is_set(self, data: params.Data) -> bool:
-        """Tells whether the parameters ask for this source."""
-
-    def find(self, found: list[ImageFile], data: params.Data) -> Labelled:
-        """Gives the files of data.images their labels, and the splits and groups that come with them."""
-
-
-SOURCES: tuple[Source, ...] = (table, names, folders)  # the first one that is set is used
+# The sources of labels, each with the condition on which it is used: the first one whose condition holds labels the
+# files, and adds the splits and groups that come with them.
+SOURCES: list[tuple[Callable[[params.Data], bool], Callable[[list[ImageFile], params.Data], Labelled]]] = [
+    (lambda data: data.labels != params.NO_LABELS, table.find),
+    (lambda data: data.label_pattern != "", names.find),
+    (lambda data: True, folders.find),
+]
 
 
 def find(data: params.Data) -> Labelled:
@@ -31,8 +25,8 @@ def find(data: params.Data) -> Labelled:
         UserError: there are fewer than two classes, one whose name is not UTF-8, a given split without labels, or
             labels that do not fit the files while data.on_unreadable is error.
     """
-    source = next(source for source in SOURCES if source.is_set(data))
-    labelled = source.find(files.find_files(data.images), data)
+    label = next(label for is_used, label in SOURCES if is_used(data))
+    labelled = label(files.find_files(data.images), data)
     if labelled.faults and data.on_unreadable == "error":
         raise UserError(
             f"{labelled.source} and {data.images} do not go together in {len(labelled.faults)} places; mend them, or "
@@ -43,7 +37,7 @@ def find(data: params.Data) -> Labelled:
     if labelled.has_splits:
         images = [image for image in images if image.split or image.problem]
     _check_classes(_classes(images), data.images, labelled.source)
-    notes = [*labelled.notes, *_warn_of_names(_classes(labelled.images)), *_warn_of_links(labelled.images, data.images)]
+    notes = [*labelled.notes, *_warn(labelled.images, data.images)]
     return dataclasses.replace(labelled, images=images, notes=notes)
 
 
@@ -65,26 +59,21 @@ def _check_classes(classes: list[str], folder: str, source: str) -> None:
             raise UserError(f"{source or folder} has a class {name!r}: the name of a class must be UTF-8. Rename it.")
 
 
-def _warn_of_names(classes: list[str]) -> list[str]:
-    """Returns a warning for each set of classes whose names are nearly the same."""
+def _warn(images: list[ImageFile], folder: str) -> list[str]:
+    """Warns of classes whose names are nearly the same, and of links on the way to images, a line each."""
     same: dict[str, list[str]] = {}
-    for name in classes:
+    for name in _classes(images):
         same.setdefault(" ".join(unicodedata.normalize("NFKC", name).casefold().split()), []).append(name)
-    return [
+    warnings = [
         f"WARNING: the classes {' and '.join(map(ascii, names))} differ only by case, Unicode form or blanks. "
         "If they are the same, give them one name."
         for names in same.values()
         if len(names) > 1
     ]
-
-
-def _warn_of_links(images: list[ImageFile], folder: str) -> list[str]:
-    """Returns a warning if folders on the way to images are symbolic links."""
-    links = files.linked_folders(folder, images)
-    if not links:
-        return []
-    return [
-        f"WARNING: {enumeration(list(map(printable, links)), 3)} {'is a link' if len(links) == 1 else 'are links'} "
-        "to folders, which DVC does not follow: it will not notice when images there change. Then run `dvc repro "
-        "-f split`, or put the folders themselves into data.images."
-    ]
+    if links := files.linked_folders(folder, images):
+        warnings.append(
+            f"WARNING: {enumeration(list(map(printable, links)), 3)} {'is a link' if len(links) == 1 else 'are links'} "
+            "to folders, which DVC does not follow: it will not notice when images there change. Then run `dvc repro "
+            "-f split`, or put the folders themselves into data.images."
+        )
+    return warnings

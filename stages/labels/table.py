@@ -21,10 +21,6 @@ from stages.labels.files import ImageFile, Labelled
 RESERVED = {*dataset.COLUMNS, "split", "pixels", "pixel_hash", dataset.GROUP_TEXT}
 
 
-def is_set(data: params.Data) -> bool:
-    return data.labels != params.NO_LABELS
-
-
 def find(found: list[ImageFile], data: params.Data) -> Labelled:
     """Gives files the labels, splits, groups and further columns of data.labels.
 

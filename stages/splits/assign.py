@@ -149,13 +149,10 @@ def _require_every_class(manifest: Manifest, split: SplitNames, data: params.Dat
 
 def _advise_on_near_duplicates(images: Manifest, data: params.Data) -> str:
     """Returns what to do where images are taken for near-duplicates, if that may be why there are too few."""
-    joined = data.near_duplicates == "keep" and images["duplicates"].nunique() < len(images)
-    if not joined and data.near_duplicates != "drop":
-        return ""
-    return (
-        " If images are alike by nature, those of a fixed camera, say, and no copies, set data.near_duplicates to "
-        "ignore."
-    )
+    if data.near_duplicates == "drop" or data.near_duplicates == "keep" and images["duplicates"].duplicated().any():
+        fixed = "If images are alike by nature, those of a fixed camera, say, and no copies"
+        return f" {fixed}, set data.near_duplicates to ignore."
+    return ""
 
 
 def _require_no_copies(manifest: Manifest, split: SplitNames, data: params.Data) -> None:

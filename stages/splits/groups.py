@@ -46,15 +46,14 @@ def join(*keys: pd.Series) -> Groups:
     Groups are numbered from 0 in order of first appearance.
     """
     count = nodes = len(keys[0])
-    images, values = [], []
+    edges = []
     for key in keys:
-        rows = np.flatnonzero(key != "")
-        codes, found = pd.factorize(key.to_numpy()[rows])
-        images.append(rows)
-        values.append(codes + nodes)
-        nodes += len(found)
-    components = near_duplicates.connect(np.concatenate(images), np.concatenate(values), nodes)
-    return pd.factorize(components[:count])[0]
+        values = pd.factorize(key.mask(key == ""))[0]  # -1 for an empty text
+        rows = np.flatnonzero(values >= 0)
+        edges.append([rows, nodes + values[rows]])
+        nodes += values.max() + 1
+    one, other = np.hstack(edges)
+    return pd.factorize(near_duplicates.connect(one, other, nodes)[:count])[0]
 
 
 def by_pattern(paths: pd.Series, pattern: str) -> pd.Series:
@@ -72,14 +71,10 @@ def list_near_duplicates(manifest: Manifest, split: pd.Series) -> pd.DataFrame:
         DataFrame: duplicates, path, class, split (or "dropped"); classes_mix and splits_mix, 1 for all images of a set
             with several classes or splits.
     """
-    rows = manifest[["duplicates", "path", "class"]].assign(split=split.reindex(manifest.index).fillna("dropped"))
+    rows = manifest[["duplicates", "path", "class"]].assign(split=split)
     rows = rows[rows["duplicates"].duplicated(keep=False)].sort_values(["duplicates", "path"])
-    used = rows[rows["split"] != "dropped"]
-    classes, splits = rows.groupby("duplicates")["class"].nunique(), used.groupby("duplicates")["split"].nunique()
-    return rows.assign(
-        classes_mix=(rows["duplicates"].map(classes) > 1).astype(int),
-        splits_mix=(rows["duplicates"].map(splits) > 1).astype(int),
-    )
+    mix = (rows.groupby("duplicates")[["class", "split"]].transform("nunique") > 1).astype(int)
+    return rows.fillna({"split": "dropped"}).assign(classes_mix=mix["class"], splits_mix=mix["split"])
 
 
 def notes(listed: pd.DataFrame, manifest: Manifest, split: pd.Series, data: params.Data) -> list[str]:

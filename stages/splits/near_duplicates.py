@@ -34,20 +34,16 @@ FINGERPRINT = np.dtype([("pixel_hash", np.uint64), ("hash", np.float32, _LOW.sum
 
 
 def fingerprint(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Computes an image's exact and perceptual hash, and its thumbnail.
+    """Computes the exact and the perceptual hash, and the thumbnail, of an image, uint8 [size, size, 3].
 
     The perceptual hash is made of the lowest frequencies of the discrete cosine transform, as in C. Zauner,
     "Implementation and benchmarking of perceptual image hash functions" (2010), but keeps values instead of bits. They
     are multiplied by their frequency, since amplitudes in photographs fall with it (D. J. Field, "Relations between the
     statistics of natural images and the response properties of cortical cells", 1987), and scaled to unit length, so
-    that brightness and contrast do not matter.
-
-    Args:
-        pixels: uint8 [size, size, 3].
+    that brightness and contrast do not matter. An image without contrast has a perceptual hash of zeros.
 
     Returns:
-        (array, array): FINGERPRINT [], whose perceptual hash is zero for an image without contrast; and the thumbnail,
-            uint8 [SIDE, SIDE, 3].
+        (array, array): FINGERPRINT []; and the thumbnail, uint8 [SIDE, SIDE, 3].
     """
     thumbnail = np.asarray(Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.BOX))
     grey = thumbnail.mean(axis=2) - thumbnail.mean()

@@ -66,9 +66,10 @@ def _move(counts: sparse.csr_array, split: np.ndarray, filled: np.ndarray, expec
     """Moves each group, the largest first, to where it costs least; tells whether any has moved.
 
     Args:
-        counts: float [G, C], images of each class in each group.
-        split: int [G], changed in place; -1 for a group that is in none yet.
-        filled, expected: float [C, S], images of each class in each split, changed in place, and those wanted.
+        counts: images of each class in each group, float [G, C].
+        split: the split of each group, int [G], changed in place; -1 for a group that is in none yet.
+        filled: images of each class in each split, float [C, S], changed in place.
+        expected: images of each class wanted in each split, float [C, S].
     """
     before = split.copy()
     for group in np.argsort(-counts.sum(axis=1), kind="stable"):
@@ -84,7 +85,7 @@ def _move(counts: sparse.csr_array, split: np.ndarray, filled: np.ndarray, expec
 
 
 def _exchange(counts: np.ndarray, split: np.ndarray, filled: np.ndarray, expected: np.ndarray) -> bool:
-    """Exchanges groups of different splits where that costs less; tells whether any were. Arguments as of _move."""
+    """Exchanges groups of different splits where that costs less; tells whether any were. _move says the arguments."""
     total, changed = expected.sum(axis=1), False
     for group in range(len(counts)):
         others = np.flatnonzero(split != split[group])
