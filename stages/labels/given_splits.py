@@ -4,7 +4,7 @@ import collections
 import dataclasses
 import posixpath
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from stages.common import params
@@ -195,7 +195,7 @@ def _split_inside(inner: dict[str, str], root: str, folders: dict[str, str]) -> 
     return Layout(rest, splits, root, folders, beside)
 
 
-def _lone_folder(paths: Iterable[str]) -> str:
+def _lone_folder(paths: Collection[str]) -> str:
     """Returns the one folder that all others lie in; empty if there is none, or if it has images itself."""
     folders = _folders(paths)
     if len(folders) != 1:
