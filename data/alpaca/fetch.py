@@ -63,8 +63,8 @@ def main() -> None:
         if len(missing) > source.max_missing:
             raise UserError(
                 f"{len(missing)} of {len(images)} images are not at {source.base_url}, more than the "
-                f"{source.max_missing} of max_missing. Check base_url or raise max_missing in {PARAMETERS} and run again: the download resumes "
-                "where it stopped."
+                f"{source.max_missing} of max_missing. Check base_url or raise max_missing in {PARAMETERS} and run "
+                "again: the download resumes where it stopped."
             )
         for name, class_name in zip(images["id"][found], images["class"][found], strict=True):
             target = out.images / class_name / f"{name}.jpg"

@@ -77,37 +77,20 @@ Folder = Annotated[str, Field(pattern=r"\S", description="the path of a folder o
 Table = Annotated[str, Field(pattern=r"\S", description=f"the path of a CSV or TSV table, or {NO_LABELS}")]
 Column = Annotated[str, Field(pattern=r"\S", description="the name of a column")]
 OptionalColumn = Annotated[str, Field(description="the name of a column")]
-Pattern = Annotated[
-    str,
-    Predicate(_is_pattern),
-    Field(
-        description=r"a regular expression with one group in parentheses, such as ^(.+)_\d+ or (patient\d+), or empty"
-    ),
-]
-Fold = Annotated[str, Predicate(_is_fold), Field(description="none, or a fold and the number of folds, such as 2/5")]
-WeightsFile = Annotated[
-    str,
-    Field(
-        pattern=r"(\.weights|_no_top)\.h5$",
-        description="the path of a .weights.h5 file, or of Keras's ..._no_top.h5",
-    ),
-]
+PATTERN = r"a regular expression with one group in parentheses, such as ^(.+)_\d+ or (patient\d+), or empty"
+Pattern = Annotated[str, Predicate(_is_pattern), Field(description=PATTERN)]
+Fold = Annotated[str, Predicate(_is_fold), Field(description="none, or a fold, such as 2/5, the second of five")]
+WEIGHTS = "the path of a .weights.h5 file, or of Keras's ..._no_top.h5"
+WeightsFile = Annotated[str, Field(pattern=r"(\.weights|_no_top)\.h5$", description=WEIGHTS)]
 Mix = Annotated[Probability | Literal["auto"], Field(description="auto or a number from 0 to 1")]
-Threshold = Annotated[
-    Fraction | Annotated[str, Predicate(_is_criterion)],
-    Field(
-        union_mode="left_to_right",
-        description="a number between 0 and 1, max_f1, or a precision, such as precision>=0.95",
-    ),
-]
+CRITERIA = "a number between 0 and 1, max_f1, or a precision, such as precision>=0.95"
+Criterion = Annotated[str, Predicate(_is_criterion)]
+Threshold = Annotated[Fraction | Criterion, Field(union_mode="left_to_right", description=CRITERIA)]
 MetricName = Literal["accuracy", "auc", "precision", "recall", "f1"]
-MinMetrics = Annotated[
-    dict[MetricName, Probability],
-    Field(
-        description=f"a mapping from some of {', '.join(get_args(MetricName))} to a number from 0 to 1 each, such as "
-        "{accuracy: 0.9}"
-    ),
-]
+MINIMA = (
+    f"a mapping from some of {', '.join(get_args(MetricName))} to a number from 0 to 1 each, such as {{accuracy: 0.9}}"
+)
+MinMetrics = Annotated[dict[MetricName, Probability], Field(description=MINIMA)]
 
 
 class Columns(Group):
@@ -138,13 +121,9 @@ class Data(Group):
         return self.test if self.fold == "none" else 1 / int(self.fold.partition("/")[2])
 
     @model_validator(mode="after")
-    def _take_labels_from_one_place(self) -> Self:
+    def _check_together(self) -> Self:
         if self.labels != NO_LABELS and self.label_pattern:
             raise ValueError(f"set data.labels or data.label_pattern, not both; data.labels {NO_LABELS} is none")
-        return self
-
-    @model_validator(mode="after")
-    def _leave_a_training_split(self) -> Self:
         name = "test" if self.fold == "none" else "fold"
         if self.validation + self.test_fraction >= 1:
             raise ValueError(
@@ -255,8 +234,7 @@ def read_file(path: str | Path, model: type[G]) -> G:
     try:
         params = model.model_validate(tree)
     except ValidationError as error:
-        renamed = {RENAMED.get(_dotted(problem["loc"])) for problem in error.errors()}
-        problems = {key: text for key, text in problems.items() if key not in renamed} | _wrong(error, tree, model)
+        problems |= _wrong(error, tree, model)
     if problems:
         raise UserError(f"{path}: {'; '.join(problems.values())}.")
     return params
@@ -289,10 +267,6 @@ def _nodes(tree: dict, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield from _nodes(value, f"{prefix}{name}.")
 
 
-def _dotted(path: Iterable[Any]) -> str:
-    return ".".join(map(str, path))
-
-
 def _group(field: Any) -> type[Group] | None:
     kind = field.annotation
     return kind if isinstance(kind, type) and issubclass(kind, Group) else None
@@ -312,21 +286,20 @@ def _wrong(error: ValidationError, tree: dict, model: type[BaseModel]) -> dict[s
     """Says in words which keys and values are wrong, a text for each."""
     known, nodes, problems = dict(fields(model)), dict(_nodes(tree)), {}
     for problem in error.errors():
-        path = problem["loc"]
-        given = _dotted(path)
-        # Below the key, a path names the member of a union or a key of evaluate.min_metrics.
-        key = next((_dotted(path[:n]) for n in range(len(path), 0, -1) if _dotted(path[:n]) in known), given)
+        # The path of a wrong value may end in a member of a union, or in a key of evaluate.min_metrics.
+        paths = [".".join(map(str, problem["loc"][:n])) for n in range(len(problem["loc"]), 0, -1)]
+        key = next((path for path in paths if path in known), paths[0])
         if problem["type"] == "extra_forbidden":
-            problems[given] = _unknown(given, known)
-        elif _group(known[key]) and str(problem.get("ctx", {}).get("error", "")):
-            problems[key] = str(problem["ctx"]["error"])  # parameters that do not go together
+            problems[RENAMED.get(paths[0], paths[0])] = _unknown(paths[0], known)  # says that a new name is missing
+        elif _group(known[key]) and (text := str(problem.get("ctx", {}).get("error", ""))):
+            problems[key] = text  # parameters that do not go together
         elif problem["type"] != "missing":
             problems[key] = f"{key} is {nodes[key]!r}, but must be {_allowed(known[key])}"
     return problems
 
 
 def _unknown(key: str, known: Iterable[str]) -> str:
-    """Says in words what to write in place of a key that is unknown."""
+    """Says in words what to write instead of an unknown key."""
     if key in RENAMED:
         return f"{key} is now {RENAMED[key]}: rename it"
     if (elsewhere := Path("data", key, "params.yaml")).exists():
