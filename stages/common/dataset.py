@@ -34,10 +34,12 @@ class Split:
 
     Attributes:
         pixels: RGB, uint8 [N, image_size, image_size, 3].
-        manifest: N rows in the same order, with COLUMNS and the further columns of data.labels, as text. `path` is
-            relative to data.images; `label` is the place of `class` among the sorted class names; `sha256` is the
-            file's; `width` and `height` are the original's, in pixels; `group` is the same number for images that stay
-            in one split (near-duplicates, and groups of the user's), `duplicates` for near-duplicates only.
+        manifest: N rows in the same order, with COLUMNS and the further columns of data.labels, as text.
+            path: file of the image, relative to data.images; sha256 is its hash.
+            label: place of `class` among the sorted class names.
+            width, height: size of the original in pixels.
+            group: the same number for images that stay in one split: near-duplicates, and groups of the user's.
+            duplicates: the same number for near-duplicates.
         classes: names of all classes, sorted.
     """
 

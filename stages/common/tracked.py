@@ -25,9 +25,7 @@ def check(path: str, in_copies: bool = False) -> None:
         return
     root, copied, _ = os.getcwd().partition(COPIES)
     place = Path(path)
-    pointers = [
-        Path(f"{folder}.dvc") for folder in (place, *place.parents[:-1])
-    ]  # of `dvc add`, also of a folder above
+    pointers = [Path(f"{folder}.dvc") for folder in (place, *place.parents[:-1])]  # `dvc add` of it or a folder above
     committed = _git(root, "ls-tree", "--name-only", "HEAD", "--", str(place), *map(str, pointers))
     if committed.returncode or committed.stdout or copied and any(found.exists() for found in (place, *pointers)):
         return
@@ -40,11 +38,12 @@ def check(path: str, in_copies: bool = False) -> None:
         raise UserError(f"{path} is a link, or behind one, which temporary copies lack. Write {behind_link}.")
     pointer = added or pointers[0]
     target = pointer.with_suffix("")
+    add = "" if added else f"dvc add {shlex.quote(str(target))} && "
+    add += f"git add {shlex.quote(str(pointer))} {shlex.quote(f'{target.parent}/.gitignore')}"
     raise UserError(
         f"git does not have {pointer}, so experiments with --temp or --queue, repeats and other clones lack "
-        f"{'these images' if (root / place).is_dir() else place}. Run `"
-        f"{'' if added else f'dvc add {shlex.quote(str(target))} && '}git add {shlex.quote(str(pointer))} "
-        f"{shlex.quote(f'{target.parent}/.gitignore')} && git commit -m 'My images'`, then this again."
+        f"{'these images' if (root / place).is_dir() else place}. Run `{add} && git commit -m 'My images'`, then this "
+        "again."
     )
 
 

