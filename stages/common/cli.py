@@ -51,10 +51,9 @@ def start() -> None:
 def parser(docstring: str | None) -> argparse.ArgumentParser:
     """Returns a parser with the usage and the description of a script's docstring.
 
-    Args:
-        docstring: a sentence; the usage, "    python -m stages.NAME ARGUMENTS"; further paragraphs, with an indented
-            line per option. Without a usage (python -c), any arguments are allowed. None if Python has removed the
-            docstring (PYTHONOPTIMIZE=2).
+    The docstring has a sentence, the usage ("    python -m stages.NAME ARGUMENTS") and further paragraphs, with an
+    indented line per option. Without a usage (python -c), any arguments are allowed. None stands for a docstring that
+    Python has removed (PYTHONOPTIMIZE=2).
     """
     docstring = docstring or ""
     usage = re.search(r"^    (python -m \S+)(.*)\n\n", docstring, re.MULTILINE)

@@ -20,10 +20,7 @@ TEXT_TYPES: Mapping[str, type] = dict.fromkeys(TEXT_COLUMNS.split(), str)  # a c
 
 @contextlib.contextmanager
 def replacing(**paths: str | Path) -> Iterator[SimpleNamespace]:
-    """Replaces files or folders at the end of the block, all at once, if it ends without an error.
-
-    Args:
-        paths: files or folders by names of the caller's choice, relative to the root of the repository.
+    """Replaces files or folders, given by names of the caller's choice, if the block ends without an error.
 
     Yields:
         paths to write to, by the same names. Their parent folders exist, they themselves do not.

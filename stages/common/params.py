@@ -195,11 +195,7 @@ class Params(Group):
 
 
 def read(*groups: str, path: str | Path = "params.yaml") -> Params:
-    """Reads and checks the parameters.
-
-    Args:
-        groups: top-level names in params.yaml, such as "seed" or "finetune". The result has no others.
-        path: path of the parameter file.
+    """Reads and checks all parameters, and returns those of the given top-level names, such as "seed" or "finetune".
 
     Raises:
         UserError: as `read_file`.
@@ -211,11 +207,7 @@ def read(*groups: str, path: str | Path = "params.yaml") -> Params:
 
 
 def read_file(path: str | Path, model: type[G]) -> G:
-    """Reads and checks a parameter file.
-
-    Args:
-        path: path of a YAML file, relative to the root of the repository.
-        model: the group that the file must hold, every parameter of it and no other.
+    """Reads and checks a YAML file, which must hold every parameter of a group and no others.
 
     Raises:
         UserError: the file cannot be read, or keys are unknown, missing, of a wrong type or out of range. The text
@@ -246,7 +238,7 @@ def defaults() -> dict[str, Any]:
 
 
 def flatten(tree: dict) -> dict[str, Any]:
-    """Returns the parameters in a tree of params.yaml, or of some of its groups, by dotted key."""
+    """Returns the parameters in a tree of groups of params.yaml by dotted key."""
     parameters = {key for key, field in fields() if not _group(field)}
     return {key: value for key, value in _nodes(tree) if key in parameters}
 
@@ -275,10 +267,11 @@ def _group(field: Any) -> type[Group] | None:
 def _missing(tree: dict, model: type[BaseModel]) -> dict[str, str]:
     """Says in words which keys are missing, a text for each. Of a missing group, only the group is named."""
     nodes = {"": tree, **dict(_nodes(tree))}
+    present = nodes.keys() | {RENAMED[key] for key in nodes.keys() & RENAMED.keys()}
     return {
         key: f"{key} is missing; it must be {_allowed(field)}"
         for key, field in fields(model)
-        if key not in nodes and isinstance(nodes.get(key.rpartition(".")[0]), dict)
+        if key not in present and isinstance(nodes.get(key.rpartition(".")[0]), dict)
     }
 
 
@@ -289,8 +282,8 @@ def _wrong(error: ValidationError, tree: dict, model: type[BaseModel]) -> dict[s
         # The path of a wrong value may end in a member of a union, or in a key of evaluate.min_metrics.
         paths = [".".join(map(str, problem["loc"][:n])) for n in range(len(problem["loc"]), 0, -1)]
         key = next((path for path in paths if path in known), paths[0])
-        if problem["type"] == "extra_forbidden":
-            problems[RENAMED.get(paths[0], paths[0])] = _unknown(paths[0], known)  # says that a new name is missing
+        if problem["type"] in ("extra_forbidden", "invalid_key"):  # an invalid key is a number, for example
+            problems[paths[0]] = _unknown(paths[0], known)
         elif _group(known[key]) and (text := str(problem.get("ctx", {}).get("error", ""))):
             problems[key] = text  # parameters that do not go together
         elif problem["type"] != "missing":

@@ -135,6 +135,21 @@ def test_an_old_name_leads_to_the_new_one(workplace, old, new):
     assert str(caught.value) == f"params.yaml: {old} is now {new}: rename it."
 
 
+def test_an_old_name_hides_no_other_error(workplace):
+    workplace.set({"model.dropout": 0.1, "train.dropout": 5, "seed": None})
+    with pytest.raises(UserError) as caught:
+        params.read("seed")
+    for words in ("model.dropout is now train.dropout", "train.dropout is 5", "seed is missing"):
+        assert words in str(caught.value)
+
+
+def test_a_key_that_is_a_number_is_named(workplace):
+    path = workplace.folder / "params.yaml"
+    path.write_text(f"{path.read_text()}1: 3\n")
+    with pytest.raises(UserError, match="1 is not a parameter; there are seed"):
+        params.read("seed")
+
+
 def test_a_group_that_is_now_beside_its_data_set_is_named_with_its_file(workplace):
     (workplace.folder / "data/tulips").mkdir(parents=True)
     shutil.copy(ROOT / "params.yaml", workplace.folder / "data/tulips")
