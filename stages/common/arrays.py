@@ -1,4 +1,4 @@
-"""Names of the arrays that rooms exchange, and arrays on disk, which are read and written row by row.
+"""Types of the arrays that rooms exchange, and arrays on disk, which are read and written row by row.
 
 N is the number of images, C the number of classes, D the number of features.
 """
@@ -21,13 +21,9 @@ Sizes: TypeAlias = np.ndarray  # int64 [N, 2]: width and height of image files i
 
 
 class ArrayFile:
-    """A .npy file, [N, ...], of which only the rows that are indexed are read or written.
+    """A .npy file, [N, ...], of which only the indexed rows are read or written.
 
-    A memory map would do the same, but what it touches counts as the process's memory until something else needs it.
-
-    Attributes:
-        shape: (N, ...).
-        dtype: of its values.
+    The pages of a memory map would count as memory of the process.
     """
 
     def __init__(self, path: str | Path, mode: str = "rb") -> None:
@@ -46,7 +42,7 @@ class ArrayFile:
         return self.shape[0]
 
     def __getitem__(self, rows: Any) -> np.ndarray:
-        """Reads one row, [...], by its number, or several, [n, ...], by a slice or an array."""
+        """Reads one row by its number, or several by a slice or an array."""
         if isinstance(rows, (int, np.integer)):
             if not 0 <= rows < len(self):
                 raise IndexError(rows)
@@ -58,9 +54,9 @@ class ArrayFile:
         return np.stack([self[row] for row in numbers]) if len(numbers) else np.empty((0, *self.shape[1:]), self.dtype)
 
     def __setitem__(self, row: int, values: np.ndarray) -> None:
-        """Writes one row, [...], or several, [n, ...], from `row` on."""
+        """Writes one row, or several from `row` on."""
         data, start = np.ascontiguousarray(values, self.dtype).tobytes(), self._start + int(row) * self._bytes
-        if os.pwrite(self._file.fileno(), data, start) < len(data):  # what fits is written, without an error
+        if os.pwrite(self._file.fileno(), data, start) < len(data):  # a full disk takes a part, without an error
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._file.name)
 
 

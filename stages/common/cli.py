@@ -1,4 +1,4 @@
-"""What every script shares as a command: start, --help, end, and errors in one line."""
+"""The command line of every script: its start, --help, its end, and errors in one line."""
 
 import argparse
 import contextlib
@@ -16,29 +16,23 @@ from types import TracebackType
 from typing import NoReturn
 
 HELP_WIDTH = 100  # columns
-# Matplotlib fails over another environment's backend, as a notebook hands it to what it starts, and a broken file.
+# Environment variables for Matplotlib, whose import fails over a notebook's backend and over a broken file of settings.
 READ_AT_IMPORT = {"MPLBACKEND": "agg", "MATPLOTLIBRC": os.devnull}
-# Keras, TensorFlow and protobuf fail over these if they hold what they do not expect; other values change the outputs.
-FAIL_AT_IMPORT = (
-    "KERAS_MAX_EPOCHS",
-    "KERAS_MAX_STEPS_PER_EPOCH",
-    "KERAS_NNX_ENABLED",
-    "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION",
-    "TF_XLA_FLAGS",
-)
+# Environment variables with which the imports of Keras, TensorFlow and protobuf may fail, or the outputs change.
+FAIL_AT_IMPORT = ["KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH", "KERAS_NNX_ENABLED", "TF_XLA_FLAGS"]
+FAIL_AT_IMPORT += ["PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION"]
 
 
 class UserError(Exception):
-    """Something that the user can put right: its text names the cause and what to do, in one line."""
+    """An error that the user can correct. Its text names the cause and the remedy, in one line."""
 
 
 def start() -> None:
     """Prepares the process of a script. To be called under `__name__ == "__main__"`, before imports that take seconds.
 
-    -h and --help print the script's docstring and end the process, and arguments that its usage does not name are an
-    error. From then on Ctrl-C ends in one line, and a stage ends with the DVC that runs it: a stage whose `dvc repro`
-    was killed would otherwise run on, and write into the outputs of the next one. Environment variables that would
-    break imports are set or removed.
+    -h and --help print the script's docstring; arguments that its usage does not name are an error. Ctrl-C ends the
+    script in one line. A stage ends with the DVC that runs it: after a killed `dvc repro`, it would otherwise write
+    into the outputs of the next one. Environment variables that would break imports are set or removed.
     """
     script = parser(sys.modules["__main__"].__doc__)
     if {"-h", "--help"} & set(sys.argv[1:]):
@@ -55,12 +49,11 @@ def start() -> None:
 
 
 def parser(docstring: str | None) -> argparse.ArgumentParser:
-    """Returns a parser whose usage and description are those of a script's docstring.
+    """Returns a parser with the usage and the description of a script's docstring.
 
-    Args:
-        docstring: a sentence; the usage, "    python -m stages.NAME ARGUMENTS"; what else there is to say, with an
-            indented line for each option. A script without such a usage (python -c) may have any arguments. None if
-            Python has removed it (PYTHONOPTIMIZE=2).
+    The docstring has a sentence, the usage ("    python -m stages.NAME ARGUMENTS") and further paragraphs, with an
+    indented line per option. Without a usage (python -c), any arguments are allowed. None stands for a docstring that
+    Python has removed (PYTHONOPTIMIZE=2).
     """
     docstring = docstring or ""
     usage = re.search(r"^    (python -m \S+)(.*)\n\n", docstring, re.MULTILINE)
@@ -95,7 +88,7 @@ def run(main: Callable[[], None]) -> None:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Holds back what the block writes to standard error, C++ included; if it fails, shows it, but for a UserError."""
+    """Captures standard error of the block, also that of C++, and shows it if the block fails with no UserError."""
     with tempfile.TemporaryFile("w+") as output:
         sys.stderr.flush()
         stderr = os.dup(2)
@@ -116,13 +109,14 @@ def quiet() -> Iterator[None]:
 
 
 def printable(path: str) -> str:
-    """Returns a path for an error's text: escaped and quoted where it is no text or has control characters."""
+    """Returns a path for an error's text, escaped and quoted if it has control characters or bytes that are no text."""
     return path if path.isprintable() else repr(path)
 
 
 def enumeration(texts: Sequence[str], most: int = 20) -> str:
-    """Joins texts for an error's text: the first `most`, and how many more there are."""
-    return ", ".join([*texts[:most], *([f"and {len(texts) - most} more"] if len(texts) > most else [])])
+    """Joins the first `most` texts for an error's text, with the number of further ones."""
+    more = [f"and {len(texts) - most} more"] if len(texts) > most else []
+    return ", ".join([*texts[:most], *more])
 
 
 def _fail(reason: object) -> NoReturn:
@@ -138,19 +132,17 @@ def _excepthook(kind: type[BaseException], error: BaseException, traceback: Trac
 
 
 def _end_with_dvc() -> None:
-    """Starts a thread that ends this process when DVC has gone. Processes are looked up now, while all are there."""
-    import psutil  # which DVC brings along
+    """Starts a thread that ends this process when DVC has ended. Processes are looked up now, while all still run."""
+    import psutil  # a dependency of DVC
 
-    shell = Path(
-        os.environ.get("SHELL") or "sh"
-    ).name  # DVC runs a stage in it; some shells exec the command, others wait
+    shell = Path(os.environ.get("SHELL") or "sh").name  # DVC runs the stage in it; some exec the command, others wait
     try:
         child = psutil.Process()
         parent = psutil.Process(child.ppid())
         if parent.name() == shell:
             child = parent
         dvc = child.ppid()
-    except psutil.NoSuchProcess:  # gone already
+    except psutil.NoSuchProcess:  # DVC has ended already
         os._exit(1)
 
     def wait() -> None:

@@ -1,4 +1,4 @@
-"""A split on disk: packed pixels, read as they are needed, and the manifest with labels and paths."""
+"""A split on disk: the pixels of its images, and a manifest with their paths and labels."""
 
 import collections
 import functools
@@ -13,24 +13,16 @@ import numpy as np
 import pandas as pd
 
 from stages.common import files
-from stages.common.arrays import ArrayFile
+from stages.common.arrays import ArrayFile, Labels
 from stages.common.cli import UserError
 
 SPLITS = ("train", "validation", "test")
 ROOT = "data/splits"
 CLASSES = f"{ROOT}/classes.json"
-GROUP_TEXT = "table_group"  # the column of manifests that keeps the groups of a table of labels as they are written
-# Columns of every manifest. All others are text, as the table of labels has them: "007" and "True" are no numbers.
-COLUMNS = {
-    "path": str,
-    "class": str,
-    "label": int,
-    "sha256": str,
-    "width": int,
-    "height": int,
-    "group": int,
-    "duplicates": int,
-}
+GROUP_TEXT = "table_group"  # column of manifests with the groups of the table of labels, as they are written there
+# Columns of every manifest. All others are text, as in the table of labels: "007" and "True" stay as they are.
+TEXT, INTEGERS = ("path", "class", "sha256"), ("label", "width", "height", "group", "duplicates")
+COLUMNS = dict.fromkeys(TEXT, str) | dict.fromkeys(INTEGERS, int)
 
 Step = TypeVar("Step")
 Data = TypeVar("Data")
@@ -38,15 +30,17 @@ Data = TypeVar("Data")
 
 @dataclass(frozen=True)
 class Split:
-    """One split.
+    """One split: N images with their labels.
 
     Attributes:
-        pixels: uint8 [N, image_size, image_size, 3], RGB, on disk.
-        manifest: N rows in the same order, with the columns path (relative to data.images), class, label (its place
-            among the sorted class names), sha256 (of the file), width and height (of the original, in pixels), group
-            (the same number for images that stay together: near-duplicates, and those of one group of the user's),
-            duplicates (the same number for near-duplicates alone) and the further columns of data.labels, as text.
-        classes: list of str, all class names, sorted.
+        pixels: RGB, uint8 [N, image_size, image_size, 3].
+        manifest: N rows in the same order, with COLUMNS and the further columns of data.labels, as text.
+            path: file of the image, relative to data.images; sha256 is its hash.
+            label: place of `class` among the sorted class names.
+            width, height: size of the original in pixels.
+            group: the same number for images that stay in one split: near-duplicates, and groups of the user's.
+            duplicates: the same number for near-duplicates.
+        classes: names of all classes, sorted.
     """
 
     pixels: ArrayFile
@@ -54,16 +48,16 @@ class Split:
     classes: list[str]
 
     @property
-    def labels(self) -> np.ndarray:
-        """int64 [N]."""
+    def labels(self) -> Labels:
+        """The class of each image."""
         return self.manifest["label"].to_numpy()
 
     @functools.cached_property
     def sha256(self) -> str:
-        """A hash of pixels and labels, in hexadecimal."""
+        """Hash of pixels and labels, in hexadecimal."""
         digest = hashlib.sha256(np.ascontiguousarray(self.labels).data)
-        for image in range(len(self.labels)):
-            digest.update(np.ascontiguousarray(self.pixels[image]).data)
+        for row in range(len(self.labels)):
+            digest.update(np.ascontiguousarray(self.pixels[row]).data)
         return digest.hexdigest()
 
     @property
@@ -73,14 +67,7 @@ class Split:
 
 
 def create(folder: Path, pixels: ArrayFile, rows: Sequence[int], manifest: pd.DataFrame) -> None:
-    """Writes one split.
-
-    Args:
-        folder: a path that does not exist yet.
-        pixels: ArrayFile, [M, image_size, image_size, 3].
-        rows: int [N], which of them belong to this split, in the order of `manifest`.
-        manifest: N rows.
-    """
+    """Writes one split into a new folder: the given rows of `pixels`, and a manifest in the same order."""
     folder.mkdir()
     packed = ArrayFile.create(folder / "pixels.npy", (len(rows), *pixels.shape[1:]))
     for place, row in enumerate(rows):
@@ -89,10 +76,10 @@ def create(folder: Path, pixels: ArrayFile, rows: Sequence[int], manifest: pd.Da
 
 
 def load(name: str, root: str | Path = ROOT) -> Split:
-    """Opens the split `name`: train, validation or test, of data/splits or of a copy of it.
+    """Opens one of SPLITS, in data/splits or in a copy of it.
 
     Raises:
-        UserError: it has not been written yet.
+        UserError: it is missing.
     """
     folder = Path(root) / name
     try:
@@ -106,17 +93,12 @@ def load(name: str, root: str | Path = ROOT) -> Split:
 
 
 def evenly_spaced(values: np.ndarray, count: int) -> np.ndarray:
-    """Returns up to `count` evenly spaced elements of an array, [N] -> [n], n <= count."""
+    """Returns at most `count` elements of an array, evenly spaced in it."""
     return values[np.unique(np.linspace(0, len(values) - 1, min(count, len(values))).astype(int))]
 
 
-def batches(split: Split, steps: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yields (uint8 pixels, int64 labels) of each array of rows in `steps`; the next are read ahead from disk."""
-    return read_ahead(lambda rows: (split.pixels[rows], split.labels[rows]), steps)
-
-
 def read_ahead(read: Callable[[Step], Data], steps: Iterable[Step]) -> Iterator[Data]:
-    """Yields read(step) of each of `steps`, read ahead in a thread."""
+    """Yields read(step) for each step; a thread reads two steps ahead."""
     ahead: collections.deque[Future[Data]] = collections.deque()
     with ThreadPoolExecutor(1) as reader:
         for step in steps:

@@ -1,4 +1,4 @@
-"""Atomic outputs, and the CSV and JSON files that stages exchange."""
+"""Atomic outputs, and the files that stages exchange: CSV, JSON and .npz."""
 
 import contextlib
 import csv
@@ -13,29 +13,23 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-DIGITS = 6  # significant ones; further ones of a network's output differ from processor to processor
-# Names in tables are text: a class may be called "NA" or "007".
-TEXT_TYPES: Mapping[str, type] = dict.fromkeys(
-    "path class actual predicted frozen given suggested reason attribute value range".split(), str
-)
+DIGITS = 6  # significant digits that are written; further digits of a network's output differ between processors
+TEXT_COLUMNS = "path class actual predicted frozen given suggested reason attribute value range"
+TEXT_TYPES: Mapping[str, type] = dict.fromkeys(TEXT_COLUMNS.split(), str)  # a class may be called "NA" or "007"
 
 
 @contextlib.contextmanager
 def replacing(**paths: str | Path) -> Iterator[SimpleNamespace]:
-    """Lets the caller write files or folders beside their places, and moves them there once all are complete.
-
-    Args:
-        paths: the places by names of the caller's choice, relative to the repository root. What stands there stays
-            until the block has ended well.
+    """Replaces files or folders, given by names of the caller's choice, if the block ends without an error.
 
     Yields:
-        SimpleNamespace: where to write, a Path by each name. Folders above exist; the path itself does not.
+        paths to write to, by the same names. Their parent folders exist, they themselves do not.
     """
     targets = {name: Path(path) for name, path in paths.items()}
     partial = {name: target.with_name(f".{target.name}.tmp") for name, target in targets.items()}
     for path in partial.values():
         path.parent.mkdir(parents=True, exist_ok=True)
-        _remove(path)  # what a killed run left behind
+        _remove(path)  # left by a killed run
     try:
         yield SimpleNamespace(**partial)
         for name, target in targets.items():
@@ -49,9 +43,9 @@ def replacing(**paths: str | Path) -> Iterator[SimpleNamespace]:
 
 @contextlib.contextmanager
 def scratch(folder: str | Path) -> Iterator[Path]:
-    """Gives the caller an empty folder inside `folder` for the time of the block."""
+    """Yields a new folder inside `folder`, and removes it at the end of the block."""
     path = Path(folder) / ".scratch.tmp"
-    _remove(path)  # what a killed run left behind
+    _remove(path)  # left by a killed run
     path.mkdir(parents=True)
     try:
         yield path
@@ -60,7 +54,7 @@ def scratch(folder: str | Path) -> Iterator[Path]:
 
 
 def rounded(value: Any) -> Any:
-    """Returns a value of what JSON can hold, nested or not, with numbers rounded to DIGITS significant digits."""
+    """Rounds all numbers in a JSON value to DIGITS significant digits."""
     if isinstance(value, float):
         return float(f"{value:.{DIGITS}g}")
     if isinstance(value, Mapping):
@@ -69,7 +63,7 @@ def rounded(value: Any) -> Any:
 
 
 def write_json(value: Any, path: Path) -> None:
-    """Writes a value as JSON that people can read and compare line by line, numbers with DIGITS significant digits."""
+    """Writes a value as indented JSON, with numbers rounded to DIGITS significant digits."""
     path.write_text(json.dumps(rounded(value), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
@@ -79,27 +73,21 @@ def read_json(path: str | Path) -> Any:
 
 
 def write_csv(table: pd.DataFrame, path: Path, errors: str = "surrogateescape") -> None:
-    """Writes a table in which paths may hold any bytes, numbers with DIGITS significant digits.
+    """Writes a table, with numbers rounded to DIGITS significant digits.
 
-    Args:
-        table: DataFrame.
-        path: of the file.
-        errors: what becomes of bytes in names that are not UTF-8. "surrogateescape" writes them as they are, for
-            `read_csv`, "backslashreplace" an escape in their place, for readers that insist on UTF-8, such as DVC.
+    Bytes that are not UTF-8 stand in texts as surrogates (PEP 383). `errors` says how they are written: as they are, or
+    with "backslashreplace" as escapes, for readers that require UTF-8, such as DVC.
     """
-    # Quoted, because a carriage return in a name would otherwise end its row.
-    # Rounded first: with a float_format, to_csv would quote numbers as text.
+    # Texts are quoted, because a carriage return in a name would end its row. Numbers are rounded before: with a
+    # float_format, to_csv would quote them, too.
     columns = {name: column.map(rounded) for name, column in table.select_dtypes("floating").items()}
     table.assign(**columns).to_csv(path, index=False, errors=errors, quoting=csv.QUOTE_NONNUMERIC)
 
 
 def read_csv(file: Any, errors: str = "surrogateescape", types: Mapping[str, type] = TEXT_TYPES) -> pd.DataFrame:
-    """Reads a table that `write_csv` wrote, without guessing of missing values.
+    """Reads a table that `write_csv` wrote, from a path or an open file. No text stands for a missing value.
 
-    Args:
-        file: a path, or a file that is open.
-        errors: what becomes of bytes that are not UTF-8, as in `write_csv`.
-        types: of columns; those of others are guessed.
+    `errors` is that of `write_csv`; `types` are those of columns, by name; types of other columns are inferred.
     """
     return pd.read_csv(file, keep_default_na=False, dtype=types, encoding_errors=errors)
 

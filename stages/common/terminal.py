@@ -1,4 +1,4 @@
-"""Output for people: texts and tables of at most 100 columns, in colour on a terminal, plain in a file or a pipe."""
+"""Texts and tables for the terminal: at most 100 columns, in colour on a terminal, plain in a file or a pipe."""
 
 import shutil
 import sys
@@ -12,21 +12,21 @@ from rich.text import Text
 
 from stages.common import cli
 
-WIDTH = 100  # columns
-GAP = 2  # columns between those of a table
-NARROWEST = 8  # to which a column of texts is cut
+WIDTH = 100  # maximum width of the output in characters
+GAP = 2  # characters between two columns of a table
+NARROWEST = 8  # minimum width in characters of a column of texts that is cut
 
 
 def console() -> Console:
-    """Returns rich's console for standard output as it now is; NO_COLOR and TERM=dumb count."""
+    """Returns rich's console for the present standard output. It respects NO_COLOR and TERM=dumb."""
     terminal = sys.stdout.isatty()
     columns = min(shutil.get_terminal_size().columns, WIDTH) if terminal else WIDTH
-    # Names and paths are the user's: nothing in them is markup, an emoji or a number to highlight.
+    # Names and paths of the user are shown as they are: without markup, emojis or highlighted numbers.
     return Console(force_terminal=terminal, width=columns, markup=False, emoji=False, highlight=False)
 
 
 def show(*parts: str | Text | Table) -> None:
-    """Prints parts below each other: strings as paragraphs, others as they are, however long their lines."""
+    """Prints parts below each other: strings as paragraphs, other parts with their lines unbroken."""
     out = console()
     for part in parts:
         out.print(paragraph(part) if isinstance(part, str) else part, soft_wrap=True)
@@ -34,19 +34,18 @@ def show(*parts: str | Text | Table) -> None:
 
 
 def paragraph(text: str, style: str = "", indent: str = "") -> Text:
-    """Returns a text with lines of at most WIDTH columns; those below the first are as far to the right as `indent`."""
-    wrapper = textwrap.TextWrapper(
-        console().width, indent, " " * len(indent), break_long_words=False, break_on_hyphens=False
-    )
+    """Wraps a text at the console's width. `indent` precedes the first line; blanks precede the others."""
+    width, hanging = console().width, " " * len(indent)
+    wrapper = textwrap.TextWrapper(width, indent, hanging, break_long_words=False, break_on_hyphens=False)
     return Text("\n".join(map(wrapper.fill, text.split("\n"))), style)
 
 
 def table(frame: pd.DataFrame, number: str = "{:.4f}") -> Table:
-    """Returns a table of a DataFrame without its index, in which texts and names are cut where there is no room.
+    """Returns a table of a DataFrame without its index. Texts and names are cut if there is no room.
 
     Args:
-        frame: of texts and numbers; None and NaN leave a cell empty.
-        number: how floats are formatted.
+        frame: texts and numbers; None and NaN leave a cell empty.
+        number: format of floats.
     """
     frame = frame.rename(columns=lambda name: cli.printable(str(name)))
     numeric = {name: pd.api.types.is_numeric_dtype(column) for name, column in frame.items()}

