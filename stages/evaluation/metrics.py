@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 from sklearn import metrics
 
 from stages.common.cli import UserError
+from stages.statistics import intervals
 
 TOP = 5  # the usual k of top-k accuracy
 ECE_BINS = 15  # of confidence (Guo et al. 2017)
@@ -120,14 +120,14 @@ def reliability_bins(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFr
 
     Returns:
         DataFrame: a row per bin: from and to, its lowest and highest confidence, mean confidence, accuracy, low and
-        high, the latter's `jeffreys_interval`, and support (number of images).
+        high, the latter's Jeffreys' interval, and support (number of images).
     """
     confidence, correct = _top1(labels, probabilities)
     count = np.clip(len(labels) // BIN_SUPPORT, 1, BINS)
     bins = np.searchsorted(np.quantile(confidence, np.arange(1, count) / count), confidence)
     of_bin = pd.DataFrame({"confidence": confidence, "correct": correct}).groupby(bins)
     right, support = of_bin["correct"].sum(), of_bin.size()
-    low, high = jeffreys_interval(right, support)
+    low, high = intervals.jeffreys(right, support)
     return pd.DataFrame(
         {
             "from": of_bin["confidence"].min(),
@@ -139,12 +139,6 @@ def reliability_bins(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFr
             "support": support,
         }
     ).reset_index(drop=True)
-
-
-def jeffreys_interval(right: Any, support: Any) -> tuple[Any, Any]:
-    """Returns the ends of the 95% interval of right / support (Brown, Cai and DasGupta 2001), of numbers or arrays."""
-    low, high = (stats.beta.ppf(level, right + 0.5, support - right + 0.5) for level in (0.025, 0.975))
-    return np.where(right > 0, low, 0), np.where(right < support, high, 1)
 
 
 def expected_calibration_error(labels: np.ndarray, probabilities: np.ndarray) -> float:

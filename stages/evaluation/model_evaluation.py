@@ -8,7 +8,7 @@ import pandas as pd
 from rich.table import Table
 
 from stages.common import terminal
-from stages.evaluation import bootstrap, metrics
+from stages.evaluation import metrics, score_intervals
 from stages.model.temperature import scale_probabilities
 
 
@@ -19,7 +19,8 @@ class Evaluation:
     Attributes:
         probabilities: float32 [N, C].
         predicted: int [N], labels.
-        scores, class_scores, intervals: of metrics.score, metrics.score_classes and bootstrap.confidence_intervals.
+        scores, class_scores: what metrics.score and metrics.score_classes return.
+        intervals: what score_intervals.confidence_intervals returns.
         bins: metrics.reliability_bins before and after temperature scaling, with a column calibrated, bool.
     """
 
@@ -50,7 +51,7 @@ def evaluate(
     labels = images["label"].to_numpy()
     scores = metrics.score(labels, probabilities, threshold)
     class_scores = metrics.score_classes(labels, probabilities, threshold, classes)
-    intervals = bootstrap.confidence_intervals(
+    intervals = score_intervals.confidence_intervals(
         labels, probabilities, threshold, images["group"].to_numpy(), scores, class_scores
     )
     calibrated = scale_probabilities(probabilities, temperature)

@@ -13,7 +13,7 @@ from scipy import stats
 
 from stages.common import dataset
 from stages.common.arrays import ArrayFile
-from stages.evaluation.metrics import jeffreys_interval
+from stages.statistics import intervals
 
 LEVEL = 0.02  # of the p-values, below the usual 0.05: on shuffled labels 1 run of 100 flags a slice, not 3
 MOST_VALUES = 20  # of metadata; numbers with more are divided into thirds, texts with more are no slices
@@ -63,12 +63,12 @@ def score(images: pd.DataFrame, right: np.ndarray) -> pd.DataFrame:
         units = units.drop_duplicates(["group", "inside"])
         of_slice = units["right"][units["inside"]]
         p_value = stats.hypergeom.cdf(of_slice.sum(), len(units), units["right"].sum(), len(of_slice))
-        low, high = map(float, jeffreys_interval(right[inside].mean() * len(of_slice), len(of_slice)))
-        rows.append((attribute, value, span, inside.sum(), right[inside].mean(), low, high, p_value, False))
-    table = pd.DataFrame(rows, columns=COLUMNS).sort_values(["p_value", "accuracy"], kind="stable", ignore_index=True)
-    table["p_value"] = (table["p_value"] * np.arange(len(table), 0, -1)).cummax().clip(upper=1)  # Holm
-    table["flagged"] = table["p_value"] < LEVEL
-    return table
+        rows.append((attribute, value, span, inside.sum(), right[inside].mean(), len(of_slice), p_value))
+    table = pd.DataFrame(rows, columns=["attribute", "value", "range", "support", "accuracy", "groups", "p_value"])
+    table = table.sort_values(["p_value", "accuracy"], kind="stable", ignore_index=True)
+    low, high = intervals.jeffreys(table["accuracy"] * table["groups"], table["groups"])
+    p_values = (table["p_value"] * np.arange(len(table), 0, -1)).cummax().clip(upper=1)  # Holm
+    return table.assign(low=low, high=high, p_value=p_values, flagged=p_values < LEVEL)[COLUMNS]
 
 
 def _slices(images: pd.DataFrame) -> Iterator[tuple[str, str, str, np.ndarray]]:

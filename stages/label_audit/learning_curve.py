@@ -16,6 +16,7 @@ from stages.common.dataset import evenly_spaced
 from stages.label_audit import cross_validation
 from stages.label_audit.cross_validation import LARGE, Folds
 from stages.label_audit.label_errors import beats_guessing
+from stages.statistics import bootstrap, intervals
 
 FRACTIONS = (1 / 8, 1 / 4, 1 / 2)  # of the training images of each fold
 REPEATS = 2  # with other images, of up to LARGE images
@@ -74,7 +75,7 @@ def measure(
     return {
         "sizes": [round(size) for size in sizes],
         "accuracy": (1 - rates).tolist(),
-        "intervals": [interval(1 - row, 1 - rate) for row, rate in zip(replicates, rates, strict=True)],
+        "intervals": [intervals.of_replicates(1 - row, 1 - rate) for row, rate in zip(replicates, rates, strict=True)],
         "doubled": extrapolate(sizes, rates, replicates, evidence, rng) if enough else None,
     }
 
@@ -116,10 +117,10 @@ def error_rates(errors: np.ndarray, groups: np.ndarray, rng: np.random.Generator
     """
     group = np.unique(groups, return_inverse=True)[1]
     counts = np.bincount(group)
-    weights = rng.standard_exponential((REPLICATES, len(counts)), np.float32)
-    wrong, right = len(group) / len(counts) * rng.gamma(0.5, size=(2, REPLICATES))
-    sums = np.array([weights @ np.bincount(group, row) for row in errors])
-    return np.maximum(1e-9, (sums + wrong) / (weights @ counts + wrong + right))
+    weights = bootstrap.weights(rng, REPLICATES, len(counts))
+    wrong = np.array([weights @ np.bincount(group, row) for row in errors])
+    size = len(group) / len(counts)
+    return np.maximum(1e-9, bootstrap.smoothed_ratio(rng, wrong, weights @ counts, size, half=0.5))
 
 
 def extrapolate(
@@ -145,9 +146,9 @@ def extrapolate(
     return {
         "size": round(2 * sizes[-1]),
         "accuracy": float(1 - last + gain),
-        "interval": interval(1 - rest, 1 - last + gain),
+        "interval": intervals.of_replicates(1 - rest, 1 - last + gain),
         "gain": float(gain),
-        "gain_interval": interval(gains, gain),
+        "gain_interval": intervals.of_replicates(gains, gain),
     }
 
 
@@ -160,9 +161,3 @@ def decay(sizes: np.ndarray, errors: np.ndarray) -> np.ndarray:
     """
     x = np.log(sizes) - np.log(sizes).mean()
     return np.maximum(0, -(x @ np.log(errors)) / (x @ x))
-
-
-def interval(replicates: np.ndarray, value: float) -> list[float]:
-    """Returns the middle 95% of replicates, widened to hold the value itself."""
-    low, high = np.quantile(replicates, [0.025, 0.975])
-    return [float(min(low, value)), float(max(high, value))]

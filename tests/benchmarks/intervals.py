@@ -1,4 +1,4 @@
-"""Coverage of the 95% intervals of evaluation/bootstrap.py, next to those of the plain percentile bootstrap.
+"""Coverage of the 95% intervals of evaluation/score_intervals.py, next to those of the plain percentile bootstrap.
 
     python -m tests.benchmarks.intervals [--simulations 1000]
 
@@ -15,7 +15,7 @@ import pandas as pd
 from scipy import integrate, optimize, special, stats
 from tqdm import tqdm
 
-from stages.evaluation import bootstrap, metrics
+from stages.evaluation import metrics, score_intervals
 
 ACCURACIES = np.linspace(0.7, 0.99, 30)
 METRICS = ["accuracy", "auc", "precision", "recall", "f1", "loss"]
@@ -48,7 +48,7 @@ def run(rng, count, classes, apart, copies, expected):
     names = [str(k) for k in range(classes)]
     scores = metrics.score(labels, probabilities, 0.5)
     found = {
-        "ours": bootstrap.confidence_intervals(
+        "ours": score_intervals.confidence_intervals(
             labels, probabilities, 0.5, groups, scores, metrics.score_classes(labels, probabilities, 0.5, names)
         ),
         "plain": percentiles(rng, labels, probabilities),

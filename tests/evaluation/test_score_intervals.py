@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from stages.evaluation import bootstrap, metrics
+from stages.evaluation import metrics, score_intervals
 
 
 def made_up(count, classes, apart, seed=0):
@@ -22,7 +22,7 @@ def measured(labels, probabilities, groups=None):
     return (
         scores,
         class_scores,
-        bootstrap.confidence_intervals(labels, probabilities, 0.5, groups, scores, class_scores),
+        score_intervals.confidence_intervals(labels, probabilities, 0.5, groups, scores, class_scores),
     )
 
 

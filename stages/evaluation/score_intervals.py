@@ -1,16 +1,9 @@
-"""95% intervals of the metrics, by the Bayesian bootstrap.
+"""95% intervals of the metrics of predictions, by the Bayesian bootstrap (statistics/bootstrap.py).
 
-The Bayesian bootstrap (D. B. Rubin, Annals of Statistics 9, 1981) weights the images at random, again and again, and
-takes the middle 95% of the replicates of a metric. A group of near-duplicates has one weight, as it is one piece of
-evidence.
-
-That alone would give [1, 1] after 40 correct predictions of 40. So half a correct and half a wrong prediction, each of
-random weight and as large as an image's group is on average, are added to each ratio of counts. Without near-duplicates
-this gives Jeffreys' interval of a proportion (L. D. Brown et al., Statistical Science 16, 2001), [0.94, 1] in this
-case. `python -m tests.benchmarks.intervals` measures how often the intervals hold the true value.
+`python -m tests.benchmarks.intervals` measures how often the intervals hold the true value.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -18,8 +11,9 @@ import numpy as np
 from scipy import sparse
 
 from stages.evaluation import metrics
+from stages.statistics import bootstrap, intervals
 
-REPLICATES, CHUNK = 2000, 100  # of the bootstrap, and how many of them are computed at a time
+REPLICATES = 2000  # of the bootstrap
 SEED = 0  # the same predictions have the same intervals
 
 
@@ -46,8 +40,8 @@ def confidence_intervals(
     """
     rng = np.random.default_rng(SEED)
     group = np.unique(groups, return_inverse=True)[1]
-    sums = _weighted_sums(rng, _group_sums(labels, probabilities, threshold, group))
-    ratio = partial(_smoothed_ratio, rng, size=np.bincount(group)[group].mean())
+    sums = bootstrap.weighted_sums(rng, REPLICATES, _group_sums(labels, probabilities, threshold, group))
+    ratio = partial(bootstrap.smoothed_ratio, rng, size=np.bincount(group)[group].mean())
     auc = np.array([points["auc"] for points in class_scores["classes"].values()])
     classes = _class_replicates(ratio, sums, auc, half=0.5)
     # In a macro average the classes share the half: with one each, many small classes would bias it.
@@ -61,18 +55,22 @@ def confidence_intervals(
         **({metric: replicates[:, 1] for metric, replicates in classes.items()} if len(auc) == 2 else macro),
     }
     return {
-        **{metric: _interval(overall[metric], score) for metric, score in scores.items()},
-        "macro": {metric: _interval(macro[metric], score) for metric, score in class_scores["macro"].items()},
+        **_intervals(overall, scores),
+        "macro": _intervals(macro, class_scores["macro"]),
         "classes": {
-            name: {metric: _interval(replicates[:, k], points[metric]) for metric, replicates in classes.items()}
-            for k, (name, points) in enumerate(class_scores["classes"].items())
+            name: _intervals({metric: replicates[:, k] for metric, replicates in classes.items()}, values)
+            for k, (name, values) in enumerate(class_scores["classes"].items())
         },
     }
 
 
-def _interval(replicates: np.ndarray, score: float) -> list[float]:
-    low, high = np.quantile(replicates, [0.025, 0.975])
-    return [float(min(low, score)), float(max(high, score))]
+def _intervals(replicates: Mapping[str, np.ndarray], values: Mapping[str, float]) -> dict[str, list[float]]:
+    """Returns the intervals of those `values` that have replicates, by metric."""
+    return {
+        metric: intervals.of_replicates(replicates[metric], value)
+        for metric, value in values.items()
+        if metric in replicates
+    }
 
 
 def _group_sums(
@@ -101,39 +99,16 @@ def _group_sums(
     }
 
 
-def _weighted_sums(
-    rng: np.random.Generator, group_sums: dict[str, np.ndarray | sparse.csr_array]
-) -> dict[str, np.ndarray]:
-    """Returns the sums over all groups under random weights, float [REPLICATES, 1] or [REPLICATES, C] each."""
-    chunks: dict[str, list[np.ndarray]] = {name: [] for name in group_sums}
-    for _ in range(REPLICATES // CHUNK):
-        weights = rng.standard_exponential((CHUNK, group_sums["support"].shape[0]), np.float32)
-        for name, sums in group_sums.items():
-            chunks[name].append(weights @ sums)
-    return {name: np.concatenate(parts).astype(float) for name, parts in chunks.items()}
-
-
-def _smoothed_ratio(
-    rng: np.random.Generator, hits: np.ndarray, tries: np.ndarray, size: float, half: float, miss: float = 0
-) -> np.ndarray:
-    """Returns replicates of hits / tries, to which `half` a hit and `half` a miss of `size` images each are added.
-
-    A miss counts as `miss` of a hit.
-    """
-    hit, missed = size * rng.gamma(half, size=(2, *tries.shape))
-    return (hits + hit + miss * missed) / np.maximum(tries + hit + missed, 1e-300)  # a small `half` can come to 0
-
-
 def _class_replicates(
     ratio: Callable[..., np.ndarray], sums: dict[str, np.ndarray], auc: np.ndarray, half: float
 ) -> dict[str, np.ndarray]:
     """Returns replicates of precision, recall, f1 and auc of each class, float [REPLICATES, C] each.
 
     Args:
-        ratio: `_smoothed_ratio` with its first argument and `size`.
-        sums: what `_weighted_sums` returns.
+        ratio: `bootstrap.smoothed_ratio` with its first argument and `size`.
+        sums: what `bootstrap.weighted_sums` returns.
         auc: float [C], the metric itself.
-        half: as in `_smoothed_ratio`.
+        half: as in `bootstrap.smoothed_ratio`.
     """
     union = sums["actual"] + sums["predicted"] - sums["both"]
     jaccard = ratio(sums["both"], union, half=half)
