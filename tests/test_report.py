@@ -133,7 +133,7 @@ NONE = "Probably no label errors: the classifiers make about this many mistakes.
 
 @pytest.mark.parametrize(
     ("rate", "labels", "text"),
-    [(None, 0, "The audit is silent"), (0.0, 0, "None found, by simple classifiers"), (0.0, 1, NONE), (0.02, 3, FEW)],
+    [(None, 0, "The audit cannot tell"), (0.0, 0, "None found, by simple classifiers"), (0.0, 1, NONE), (0.02, 3, FEW)],
 )
 def test_the_label_audit_says_what_it_knows(workplace, rate, labels, text):
     write_run(TWO_CLASSES)

@@ -101,14 +101,13 @@ def _overfitting(run: Run) -> tuple[bool, str]:
 
 def _int8(run: Run) -> str:
     """Says whether the int8 file may be used in place of the SavedModel."""
-    int8, original = run.exports["int8"], run.exports["savedmodel"]
-    low, high = intervals.wilson(int8.agreement, run.independent(min(run.totals["test"], COMPARED)))
+    int8, float16, original = (run.exports[name] for name in ("int8", "float16", "savedmodel"))
+    low, high = intervals.wilson(int8["agreement"], run.independent(min(run.totals["test"], COMPARED)))
     numbers = (
-        f"it predicts the class of the SavedModel for {percent(int8.agreement)} of the test images (95% interval "
-        f"{percent_interval([low, high])}), with an accuracy of {percent(int8.accuracy)} against "
-        f"{percent(original.accuracy)}"
+        f"it predicts the class of the SavedModel for {percent(int8['agreement'])} of the test images (95% interval "
+        f"{percent_interval([low, high])}), with an accuracy of {percent(int8['accuracy'])} against "
+        f"{percent(original['accuracy'])}"
     )
     if high >= SAME:
         return f"int8 may be used: {numbers}."
-    same = percent(run.exports["float16"].agreement)
-    return f"Do not use int8 unchecked: {numbers}. float16 predicts the same class for {same}."
+    return f"Do not use int8 unchecked: {numbers}. float16 predicts the same class for {percent(float16['agreement'])}."

@@ -55,14 +55,5 @@ def rows(table: pd.DataFrame, most: int | None = None) -> list[dict[Hashable, An
     return table[:most].to_dict("records")
 
 
-FILTERS: dict[str, Callable] = {
-    "count": "{:,}".format,
-    "number": number,
-    "interval": interval,
-    "percent": percent,
-    "percent_interval": percent_interval,
-    "points": points,
-    "setting": setting,
-    "printable": cli.printable,
-    "rows": rows,
-}
+FUNCTIONS = (number, interval, percent, percent_interval, points, setting, rows, cli.printable)
+FILTERS: dict[str, Callable] = {function.__name__: function for function in FUNCTIONS} | {"count": "{:,}".format}

@@ -8,8 +8,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from stages.common import cli
 from stages.reporting import formatting, next_steps
+from stages.reporting.cards import Card
 from stages.reporting.run import METRICS, Run
-from stages.reporting.sources import Source
 
 HUB_METRICS = {"accuracy": "accuracy", "auc": "roc_auc", "precision": "precision", "recall": "recall", "f1": "f1"}
 HUB_TAGS = "image-classification mobilenet_v2 transfer-learning tensorflow saved-model tflite onnx"
@@ -57,12 +57,12 @@ def render(run: Run) -> str:
         keep_trailing_newline=True,
     )
     environment.filters |= formatting.FILTERS | {"name": escaped}
-    images = run.images_source or _own_images(run.p.data.images)
+    images = run.images_card or _own_images(run.p.data.images)
     return environment.get_template("model_card.md.jinja").render(
         run=run,
         front_matter=front_matter(run, images.title),
         images=images,
-        weights=run.weights_source or _own_weights(run.p.model.weights),
+        weights=run.weights_card or _own_weights(run.p.model.weights),
         settings={key: value for key, value in run.settings.items() if key.split(".")[0] in SETTINGS},
         EXPORTS=EXPORTS,
         usage=USAGE,
@@ -70,9 +70,9 @@ def render(run: Run) -> str:
     )
 
 
-def _own_images(path: str) -> Source:
+def _own_images(path: str) -> Card:
     folder = Path(path).name
-    return Source(
+    return Card(
         title=folder,
         description=f"The author's own collection: {escaped(folder)}. **To be filled in: what it shows, where it comes "
         "from, and who is in it.**",
@@ -80,33 +80,23 @@ def _own_images(path: str) -> Source:
     )
 
 
-def _own_weights(path: str) -> Source:
-    return Source(
+def _own_weights(path: str) -> Card:
+    return Card(
         description=f"MobileNetV2, width 1.0, with weights of the author's own: {escaped(path)}.",
         licence="**To be filled in: the licence of these weights.**",
     )
 
 
 def front_matter(run: Run, title: str) -> str:
-    """Returns the metadata as YAML.
+    """Returns the metadata as YAML; `title` is that of the dataset.
 
-    `license` is "unknown", the hubs' word for it, until the author chooses one. There is no `base_model`, which would
-    have to be the name of a model on the hub: the weights come from elsewhere.
-
-    Args:
-        run: the run.
-        title: of the dataset. Its identifier under `datasets` is derived from it, and is that of no dataset on a hub.
+    `license` is "unknown", the hubs' word for it, until the author chooses one. The identifier under `datasets` comes
+    from the title, and names no dataset on a hub. There is no `base_model`, which would name a model on a hub.
     """
     dataset = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") or "own-images"
     scores, bounds = run.scores.finetuned, run.intervals.finetuned
-    metrics = [
-        {
-            "type": hub,
-            "value": round(scores[key], 4),
-            "name": f"{METRICS[key][0]} (95% interval {formatting.interval(bounds[key])})",
-        }
-        for key, hub in HUB_METRICS.items()
-    ]
+    names = {key: f"{METRICS[key][0]} (95% interval {formatting.interval(bounds[key])})" for key in HUB_METRICS}
+    metrics = [{"type": hub, "value": round(scores[key], 4), "name": names[key]} for key, hub in HUB_METRICS.items()]
     result = {
         "task": {"type": "image-classification", "name": "Image classification"},
         "dataset": {"type": dataset, "name": title, "split": "test"},

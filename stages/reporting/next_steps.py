@@ -79,7 +79,7 @@ def _settings(run: Run, overfits: bool) -> Iterator[Step]:
 def _images(run: Run, quality: str) -> list[Step]:
     """More images, if the learning curve says that they help; a data set with a card has no more of them."""
     folder, doubled = shlex.quote(run.p.data.images), run.learning_curve["doubled"]
-    if doubled and doubled["gain_interval"][0] > 0 and not run.images_source:
+    if doubled and doubled["gain_interval"][0] > 0 and not run.images_card:
         reason = (
             f"Add images: twice as many would raise the accuracy by about {points(doubled['gain'])} percentage points "
             f"(95% interval {' to '.join(map(points, doubled['gain_interval']))}), says the learning curve."

@@ -18,8 +18,8 @@ from stages.common import files, history, params
 from stages.common.cli import UserError
 from stages.common.dataset import CLASSES, SPLITS
 from stages.common.phases import FINETUNE, PHASES, TRAIN_FROZEN
-from stages.reporting import sources
-from stages.reporting.sources import Source
+from stages.reporting import cards
+from stages.reporting.cards import Card
 from stages.statistics import paired_test
 
 METRICS = {  # title and meaning of each metric, in the order of the tables
@@ -78,22 +78,6 @@ class Scores(Models[Metrics]):
     changed: Flips
 
 
-class ClassScores(BaseModel):
-    """Metrics of each class, with its number of images as `support`, and their macro averages."""
-
-    classes: dict[str, dict[str, int | float]]
-    macro: Metrics
-
-
-class Export(BaseModel):
-    """A file format of the exported model, compared with the SavedModel."""
-
-    accuracy: float
-    agreement: float
-    max_abs_difference: float
-    megabytes: float
-
-
 class SplitSummary(BaseModel):
     """Numbers of images by class in each split, of files that are unreadable or dropped, and of groups."""
 
@@ -118,14 +102,14 @@ class Run:
     """A run: its parameters, the outputs of its stages, each with its file, and what follows from them.
 
     Attributes:
-        images_source, weights_source: facts about data.images and model.weights; None if these are the user's own.
+        images_card, weights_card: the cards of data.images and model.weights, None of the user's own.
         history: both phases by epoch, with the columns of common/history.
         versions: of Python and the packages that requirements.txt names first.
     """
 
     p: params.Params
-    images_source: Source | None
-    weights_source: Source | None
+    images_card: Card | None
+    weights_card: Card | None
     history: pd.DataFrame
     manifests: list[pd.DataFrame]
     versions: dict[str, str]
@@ -137,7 +121,7 @@ class Run:
     finetune: Annotated[FinetuneMetrics, FINETUNE.metrics]
     augmentations: Annotated[np.ndarray, "data/training/augmentations.npy"]
     scores: Annotated[Scores, "data/evaluation/metrics.json"]
-    class_scores: Annotated[Models[ClassScores], "data/evaluation/classes.json"]
+    class_scores: Annotated[Models[dict[str, Any]], "data/evaluation/classes.json"]
     intervals: Annotated[Models[dict[str, Any]], "data/evaluation/intervals.json"]
     predictions: Annotated[pd.DataFrame, "plots/predictions.csv"]
     bins: Annotated[pd.DataFrame, "data/evaluation/reliability.csv"]
@@ -145,7 +129,7 @@ class Run:
     roc: Annotated[pd.DataFrame, "data/evaluation/curves/roc.csv"]
     precision_recall: Annotated[pd.DataFrame, "data/evaluation/curves/precision_recall.csv"]
     samples: Annotated[Arrays, "data/evaluation/samples.npz"]
-    exports: Annotated[dict[str, Export], "data/models/exported/comparison.json"]
+    exports: Annotated[dict[str, Metrics], "data/models/exported/comparison.json"]
     audit: Annotated[Audit, "data/audit/summary.json"]
     labels: Annotated[pd.DataFrame, "data/audit/labels.csv"]
     learning_curve: Annotated[dict[str, Any], "data/audit/learning_curve.json"]
@@ -163,7 +147,7 @@ class Run:
         hints = get_type_hints(cls, include_extras=True)
         files_of = {name: hint for name, hint in hints.items() if hasattr(hint, "__metadata__")}
         outputs = {name: _read(hint.__metadata__[0], hint.__origin__) for name, hint in files_of.items()}
-        images, weights = sources.find(p.data.images), sources.find(p.model.weights)
+        images, weights = cards.find(p.data.images), cards.find(p.model.weights)
         return cls(p, images, weights, epochs, manifests, _versions(), **outputs)
 
     @cached_property
@@ -210,7 +194,7 @@ class Run:
     @cached_property
     def worst_first(self) -> list[str]:
         """The classes by F1 of the fine-tuned model."""
-        scores = self.class_scores.finetuned.classes
+        scores = self.class_scores.finetuned["classes"]
         return sorted(self.classes, key=lambda name: scores[name]["f1"])
 
     @cached_property
@@ -220,7 +204,7 @@ class Run:
 
     @property
     def right_count(self) -> int:
-        """Number of test images that the exported model predicts correctly."""
+        """Number of `right` predictions."""
         return int(self.right.sum())
 
     @cached_property

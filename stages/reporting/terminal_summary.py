@@ -25,13 +25,7 @@ STEPS = 3  # maximum number of next steps
 
 
 def show(settings: Mapping[str, Any], conclusions: Conclusions, steps: list[Step]) -> None:
-    """Prints the end of a run, without what changed where there is no git or no commit.
-
-    Args:
-        settings: the parameters by dotted keys.
-        conclusions: from the run.
-        steps: what to do next.
-    """
+    """Prints the end of a run with these parameters, by dotted keys; no changes where there is no git or no commit."""
     lines: list[str | Text | Table] = [
         "",
         terminal.paragraph(conclusions.headline, f"bold {COLOURS[conclusions.quality]}"),

@@ -9,7 +9,7 @@ import pandas as pd
 from stages.common import files, params
 from stages.common.dataset import SPLITS
 from stages.evaluation import metrics
-from stages.reporting.run import Audit, Export, FinetuneMetrics, Flips, Models, Run, Scores, SplitSummary
+from stages.reporting.run import Audit, FinetuneMetrics, Flips, Models, Run, Scores, SplitSummary
 from stages.statistics import intervals
 from tests.support import ROOT
 
@@ -83,7 +83,7 @@ def make_run(classes=2, per_class=100, accuracy=0.95, settings=(), **changes):
     accuracy = float((~wrong).mean())
     start = {"val_accuracy": accuracy - 0.02, "val_loss": 0.3}
     fit = {"epochs": 3, "best_epoch": 2, "accuracy": accuracy, "val_accuracy": accuracy, "val_loss": 0.2}
-    compared = {"accuracy": accuracy, "agreement": 1.0, "max_abs_difference": 0.0, "megabytes": 1.0}
+    compared = {"accuracy": accuracy, "agreement": 1.0}
     known = {
         "p": parameters({"data.images": "data/mine"} | dict(settings)),
         "classes": names,
@@ -99,7 +99,7 @@ def make_run(classes=2, per_class=100, accuracy=0.95, settings=(), **changes):
         "intervals": Models(finetuned={"accuracy": intervals.wilson(accuracy, len(actual))}, frozen={}),
         "finetune": FinetuneMetrics(**fit, mix=0.75, start=start),
         "history": pd.DataFrame({"phase": "finetune", "val_loss": [0.3, 0.2, 0.25]}),
-        "exports": {name: Export(**compared) for name in ("savedmodel", "float16", "int8")},
+        "exports": {name: dict(compared) for name in ("savedmodel", "float16", "int8")},
         "overview": {"sizes": np.array([[300, 400]] * 5)},
         "labels": pd.DataFrame({"path": []}),
         "audit": Audit(label_error_rate=0.0, cross_val_accuracy=0.9, folds=5),

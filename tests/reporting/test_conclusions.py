@@ -103,11 +103,11 @@ def test_fine_tuning_that_harms_is_significantly_worse():
 
 def test_int8_that_predicts_other_classes_is_named():
     run = make_run()
-    run.exports["int8"].agreement = 0.61
+    run.exports["int8"]["agreement"] = 0.61
     text = conclusions.draw(run).int8
     assert text.startswith("Do not use int8 unchecked: it predicts the class of the SavedModel for 61% of the test")
     assert "float16 predicts the same class for 100%" in text
-    run.exports["int8"].agreement = 0.985  # 3 of 200 images: 99% lies in the interval
+    run.exports["int8"]["agreement"] = 0.985  # 3 of 200 images: 99% lies in the interval
     assert conclusions.draw(run).int8.startswith("int8 may be used")
 
 

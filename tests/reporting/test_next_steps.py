@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from stages.reporting import conclusions, next_steps
-from stages.reporting.sources import Source
+from stages.reporting.cards import Card
 from tests.reporting.support import make_run
 
 LOOK, USE = 'python -m webbrowser "file://$PWD/plots/report.html"', next_steps.PREDICT
@@ -41,7 +41,7 @@ def test_images_are_asked_for_where_more_would_help():
 
 
 def test_no_images_are_asked_for_of_a_data_set_with_a_card():
-    assert commands(make_run(learning_curve=RISING, images_source=Source(description="All.", licence="CC0"))) == []
+    assert commands(make_run(learning_curve=RISING, images_card=Card(description="All.", licence="CC0"))) == []
 
 
 def test_folders_are_quoted_for_the_shell():
@@ -68,10 +68,10 @@ def test_fine_tuning_that_harms_is_taken_back():
     assert commands(run) == ["dvc exp run -S finetune.mix=0"]
 
 
-def test_doubtful_labels_are_a_step_unless_the_audit_is_silent():
+def test_doubtful_labels_are_a_step_unless_the_audit_estimates_no_errors():
     run = make_run(labels=pd.DataFrame({"path": ["a", "b"]}))
-    for silent in (None, 0.0):
-        run.audit.label_error_rate = silent
+    for rate in (None, 0.0):
+        run.audit.label_error_rate = rate
         assert commands(run) == []
     run.audit.label_error_rate = 0.01
     assert find(run)[0].reason.startswith("2 labels are doubtful")

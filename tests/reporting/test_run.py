@@ -73,7 +73,7 @@ def test_mistakes_are_the_wrong_predictions_the_most_confident_first(run, table)
 
 
 def test_classes_are_sorted_by_f1(run):
-    scores = run.class_scores.finetuned.classes
+    scores = run.class_scores.finetuned["classes"]
     f1 = [scores[name]["f1"] for name in run.worst_first]
     assert f1 == sorted(f1)
 
