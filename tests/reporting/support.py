@@ -7,7 +7,7 @@ import pandas as pd
 
 from stages.common import files
 from stages.common.dataset import SPLITS
-from stages.evaluation import metrics
+from stages.evaluation import curves, scores as metrics
 from tests.support import ROOT
 
 TWO_CLASSES = ["alpaca", "not alpaca"]
@@ -20,10 +20,11 @@ def write_run(classes, per_class=8, separation=0.8):
     rng = np.random.default_rng(0)
     labels = np.repeat(np.arange(len(classes)), per_class)
     probabilities = {model: random_probabilities(labels, separation, rng) for model in ("frozen", "finetuned")}
-    predicted = {model: metrics.predicted_labels(values, 0.5) for model, values in probabilities.items()}
-    scores = {model: metrics.score(labels, values, 0.5) for model, values in probabilities.items()}
+    predicted = {model: metrics.predict(values, 0.5) for model, values in probabilities.items()}
+    scores = {model: metrics.score(labels, predicted[model], values) for model, values in probabilities.items()}
     class_scores = {
-        model: metrics.score_classes(labels, values, 0.5, classes) for model, values in probabilities.items()
+        model: metrics.score_classes(labels, predicted[model], values, classes)
+        for model, values in probabilities.items()
     }
     evaluate = {model: scores[model] | calibration(scores[model], len(classes)) for model in scores}
     evaluate["changed"] = flips(predicted["frozen"] == labels, predicted["finetuned"] == labels)
@@ -47,8 +48,10 @@ def write_run(classes, per_class=8, separation=0.8):
             "data/audit/labels.csv": doubtful_labels(predictions),
             "data/splits/unreadable.csv": pd.DataFrame({"path": ["a/\udcff.jpg"], "reason": ["cut off <here>"]}),
             **{
-                f"data/evaluation/curves/{kind}.csv": table
-                for kind, table in metrics.class_curves(labels, probabilities["finetuned"], classes).items()
+                f"data/evaluation/curves/{kind}.csv": curves.by_class(
+                    getattr(curves, kind), labels, probabilities["finetuned"], classes
+                )
+                for kind in ("roc", "precision_recall")
             },
             **{
                 f"data/splits/{name}/manifest.csv": pd.DataFrame(
