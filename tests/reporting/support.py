@@ -8,7 +8,7 @@ import pandas as pd
 
 from stages.common import files, params
 from stages.common.dataset import SPLITS
-from stages.evaluation import metrics
+from stages.evaluation import curves, scores as metrics
 from stages.reporting.run import Audit, FinetuneMetrics, Flips, Models, Run, Scores, SplitSummary
 from stages.statistics import intervals
 from tests.support import ROOT
@@ -23,15 +23,16 @@ def write_run(classes, per_class=8, separation=0.8):
     rng = np.random.default_rng(0)
     labels = np.repeat(np.arange(len(classes)), per_class)
     probabilities = {model: random_probabilities(labels, separation, rng) for model in ("frozen", "finetuned")}
-    predicted = {model: metrics.predicted_labels(values, 0.5) for model, values in probabilities.items()}
-    scores = {model: metrics.score(labels, values, 0.5) for model, values in probabilities.items()}
+    predicted = {model: metrics.predict(values, 0.5) for model, values in probabilities.items()}
+    scores = {model: metrics.score(labels, predicted[model], values) for model, values in probabilities.items()}
     class_scores = {
-        model: metrics.score_classes(labels, values, 0.5, classes) for model, values in probabilities.items()
+        model: metrics.score_classes(labels, predicted[model], values, classes)
+        for model, values in probabilities.items()
     }
     evaluate = {model: scores[model] | calibration(scores[model], len(classes)) for model in scores}
     evaluate["changed"] = flips(predicted["frozen"] == labels, predicted["finetuned"] == labels)
     predictions = prediction_table(np.array(classes, object), labels, probabilities["finetuned"], predicted)
-    curves = metrics.class_curves(labels, probabilities["finetuned"], classes)
+    evidence = labels, probabilities["finetuned"], classes
     manifest = pd.DataFrame({"label": labels, "sha256": map(str, range(len(labels)))})
     write(
         {
@@ -44,7 +45,8 @@ def write_run(classes, per_class=8, separation=0.8):
             "data/evaluation/intervals.json": around_scores(scores, class_scores),
             "data/evaluation/reliability.csv": reliability(),
             "data/evaluation/slices.csv": slice_table(),
-            **{f"data/evaluation/curves/{kind}.csv": table for kind, table in curves.items()},
+            "data/evaluation/curves/roc.csv": curves.by_class(curves.roc, *evidence),
+            "data/evaluation/curves/precision_recall.csv": curves.by_class(curves.precision_recall, *evidence),
             "plots/predictions.csv": predictions,
             "data/audit/labels.csv": doubtful_labels(predictions),
             "data/splits/overview.npz": overview(len(classes), rng),
