@@ -19,6 +19,7 @@ from markupsafe import Markup, escape
 
 from stages.charts import base
 from stages.common import cli, files, params
+from stages.common.phases import PHASES
 from stages.reporting import conclusions, figures, formatting, model_card, next_steps, terminal_summary
 from stages.reporting.run import Run
 
@@ -35,6 +36,7 @@ def main() -> None:
             charts=figures.charts(run),
             galleries=figures.galleries(run),
             COLOURS=base.CSS,
+            PHASES=PHASES,
             EXPORTS=model_card.EXPORTS,
             usage=model_card.USAGE,
             predict=next_steps.PREDICT,

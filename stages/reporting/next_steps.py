@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stages.common.params import BASE_LAYERS
+from stages.common.phases import FINETUNE, TRAIN_FROZEN
 from stages.reporting.conclusions import Conclusions
 from stages.reporting.formatting import percent, points
 from stages.reporting.run import Run
@@ -113,7 +114,7 @@ def _rare_classes(run: Run) -> str:
 
 def _still_falling(run: Run) -> str | None:
     """Returns the stage that trained the exported model, if its validation loss was lowest in its last epoch."""
-    stage = "finetune" if run.finetune.mix else "train_frozen"
-    losses = run.history["val_loss"][run.history["phase"] == stage].tolist()
-    trains = stage == "train_frozen" or run.p.finetune.fine_tune_at < BASE_LAYERS
-    return stage if trains and len(losses) > 1 and losses[-1] == min(losses) else None
+    phase = FINETUNE if run.finetune.mix else TRAIN_FROZEN
+    losses = run.history["val_loss"][run.history["phase"] == phase.stage].tolist()
+    trains = phase == TRAIN_FROZEN or run.p.finetune.fine_tune_at < BASE_LAYERS
+    return phase.stage if trains and len(losses) > 1 and losses[-1] == min(losses) else None

@@ -31,7 +31,7 @@ METRICS = {  # title and meaning of each metric, in the order of the tables
     "f1": ("F1", "harmonic mean of precision and recall"),
     "loss": ("Loss", "mean cross-entropy in nats; lower is better"),
 }
-Metrics: TypeAlias = dict[str, float]  # values by the keys of METRICS and others
+Metrics: TypeAlias = dict[str, float]  # values of metrics by name, such as the keys of METRICS
 Arrays: TypeAlias = dict[str, np.ndarray]  # the arrays of an .npz file by name
 T = TypeVar("T")
 
@@ -47,7 +47,7 @@ class PhaseMetrics(BaseModel):
 
 
 class FinetuneMetrics(PhaseMetrics):
-    """The same of fine-tuning, with the fraction of fine-tuned weights and the frozen model's validation metrics."""
+    """Metrics of fine-tuning, the fraction of fine-tuned weights, and validation metrics of the frozen model."""
 
     mix: float
     start: Metrics
@@ -66,7 +66,7 @@ class Flips(BaseModel):
 
 
 class Models(BaseModel, Generic[T]):
-    """The same of both models."""
+    """A value for each of the two models."""
 
     frozen: T
     finetuned: T
