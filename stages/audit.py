@@ -22,68 +22,57 @@ from sklearn.preprocessing import normalize
 
 from stages.charts import base
 from stages.common import cli, dataset, files, params, terminal
-from stages.common.dataset import SPLITS
-from stages.label_audit import cross_validation, label_errors, learning_curve
-from stages.label_audit.features import extract
+from stages.common.arrays import Groups, Sizes
+from stages.label_audit import cross_validation, features, label_errors, learning_curve
 
-CHART_IMAGES, SHOWN = 25, 10  # in the chart, on the terminal
+CHART_IMAGES = 25  # number of images in the chart
+TABLE_ROWS = 10  # number of labels in the terminal
 
 
 @base.style()
 def main() -> None:
     p = params.read("seed", "batch_size", "model")
-    splits = {name: dataset.load(name) for name in SPLITS}
-    features = normalize(extract(list(splits.values()), p.model.weights, p.batch_size))
-    images = pd.concat([split.manifest.assign(split=name) for name, split in splits.items()], ignore_index=True)
+    splits = {name: dataset.load(name) for name in dataset.SPLITS}
+    units = normalize(features.extract(list(splits.values()), p.model.weights, p.batch_size))
+    images = pd.concat({name: split.manifest.assign(split=name) for name, split in splits.items()})
     labels, groups = images["label"].to_numpy(), groups_of(images)
 
     folds = cross_validation.divide(labels, groups, p.seed)
-    head, by_head = cross_validation.select_head(features, labels, folds)
-    probabilities = label_errors.average_with_neighbours(by_head, features, labels, folds)
+    head, by_head = cross_validation.select_head(units, labels, folds)
+    probabilities = label_errors.average_with_neighbours(by_head, units, labels, folds)
     table, error_rate, accuracy = label_errors.review(images, groups, probabilities, splits["train"].classes)
-    curve = learning_curve.measure(head, by_head, features, labels, groups, folds, p.seed)
+    curve = learning_curve.measure(head, by_head, units, labels, groups, folds, p.seed)
 
-    summary = {
-        "label_error_rate": error_rate,
-        "cross_val_accuracy": accuracy,
-        "folds": len(folds),
-        "images": len(images),
-    }
-    pixels, sizes = read_images(table[:CHART_IMAGES], splits)
+    estimates = {"label_error_rate": error_rate, "cross_val_accuracy": accuracy}
+    pixels, sizes = read_images(images.loc[table.index[:CHART_IMAGES]], splits)
     with files.replacing(folder="data/audit", chart="plots/label_audit.png") as out:
         out.folder.mkdir()
         files.write_csv(table, out.folder / "labels.csv", errors="backslashreplace")
-        files.write_json(summary, out.folder / "summary.json")
+        files.write_json(estimates | {"folds": len(folds), "images": len(images)}, out.folder / "summary.json")
         files.write_json(curve, out.folder / "learning_curve.json")
-        with open(out.folder / "samples.npz", "wb") as file:
-            np.savez(file, pixels=pixels, sizes=sizes)
+        np.savez(out.folder / "samples.npz", pixels=pixels, sizes=sizes)
         base.save(draw(table[:CHART_IMAGES], pixels, sizes), out.chart)
-    terminal.show(label_errors.describe(len(table), error_rate, accuracy, "data/audit/labels.csv"))
+    terminal.show(label_errors.describe_review(len(table), error_rate, accuracy, "data/audit/labels.csv"))
     if len(table):
-        terminal.show(terminal.table(table.drop(columns="quality")[:SHOWN]))
+        terminal.show(terminal.table(table.drop(columns="quality")[:TABLE_ROWS]))
 
 
-def groups_of(images: pd.DataFrame) -> np.ndarray:
-    """Returns the group of each image, int [N]; each its own where all of a class are one, as of a fixed camera."""
+def groups_of(images: pd.DataFrame) -> Groups:
+    """Returns the groups of images; a group per image if all of a class are one group, as of a fixed camera."""
     if images.groupby("label")["group"].nunique().min() < 2:
         return np.arange(len(images))
     return images["group"].to_numpy()
 
 
-def read_images(table: pd.DataFrame, splits: dict[str, dataset.Split]) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the images that rows name: uint8 [K, size, size, 3], and int [K, 2], width and height of the files."""
+def read_images(images: pd.DataFrame, splits: dict[str, dataset.Split]) -> tuple[np.ndarray, Sizes]:
+    """Returns the pixels and the sizes of images; the index of `images` holds split and row."""
     size = splits["train"].image_size
-    pixels, sizes = np.empty((len(table), size, size, 3), np.uint8), np.empty((len(table), 2), int)
-    for place, (name, path) in enumerate(zip(table["split"], table["path"], strict=True)):
-        manifest = splits[name].manifest
-        [row] = np.flatnonzero(manifest["path"] == path)
-        pixels[place] = splits[name].pixels[row]
-        sizes[place] = manifest.loc[row, ["width", "height"]]
-    return pixels, sizes
+    pixels = [splits[name].pixels[row] for name, row in images.index]
+    return np.array(pixels, np.uint8).reshape(-1, size, size, 3), images[["width", "height"]].to_numpy()
 
 
-def draw(table: pd.DataFrame, pixels: np.ndarray, sizes: np.ndarray) -> Figure:
-    """Draws the images of the rows of a table; with the given and the suggested label."""
+def draw(table: pd.DataFrame, pixels: np.ndarray, sizes: Sizes) -> Figure:
+    """Draws the images of the rows of a table, with the given and the suggested label."""
     if table.empty:
         figure = Figure(figsize=(6, 1))
         figure.text(0.5, 0.5, "No label errors found", ha="center", va="center")

@@ -19,7 +19,7 @@ def mean_colours(splits, weights, batch_size):
 def run(workplace, monkeypatch, folder):
     workplace.set({"data.images": folder, "image_size": 32})
     split.main()
-    monkeypatch.setattr(audit, "extract", mean_colours)
+    monkeypatch.setattr(audit.features, "extract", mean_colours)
     audit.main()
 
 
@@ -89,8 +89,9 @@ def test_the_chart_shows_the_image_that_the_row_names(monkeypatch):
     )
     columns = ["path", "split", "given", "suggested", "quality", "given_probability", "suggested_probability"]
     rows = [(splits[name].manifest["path"][3], name, "a", "b", 0.2, 0.2, 0.8) for name in ("test", "train")]
-    table = pd.DataFrame(rows, columns=columns)
-    audit.draw(table, *audit.read_images(table, splits))
+    images = pd.concat({name: split.manifest for name, split in splits.items()})
+    images = images.loc[[("test", 3), ("train", 3)]]
+    audit.draw(pd.DataFrame(rows, columns=columns), *audit.read_images(images, splits))
     assert (drawn["pixels"] == np.stack([splits["test"].pixels[3], splits["train"].pixels[3]])).all()
     assert drawn["titles"] == ["given 20%: a\nsuggested 80%: b"] * 2
     assert drawn["sizes"].tolist() == [[40, 30]] * 2

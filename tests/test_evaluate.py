@@ -43,7 +43,7 @@ def write_split(name, classes, count=40):
 
 def made_up_model(classes):
     """It is right where green is at least its only weight, `wrong`, and the more confident, the greener."""
-    weights = {}
+    weights = {-2: None}  # the kernel of the head, which only Grad-CAM reads
 
     def serve(images):
         labels, green = images[:, 0, 0, 0].astype(int), images[:, 0, 0, 1].astype(np.float32)
@@ -52,7 +52,7 @@ def made_up_model(classes):
         logits[np.arange(len(labels)), answer] = 1 + green / 50
         return {"probabilities": softmax(logits, axis=1)}
 
-    return SimpleNamespace(signatures={"serving_uint8": serve}, weights=weights)
+    return SimpleNamespace(signatures={"serving_uint8": serve}, weights=weights, feature_maps=None)
 
 
 @pytest.fixture

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from stages import report
-from stages.common import cli, files, params
-from stages.reporting import facts
-from tests.reporting.support import MANY_CLASSES, TWELVE_CLASSES, TWO_CLASSES, write_run
+from stages.common import cli, files
+from tests.reporting.support import MANY_CLASSES, TWELVE_CLASSES, TWO_CLASSES, change, read_run, write, write_run
 
 VOID = ("meta", "link", "img", "path", "circle", "use", "rect")  # elements without an end tag
 
@@ -47,11 +46,6 @@ class Page(HTMLParser):
     def attributes(self, name, *tags):
         """The values of an attribute, of all elements or of those of these tags, where they have it."""
         return [a[name] for tag, a, _ in self.elements if name in a and (not tags or tag in tags)]
-
-
-def read():
-    """What the stage summarises."""
-    return report.read() | {"params": params.flatten(params.read(*params.Params.model_fields).model_dump())}
 
 
 def write_page():
@@ -97,18 +91,12 @@ def test_images_keep_the_aspect_ratio_of_their_files(workplace):
     assert set(re.findall(r'width="(\d+)" height="(\d+)"', mistakes)) == {("8", "4")}
 
 
-def test_the_verdict_comes_first_and_mistakes_before_training(workplace):
+def test_the_conclusions_come_first_and_mistakes_before_training(workplace):
     write_run(TWO_CLASSES, per_class=20)
     html = write_page().html
-    answers = [
-        "<h1",
-        "Which model is exported?",
-        "May int8 be used?",
-        "What to do next",
-        'id="mistakes"',
-        'id="training"',
-    ]
-    assert [html.index(text) for text in answers] == sorted(html.index(text) for text in answers)
+    conclusions = ["<h1", "Which model is exported?", "May int8 be used?", "What to do next"]
+    places = [html.index(text) for text in [*conclusions, 'id="mistakes"', 'id="training"']]
+    assert places == sorted(places)
     assert "<code>head -n 20 data/audit/labels.csv</code>" in html  # of a step
 
 
@@ -117,7 +105,7 @@ def test_two_reports_can_be_told_apart(workplace):
     workplace.set({"data.images": "data/mine", "finetune.learning_rate": 0.00002})
     page = write_page()
     header = page.html[: page.html.index("<main")]
-    assert "data/mine" in header and facts.summarise(read())["images_hash"] in header
+    assert "data/mine" in header and read_run().images_hash in header
     assert "finetune.learning_rate: 0.00002" in header and "image_size" not in header
 
 
@@ -139,27 +127,21 @@ def test_the_page_states_how_many_test_images_are_right(workplace):
     assert f"{right} of 40 test images are predicted correctly" in write_page().text
 
 
+FEW = "At most an estimated 2% of all 80 labels are wrong. These 3 labels are doubted by simple classifiers"
+NONE = "Probably no label errors: the classifiers make about this many mistakes. This label is doubted by simple"
+
+
 @pytest.mark.parametrize(
-    ("summary", "labels", "text"),
-    [
-        ({"label_error_rate": None}, 0, "The audit is silent"),
-        ({"label_error_rate": 0.0}, 0, "None found, by simple classifiers"),
-        ({"label_error_rate": 0.0}, 1, "This label is doubted by simple classifiers"),
-        (
-            {"label_error_rate": 0.02},
-            3,
-            "At most an estimated 2% of all 80 labels are wrong. These 3 labels are doubted",
-        ),
-    ],
+    ("rate", "labels", "text"),
+    [(None, 0, "The audit cannot tell"), (0.0, 0, "None found, by simple classifiers"), (0.0, 1, NONE), (0.02, 3, FEW)],
 )
-def test_the_label_audit_says_what_it_knows(workplace, summary, labels, text):
+def test_the_label_audit_says_what_it_knows(workplace, rate, labels, text):
     write_run(TWO_CLASSES)
-    files.write_json({"cross_val_accuracy": 0.9, "folds": 5} | summary, Path("data/audit/summary.json"))
-    table = files.read_csv("data/audit/labels.csv")
-    files.write_csv(table[:labels], Path("data/audit/labels.csv"))
-    with np.load("data/audit/samples.npz") as samples:
-        arrays = {name: values[:labels] for name, values in samples.items()}
-    np.savez("data/audit/samples.npz", **arrays)
+    change("data/audit/summary.json", label_error_rate=rate)
+    samples = {name: values[:labels] for name, values in files.read_arrays("data/audit/samples.npz").items()}
+    write(
+        {"data/audit/labels.csv": files.read_csv("data/audit/labels.csv")[:labels], "data/audit/samples.npz": samples}
+    )
     assert text in write_page().text
 
 
@@ -174,24 +156,20 @@ def test_the_flagged_slice_comes_before_those_of_the_lowest_accuracy(workplace):
 
 def test_without_slices_the_page_says_so(workplace):
     write_run(TWO_CLASSES)
-    path = Path("data/evaluation/slices.csv")
-    files.write_csv(files.read_csv(path)[:0], path)
+    write({"data/evaluation/slices.csv": files.read_csv("data/evaluation/slices.csv")[:0]})
     assert "There are too few test images for slices." in write_page().text
 
 
 def test_images_of_one_size_need_no_chart_of_sizes(workplace):
     write_run(TWO_CLASSES)
     assert "Width and height of the original images" in write_page().text
-    path = "data/splits/overview.npz"
-    arrays = files.read_arrays(path)
-    np.savez(path, **arrays | {"sizes": np.full_like(arrays["sizes"], 30)})
+    change("data/splits/overview.npz", sizes=np.full((4, 2), 30))
     assert "Width and height of the original images" not in write_page().text
 
 
 def test_a_frozen_model_that_was_kept_stands_once(workplace):
     write_run(TWO_CLASSES)
-    metrics = files.read_json("data/training/finetune.json")
-    files.write_json(metrics | {"mix": 0}, Path("data/training/finetune.json"))
+    change("data/training/finetune.json", mix=0)
     text = write_page().text
     assert "The frozen model is exported: no mix" in text
     assert "Accuracy: frozen, exported" in text and "Accuracy: frozen<" not in text
@@ -201,7 +179,7 @@ def test_long_tables_fold_and_begin_with_the_worst_class(workplace):
     write_run(MANY_CLASSES, per_class=4)
     html = write_page().html
     assert html.count("The other 10 classes") == 3  # of their numbers of images, of their images, and of their scores
-    worst = facts.summarise(read())["worst_first"]
+    worst = read_run().worst_first
     scores = html[html.index('id="per-class"') : html.index('id="per-class-others"')]
     assert f"<bdi>{worst[0]}</bdi>" in scores and f"<bdi>{worst[20]}</bdi>" not in scores
 
@@ -234,13 +212,10 @@ def test_the_same_bytes_twice(workplace):
     assert [path.read_bytes() for path in outputs] == first
 
 
-@pytest.mark.parametrize(
-    "path", ["data/models/exported/comparison.json", "data/audit/labels.csv", "data/evaluation/samples.npz"]
-)
-def test_what_is_missing_is_named(workplace, path):
+def test_an_output_that_is_missing_leaves_no_page(workplace):
     write_run(TWO_CLASSES)
-    Path(path).unlink()
-    with pytest.raises(cli.UserError, match=rf"^{path} is missing: run `dvc repro` first.$"):
+    Path("data/audit/labels.csv").unlink()
+    with pytest.raises(cli.UserError, match="^data/audit/labels.csv is missing: run `dvc repro` first.$"):
         report.main()
     assert not Path("plots/report.html").exists() and not Path("data/models/README.md").exists()
 
@@ -248,7 +223,7 @@ def test_what_is_missing_is_named(workplace, path):
 def test_every_parameter_and_the_installed_versions_are_shown(workplace):
     write_run(TWO_CLASSES)
     page = write_page()
-    parameters = params.flatten(params.read(*params.Params.model_fields).model_dump())
+    parameters = read_run().settings
     assert "finetune.early_stopping.patience" in parameters
     assert set(parameters) <= {text for _, _, text in page.all("code")}
     cells = [text.strip() for _, _, text in page.all("th", "td")]

@@ -1,4 +1,4 @@
-"""Examples of test images for people to inspect: samples, mistakes, uncertain predictions, and Grad-CAM."""
+"""Selection of test images for people to inspect: of all images, mistakes, uncertain predictions, and for Grad-CAM."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,11 +9,11 @@ import pandas as pd
 
 from stages.common import dataset
 
-SAMPLES = 16  # images of the complete test split
-GRADCAM = 16  # images with a heat map,
-GRADCAM_WRONG = 8  # up to so many of them wrongly predicted
-CLASSES = 10  # classes on the sheets of mistakes and of uncertain images,
-PER_CLASS = 6  # with up to so many images each
+SPLIT_IMAGES = 16  # number of images that show the whole split
+GRADCAM_IMAGES = 16  # number of images with a heat map
+GRADCAM_WRONG = 8  # number of wrong predictions among them, if there are as many right ones
+CLASSES = 10  # maximum number of classes on the sheets of mistakes and of uncertain predictions
+PER_CLASS = 6  # maximum number of images of each of these classes
 
 
 def save(
@@ -22,67 +22,67 @@ def save(
     split: dataset.Split,
     predictions: pd.DataFrame,
 ) -> None:
-    """Writes the images that the plot stage shows as .npz.
+    """Writes the images that the stage plot shows, as .npz.
 
-    For each sheet of samples, mistakes, uncertain and gradcam: `{sheet}_rows`, int [K], rows of `predictions`;
-    `{sheet}_pixels`, uint8 [K, size, size, 3]; and `{sheet}_sizes`, int [K, 2], width and height of the files. And
-    `gradcam_maps`, float32 [K, size, size] in [0, 1], for the predicted class. K may be 0.
+    The file has, for each sheet, samples (of the whole split), mistakes, uncertain and gradcam: `{sheet}_rows`, int
+    [K], the rows of `predictions`; `{sheet}_pixels`, uint8 [K, size, size, 3]; and `{sheet}_sizes`, int [K, 2], width
+    and height of the files. It also has `gradcam_maps`, float32 [K, size, size] in [0, 1]. K may be 0.
 
     Args:
         path: of the file.
-        heat_maps: gradcam.heat_maps of the model that made the predictions, from pixels and labels.
-        split: dataset.Split, of N images.
-        predictions: N rows in the order of `split`, with the class names actual and predicted, probability, and margin
-            (the largest minus the second largest probability).
+        heat_maps: function from pixels and labels to gradcam.heat_maps of the model that made the predictions.
+        split: N images.
+        predictions: N rows in the order of `split`, as predictions.prediction_table returns them.
     """
     sheets = {
-        "samples": samples(predictions),
+        "samples": spread_over_split(predictions),
         "mistakes": mistakes(predictions),
         "uncertain": uncertain(predictions),
         "gradcam": for_gradcam(predictions),
     }
+    sizes = split.manifest[["width", "height"]].to_numpy()
     arrays: dict[str, Any] = {}
     for name, rows in sheets.items():
-        arrays[f"{name}_rows"], arrays[f"{name}_pixels"] = rows, split.pixels[rows]
-        arrays[f"{name}_sizes"] = split.manifest[["width", "height"]].to_numpy()[rows]
+        arrays |= {f"{name}_rows": rows, f"{name}_pixels": split.pixels[rows], f"{name}_sizes": sizes[rows]}
     predicted = predictions["predicted"].iloc[sheets["gradcam"]]
     labels = np.array([split.classes.index(name) for name in predicted], np.int64)
     arrays["gradcam_maps"] = heat_maps(arrays["gradcam_pixels"], labels)
-    with open(path, "wb") as file:
-        np.savez(file, **arrays)
+    np.savez(path, **arrays)
 
 
-def samples(predictions: pd.DataFrame) -> np.ndarray:
-    """Returns evenly spaced rows of the table, int [K]: it is sorted by class, so that every class shows."""
-    return dataset.evenly_spaced(np.arange(len(predictions)), SAMPLES)
+def spread_over_split(predictions: pd.DataFrame) -> np.ndarray:
+    """Returns evenly spaced rows, int [K]; images of all classes, because the table is sorted by class."""
+    return dataset.evenly_spaced(np.arange(len(predictions)), SPLIT_IMAGES)
 
 
 def mistakes(predictions: pd.DataFrame) -> np.ndarray:
-    """Returns rows of wrong predictions, int [K]: of the classes that have most of them, the most confident first."""
+    """Returns rows of wrong predictions, int [K], the most confident ones of the classes with most of them."""
     rows = np.flatnonzero(predictions["actual"] != predictions["predicted"])
     counts = predictions["actual"].iloc[rows].value_counts()
     return _by_class(predictions, rows, -predictions["probability"], -counts)
 
 
 def uncertain(predictions: pd.DataFrame) -> np.ndarray:
-    """Returns rows of the least certain predictions, int [K], of the classes with the lowest mean margin."""
+    """Returns rows of the predictions with the lowest margin, int [K], of the classes with the lowest mean margin."""
     margins = predictions.groupby("actual")["margin"].mean()
     return _by_class(predictions, np.arange(len(predictions)), predictions["margin"], margins)
 
 
 def for_gradcam(predictions: pd.DataFrame) -> np.ndarray:
-    """Returns rows, int [K], of wrong predictions, then of right ones, both spread evenly over the true classes.
+    """Returns rows of wrong predictions, then of right ones, int [K], both spread evenly over the true classes.
 
-    GRADCAM_WRONG of GRADCAM are wrong if there are so many; more only where there are too few right ones.
+    GRADCAM_WRONG of GRADCAM_IMAGES are wrong, fewer if there are fewer, and more if there are too few right ones.
     """
     right = (predictions["actual"] == predictions["predicted"]).to_numpy()
-    wrong = _stratified(predictions, np.flatnonzero(~right), max(GRADCAM_WRONG, GRADCAM - right.sum()))
-    return np.concatenate([wrong, _stratified(predictions, np.flatnonzero(right), GRADCAM - len(wrong))])
+    wrong = _stratified(predictions, np.flatnonzero(~right), max(GRADCAM_WRONG, GRADCAM_IMAGES - right.sum()))
+    return np.concatenate([wrong, _stratified(predictions, np.flatnonzero(right), GRADCAM_IMAGES - len(wrong))])
 
 
 def _by_class(predictions: pd.DataFrame, rows: np.ndarray, order: pd.Series, class_order: pd.Series) -> np.ndarray:
-    """Selects from `rows`, class by class in the order of names, PER_CLASS with the lowest `order` of CLASSES with the
-    lowest `class_order`; both are Series, over the rows of the table and over the names of classes."""
+    """Selects, of CLASSES with the lowest `class_order`, the PER_CLASS of `rows` with the lowest `order`.
+
+    `order` has a value for each row of the table, `class_order` one for each class name.
+    """
     table = predictions.iloc[rows].assign(order=order.iloc[rows].to_numpy(), row=rows)
     selected = class_order.sort_index().sort_values(kind="stable").index[:CLASSES]
     table = table[table["actual"].isin(selected)].sort_values(["actual", "order"], kind="stable")

@@ -1,15 +1,16 @@
 """Evaluation of one model: all metrics of its predictions on a split."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from rich.table import Table
 
 from stages.common import terminal
-from stages.evaluation import bootstrap, metrics
-from stages.model.temperature import scale_probabilities
+from stages.common.arrays import Labels, Probabilities
+from stages.common.phases import PHASES
+from stages.evaluation import calibration, score_intervals, scores
 
 
 @dataclass(frozen=True)
@@ -17,14 +18,15 @@ class Evaluation:
     """The metrics of one model.
 
     Attributes:
-        probabilities: float32 [N, C].
-        predicted: int [N], labels.
-        scores, class_scores, intervals: of metrics.score, metrics.score_classes and bootstrap.confidence_intervals.
-        bins: metrics.reliability_bins before and after temperature scaling, with a column calibrated, bool.
+        probabilities, predicted: the predictions.
+        scores: the metrics, before and after calibration, and the model's own temperature and threshold.
+        class_scores: what scores.score_classes returns.
+        intervals: what score_intervals.confidence_intervals returns.
+        bins: calibration.reliability_bins before and after temperature scaling, with a column calibrated, bool.
     """
 
-    probabilities: np.ndarray
-    predicted: np.ndarray
+    probabilities: Probabilities
+    predicted: Labels
     scores: dict[str, float]
     class_scores: dict[str, dict[str, Any]]
     intervals: dict[str, Any]
@@ -34,54 +36,44 @@ class Evaluation:
 def evaluate(
     images: pd.DataFrame,
     classes: list[str],
-    probabilities: np.ndarray,
-    threshold: float | np.ndarray,
-    temperature: float | np.ndarray,
+    predicted: Labels,
+    probabilities: Probabilities,
+    calibrated: Probabilities,
+    settings: Mapping[str, float],
 ) -> Evaluation:
-    """Computes all metrics of a model's predictions, or of those of several models.
+    """Computes all metrics of predictions.
 
     Args:
         images: N rows with label and group.
         classes: C class names.
-        probabilities: float [N, C], of the model.
-        threshold: as in metrics.predicted_labels.
-        temperature: of the model, for its calibrated probabilities; of several models float [N, 1].
+        predicted, probabilities: the predictions.
+        calibrated: the probabilities after temperature scaling.
+        settings: temperature and threshold, where one model has made all predictions.
     """
     labels = images["label"].to_numpy()
-    scores = metrics.score(labels, probabilities, threshold)
-    class_scores = metrics.score_classes(labels, probabilities, threshold, classes)
-    intervals = bootstrap.confidence_intervals(
-        labels, probabilities, threshold, images["group"].to_numpy(), scores, class_scores
-    )
-    calibrated = scale_probabilities(probabilities, temperature)
+    overall = scores.score(labels, predicted, probabilities)
+    by_class = scores.score_classes(labels, predicted, probabilities, classes)
+    groups = images["group"].to_numpy()
+    intervals = score_intervals.confidence_intervals(labels, predicted, probabilities, groups, overall, by_class)
+    calibration_scores = {
+        "ece": calibration.expected_calibration_error(labels, probabilities),
+        "calibrated_loss": float(scores.cross_entropy(labels, calibrated).mean()),
+        "calibrated_ece": calibration.expected_calibration_error(labels, calibrated),
+    }
     bins = {
-        False: metrics.reliability_bins(labels, probabilities),
-        True: metrics.reliability_bins(labels, calibrated),
+        False: calibration.reliability_bins(labels, probabilities),
+        True: calibration.reliability_bins(labels, calibrated),
     }
-    scores |= {
-        "ece": metrics.expected_calibration_error(labels, probabilities),
-        "calibrated_loss": float(metrics.cross_entropy(labels, calibrated).mean()),
-        "calibrated_ece": metrics.expected_calibration_error(labels, calibrated),
-    }
-    if not isinstance(temperature, np.ndarray):
-        scores["temperature"] = temperature
-    if len(classes) == 2 and not isinstance(threshold, np.ndarray):
-        scores["threshold"] = threshold
-    return Evaluation(
-        probabilities=probabilities,
-        predicted=metrics.predicted_labels(probabilities, threshold),
-        scores=scores,
-        class_scores=class_scores,
-        intervals=intervals,
-        bins=pd.concat(bins, names=["calibrated"]).reset_index("calibrated"),
-    )
+    table = pd.concat(bins, names=["calibrated"]).reset_index("calibrated")
+    all_scores = {**overall, **calibration_scores, **settings}
+    return Evaluation(probabilities, predicted, all_scores, by_class, intervals, table)
 
 
-def summary(evaluations: dict[str, Evaluation]) -> Table:
+def summary(evaluations: Mapping[str, Evaluation]) -> Table:
     """Returns the metrics of all models as a table, with their 95% intervals where they have one."""
     table = pd.DataFrame({name: evaluation.scores for name, evaluation in evaluations.items()}).map("{:.4f}".format)
     for name, evaluation in evaluations.items():
         for metric in table.index.intersection(evaluation.intervals):
             table.loc[metric, name] += " [{:.4f}, {:.4f}]".format(*evaluation.intervals[metric])
-    table = table.rename(columns={"finetuned": "fine-tuned"})
+    table = table.rename(columns={phase.model: phase.title.lower() for phase in PHASES})
     return terminal.table(table.reset_index(names="metric, with its 95% interval"))

@@ -1,8 +1,9 @@
-"""Accuracy by slice: on images that share a value of their metadata, or are alike in size, brightness or sharpness.
+"""Accuracy by slice: on images with the same value of a column of data.labels, or of similar size or appearance.
 
-A slice is flagged if the model is less accurate on it than on the other images by more than chance explains: Fisher's
-exact test, one-sided, with Holm's correction for all slices (S. Holm, Scandinavian Journal of Statistics 6, 1979). A
-group of near-duplicates is one piece of evidence: the test takes the first image of each inside the slice, and outside.
+A slice is flagged if the model is less accurate on it than on the other images by more than randomness explains:
+Fisher's exact test, one-sided, with Holm's correction for all slices (S. Holm, Scandinavian Journal of Statistics 6,
+1979). A group of near-duplicates is one piece of evidence: the test takes the first image of each inside the slice, and
+outside.
 """
 
 from collections.abc import Iterator
@@ -12,12 +13,12 @@ import pandas as pd
 from scipy import stats
 
 from stages.common import dataset
-from stages.common.arrays import ArrayFile
-from stages.evaluation.metrics import jeffreys_interval
+from stages.common.arrays import Pixels
+from stages.statistics import intervals
 
-LEVEL = 0.02  # of the p-values, below the usual 0.05: on shuffled labels 1 run of 100 flags a slice, not 3
-MOST_VALUES = 20  # of metadata; numbers with more are divided into thirds, texts with more are no slices
-FEWEST = 5  # images of a slice
+LEVEL = 0.02  # significance level, below the usual 0.05: on shuffled labels 1 run of 100 flags a slice, not 3
+MOST_VALUES = 20  # maximum number of values that are slices each; more numbers are divided into thirds, texts left out
+FEWEST = 5  # minimum number of images of a slice
 THIRDS = {
     "image size": ("small", "medium", "large"),
     "image brightness": ("dark", "medium", "bright"),
@@ -27,12 +28,12 @@ OTHER_THIRDS = ("low", "medium", "high")
 COLUMNS = ["attribute", "value", "range", "support", "accuracy", "low", "high", "p_value", "flagged"]
 
 
-def measure(pixels: ArrayFile | np.ndarray) -> pd.DataFrame:
-    """Measures packed images, uint8 [N, size, size, 3].
+def measure(pixels: Pixels) -> pd.DataFrame:
+    """Measures images.
 
     Returns:
         DataFrame: image brightness, the mean of all values, from 0 to 255; and image sharpness, the variance of the
-            Laplacian of the green channel (J. L. Pech-Pacheco et al., ICPR 2000).
+        Laplacian of the green channel (J. L. Pech-Pacheco et al., ICPR 2000).
     """
     rows = []
     for row in range(len(pixels)):
@@ -49,13 +50,13 @@ def score(images: pd.DataFrame, right: np.ndarray) -> pd.DataFrame:
     """Computes the accuracy of every slice.
 
     Args:
-        images: N rows: a manifest, with what `measure` returns.
+        images: N rows of a manifest, with the columns that `measure` returns.
         right: bool [N], whether the predictions are right.
 
     Returns:
-        DataFrame: a row per slice, the lowest p-value first: attribute, value, range (of numbers), support (number of
-            images), accuracy, low and high, its 95% interval (Jeffreys', a group counting once), p_value after the
-            correction, and flagged.
+        DataFrame: a row per slice, the lowest p-value first: attribute; value; range of the numbers in a third;
+        support (number of images); accuracy; low and high, Jeffreys' interval in which a group counts once; p_value
+        after the correction; and flagged.
     """
     rows = []
     for attribute, value, span, inside in _slices(images):
@@ -63,12 +64,12 @@ def score(images: pd.DataFrame, right: np.ndarray) -> pd.DataFrame:
         units = units.drop_duplicates(["group", "inside"])
         of_slice = units["right"][units["inside"]]
         p_value = stats.hypergeom.cdf(of_slice.sum(), len(units), units["right"].sum(), len(of_slice))
-        low, high = map(float, jeffreys_interval(right[inside].mean() * len(of_slice), len(of_slice)))
-        rows.append((attribute, value, span, inside.sum(), right[inside].mean(), low, high, p_value, False))
-    table = pd.DataFrame(rows, columns=COLUMNS).sort_values(["p_value", "accuracy"], kind="stable", ignore_index=True)
-    table["p_value"] = (table["p_value"] * np.arange(len(table), 0, -1)).cummax().clip(upper=1)  # Holm
-    table["flagged"] = table["p_value"] < LEVEL
-    return table
+        rows.append((attribute, value, span, inside.sum(), right[inside].mean(), len(of_slice), p_value))
+    table = pd.DataFrame(rows, columns=["attribute", "value", "range", "support", "accuracy", "groups", "p_value"])
+    table = table.sort_values(["p_value", "accuracy"], kind="stable", ignore_index=True)
+    low, high = intervals.jeffreys(table["accuracy"] * table["groups"], table["groups"])
+    p_values = (table["p_value"] * np.arange(len(table), 0, -1)).cummax().clip(upper=1)  # Holm
+    return table.assign(low=low, high=high, p_value=p_values, flagged=p_values < LEVEL)[COLUMNS]
 
 
 def _slices(images: pd.DataFrame) -> Iterator[tuple[str, str, str, np.ndarray]]:
@@ -90,6 +91,6 @@ def _slices(images: pd.DataFrame) -> Iterator[tuple[str, str, str, np.ndarray]]:
 
 
 def _thirds(numbers: pd.Series, names: tuple[str, ...]) -> pd.Series:
-    """Returns the name of the third in which each number is, and "" where there is none."""
+    """Returns the name of the third in which each number is; "" for NaN."""
     third = np.searchsorted(np.nanquantile(numbers, [1 / 3, 2 / 3]), numbers.fillna(np.inf))
     return pd.Series(np.where(numbers.isna(), "", np.array(names)[third]), numbers.index)

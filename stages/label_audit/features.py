@@ -7,19 +7,20 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from stages.common import dataset
+from stages.common.arrays import Features
 from stages.model import network
 from stages.model.backend import release_memory
 
 
-def extract(splits: Sequence[dataset.Split], weights: str, batch_size: int) -> np.ndarray:
-    """Returns the pooled output of the base, float32 [N, 1280], for all images of splits.
+def extract(splits: Sequence[dataset.Split], weights: str, batch_size: int) -> Features:
+    """Returns the pooled output of the base for all images of splits.
 
     The pixels are read from disk batch by batch; the features, 5 kB an image, stay in memory.
 
     Args:
-        splits: dataset.Split each, all of one image size.
+        splits: all of one image size.
         weights: path of the base's weights (network.load_base).
-        batch_size: images at a time.
+        batch_size: number of images that are computed at a time.
     """
     model = network.build(splits[0].image_size, len(splits[0].classes))
     network.load_base(model, weights)

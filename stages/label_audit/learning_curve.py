@@ -12,15 +12,16 @@ import numpy as np
 import pandas as pd
 from sklearn.linear_model import LogisticRegression
 
+from stages.common.arrays import Features, Groups, Labels, Probabilities
 from stages.common.dataset import evenly_spaced
-from stages.label_audit import cross_validation
+from stages.label_audit import cross_validation, label_errors
 from stages.label_audit.cross_validation import LARGE, Folds
-from stages.label_audit.label_errors import beats_guessing
+from stages.statistics import bootstrap, intervals
 
-FRACTIONS = (1 / 8, 1 / 4, 1 / 2)  # of the training images of each fold
-REPEATS = 2  # with other images, of up to LARGE images
-PER_CLASS = 2  # images of a class, on average, in the smallest training set
-REPLICATES = 1000  # of the bootstrap
+FRACTIONS = (1 / 8, 1 / 4, 1 / 2)  # fractions of the training images of each fold
+REPEATS = 2  # number of times, with other images, that the head is trained on a fraction of up to LARGE images
+PER_CLASS = 2  # mean number of images of a class in the smallest training set
+REPLICATES = 1000  # number of bootstrap replicates
 # What the bootstrap does not know, by that benchmark: curves bend, and another training set errs on other images.
 SPREAD = 0.5  # standard deviation of the logarithm of the power law's exponent
 DISCORDANT = 0.5  # images on which only one of two heads errs, as a fraction of the errors
@@ -28,64 +29,57 @@ DISCORDANT = 0.5  # images on which only one of two heads errs, as a fraction of
 
 def measure(
     head: LogisticRegression,
-    probabilities: np.ndarray,
-    features: np.ndarray,
-    labels: np.ndarray,
-    groups: np.ndarray,
+    probabilities: Probabilities,
+    features: Features,
+    labels: Labels,
+    groups: Groups,
     folds: Folds,
     seed: int,
 ) -> dict[str, Any]:
     """Trains the head on growing parts of each fold's training images, and extrapolates.
 
-    Of more than LARGE images, it does so once, on the first fold, whose predictions for up to LARGE images count.
+    Of more than LARGE images, it does so once, on the first fold, and tests on up to LARGE images.
 
     Args:
-        head: what cross_validation.select_head returns, with
-        probabilities: float [N, C].
-        features: float32 [N, D], of unit norm.
-        labels: int [N].
-        groups: int [N], the same for near-duplicates.
+        head, probabilities: what cross_validation.select_head returns.
+        features: features of unit norm.
+        labels, groups: of the images; near-duplicates have the same number in `groups`.
         folds: what cross_validation.divide returns.
-        seed: of the parts.
+        seed: seed of the parts.
 
     Returns:
         dict: sizes, numbers of training images; the accuracy with each and its 95% intervals; and `doubled`, what
-            `extrapolate` returns, or None where there is too little to extrapolate from: fewer than three sizes, or
-            predictions that hardly beat guessing.
+        `extrapolate` returns, or None with fewer than three sizes, or predictions that hardly beat guessing.
     """
     repeats = REPEATS
     if len(labels) > LARGE:
         repeats, folds = 1, [(train, evenly_spaced(test, LARGE)) for train, test in folds[:1]]
     rng = np.random.default_rng(seed)
-    orders = [rng.permutation(groups.max() + 1)[groups] for _ in range(repeats)]
+    orders = np.array([rng.permutation(groups.max() + 1)[groups] for _ in range(repeats)])
     full = float(np.mean([len(train) for train, _ in folds]))
-    curve = [
-        train_on(fraction, head, features, labels, folds, orders)
-        for fraction in FRACTIONS
-        if fraction * full >= PER_CLASS * (labels.max() + 1)
-    ]
+    fractions = [fraction for fraction in FRACTIONS if fraction * full >= PER_CLASS * (labels.max() + 1)]
+    curve = [train_on(fraction, head, features, labels, folds, orders) for fraction in fractions]
     curve.append((full, (probabilities.argmax(axis=1) != labels).astype(float)))
     sizes = np.array([size for size, _ in curve])
     tested = np.sort(np.concatenate([test for _, test in folds]))
     errors, groups = np.stack([wrong[tested] for _, wrong in curve]), groups[tested]
     rates, replicates = errors.mean(axis=1), error_rates(errors, groups, rng)
-    enough = len(curve) > 2 and beats_guessing(labels[tested], groups, errors[-1] == 0)
-    evidence = len(np.unique(groups))
+    enough = len(curve) > 2 and label_errors.beats_guessing(labels[tested], groups, errors[-1] == 0)
     return {
         "sizes": [round(size) for size in sizes],
         "accuracy": (1 - rates).tolist(),
-        "intervals": [interval(1 - row, 1 - rate) for row, rate in zip(replicates, rates, strict=True)],
-        "doubled": extrapolate(sizes, rates, replicates, evidence, rng) if enough else None,
+        "intervals": [intervals.of_replicates(1 - row, 1 - rate) for row, rate in zip(replicates, rates, strict=True)],
+        "doubled": extrapolate(sizes, rates, replicates, len(np.unique(groups)), rng) if enough else None,
     }
 
 
 def train_on(
     fraction: float,
     head: LogisticRegression,
-    features: np.ndarray,
-    labels: np.ndarray,
+    features: Features,
+    labels: Labels,
     folds: Folds,
-    orders: list[np.ndarray],
+    orders: np.ndarray,
 ) -> tuple[float, np.ndarray]:
     """Trains the head on a fraction of each fold's training images, once for each of `orders` (see `take`).
 
@@ -100,26 +94,20 @@ def train_on(
     return float(np.mean(sizes)), wrong / len(orders)
 
 
-def take(fraction: float, rows: np.ndarray, labels: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """Returns about a fraction of `rows`, of each class the first in `order`; a group, with one place there, whole."""
+def take(fraction: float, rows: np.ndarray, labels: Labels, order: np.ndarray) -> np.ndarray:
+    """Returns about a fraction of `rows`, in each class the lowest in `order`, which is the same within a group."""
     places = pd.Series(order[rows]).groupby(labels[rows])
     return rows[(places.rank(method="min") - 1 < fraction * places.transform("size")).to_numpy()]
 
 
-def error_rates(errors: np.ndarray, groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Returns replicates of the error rates by the Bayesian bootstrap, float [S, REPLICATES] (see bootstrap.py).
-
-    Args:
-        errors: float [S, N] in [0, 1].
-        groups: int [N], the same for near-duplicates: one weight each.
-        rng: of the weights.
-    """
+def error_rates(errors: np.ndarray, groups: Groups, rng: np.random.Generator) -> np.ndarray:
+    """Returns bootstrap replicates, float [S, REPLICATES], of S error rates; the errors are float [S, N] in [0, 1]."""
     group = np.unique(groups, return_inverse=True)[1]
     counts = np.bincount(group)
-    weights = rng.standard_exponential((REPLICATES, len(counts)), np.float32)
-    wrong, right = len(group) / len(counts) * rng.gamma(0.5, size=(2, REPLICATES))
-    sums = np.array([weights @ np.bincount(group, row) for row in errors])
-    return np.maximum(1e-9, (sums + wrong) / (weights @ counts + wrong + right))
+    weights = bootstrap.weights(rng, REPLICATES, len(counts))
+    wrong = np.array([weights @ np.bincount(group, row) for row in errors])
+    size = len(group) / len(counts)
+    return np.maximum(1e-9, bootstrap.smoothed_ratio(rng, wrong, weights @ counts, size, half=0.5))
 
 
 def extrapolate(
@@ -128,11 +116,11 @@ def extrapolate(
     """Extrapolates a power law of the error rate to twice the largest size.
 
     Args:
-        sizes: float [S].
-        errors: float [S], the error rates, and their
-        replicates: float [S, R].
+        sizes: float [S], numbers of training images.
+        errors: float [S], the error rate with each.
+        replicates: float [S, R], bootstrap replicates of the error rates.
         evidence: number of independent groups of images that were tested.
-        rng: of the intervals.
+        rng: source of the random numbers behind the intervals.
 
     Returns:
         dict: size; accuracy and gain in accuracy, and their 95% intervals.
@@ -145,9 +133,9 @@ def extrapolate(
     return {
         "size": round(2 * sizes[-1]),
         "accuracy": float(1 - last + gain),
-        "interval": interval(1 - rest, 1 - last + gain),
+        "interval": intervals.of_replicates(1 - rest, 1 - last + gain),
         "gain": float(gain),
-        "gain_interval": interval(gains, gain),
+        "gain_interval": intervals.of_replicates(gains, gain),
     }
 
 
@@ -160,9 +148,3 @@ def decay(sizes: np.ndarray, errors: np.ndarray) -> np.ndarray:
     """
     x = np.log(sizes) - np.log(sizes).mean()
     return np.maximum(0, -(x @ np.log(errors)) / (x @ x))
-
-
-def interval(replicates: np.ndarray, value: float) -> list[float]:
-    """Returns the middle 95% of replicates, widened to hold the value itself."""
-    low, high = np.quantile(replicates, [0.025, 0.975])
-    return [float(min(low, value)), float(max(high, value))]

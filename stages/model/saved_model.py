@@ -32,7 +32,7 @@ def save(network: keras.Model, classes: Sequence[str], temperature: float, folde
     - `feature_maps`, a function from uint8 [N, image_size, image_size, 3] to what comes out of MobileNetV2, float32
       [N, image_size / 32, image_size / 32, 1280], before global average pooling and the head;
     - `class_names`, str [C], `image_size`, int32 [], `temperature`, float32 [] (temperature.scale_probabilities), and
-      `threshold`, float64 [] (metrics.predicted_labels), 0.5 until `copy_with_threshold` sets another, as variables;
+      `threshold`, float64 [] (scores.predict), 0.5 until `copy_with_threshold` sets another, as variables;
     - `weights`, the variables of the network in Keras's order.
 
     Args:

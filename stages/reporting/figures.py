@@ -1,76 +1,74 @@
-"""The figures of the report: test images as thumbnails in data: URIs, charts as inline SVG."""
+"""The figures of the report: images as thumbnails in data: URIs, charts as inline SVG."""
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib
 import numpy as np
+import pandas as pd
 from PIL import Image
 
 from stages.charts import base, dataset, history, metrics, predictions
+from stages.common.arrays import Sizes
+from stages.reporting.run import Run
 
-SIDE = 160  # of a thumbnail, its longer one, in pixels
+SIDE = 160  # pixels: the longer side of a thumbnail
 SHEETS = ("samples", "mistakes", "uncertain", "gradcam")
 
 
 @base.style()
-def charts(run: Mapping[str, Any]) -> dict[str, str]:
+def charts(run: Run) -> dict[str, str]:
     """Returns every chart as an <svg> element by its name; the sizes of the images only if they differ."""
-    actual, predicted, classes = run["predictions"]["actual"], run["predictions"]["predicted"], run["classes"]
-    sizes = run["overview"]["sizes"]
+    actual, predicted, sizes = run.predictions["actual"], run.predictions["predicted"], run.overview["sizes"]
+    differ, curve = (sizes != sizes[0]).any(), run.learning_curve
     figures = {
-        "accuracy": history.accuracy(run["history"]),
-        "loss": history.loss(run["history"]),
-        "confusion": metrics.confusion_matrix(actual, predicted, classes),
-        "roc": metrics.roc_curves(run["roc"]),
-        "precision_recall": metrics.precision_recall_curves(run["precision_recall"]),
-        "reliability_finetuned": metrics.reliability_diagram(run["bins"], "finetuned"),
-        "reliability_frozen": metrics.reliability_diagram(run["bins"], "frozen"),
-        "sizes": dataset.sizes(sizes, run["overview"]["labels"], classes) if (sizes != sizes[0]).any() else None,
-        "learning_curve": dataset.learning_curve(run["learning_curve"]) if run["learning_curve"]["sizes"] else None,
+        "accuracy": history.accuracy(run.history),
+        "loss": history.loss(run.history),
+        "confusion": metrics.confusion_matrix(actual, predicted, run.classes),
+        "roc": metrics.roc_curves(run.roc),
+        "precision_recall": metrics.precision_recall_curves(run.precision_recall),
+        "reliability_finetuned": metrics.reliability_diagram(run.bins, "finetuned"),
+        "reliability_frozen": metrics.reliability_diagram(run.bins, "frozen"),
+        "sizes": dataset.sizes(sizes, run.overview["labels"], run.classes) if differ else None,
+        "learning_curve": dataset.learning_curve(curve) if curve["sizes"] else None,
     }
     # Letters are outlines: axe-core cannot tell the contrast of <text>. What charts say is text beside them, in tables.
     with matplotlib.rc_context({"svg.fonttype": "path"}):
         return {name: base.svg(figure, name) for name, figure in figures.items() if figure}
 
 
-def galleries(run: Mapping[str, Any]) -> dict[str, Any]:
+def galleries(run: Run) -> dict[str, Any]:
     """Returns the images of the page, each a dict: `image`, what `thumbnail` returns, and what its caption says.
 
     By name: the sheets of test images, each with its row of the predictions, those of Grad-CAM with `heat`, a second
     image, and those of mistakes the most confident first; "labels", each with its row of the audit's table; "overview",
     training images by class; and "augmentations".
     """
-    samples, audit, overview = run["samples"], run["audit_samples"], run["overview"]
-    table = run["predictions"].to_dict("records")
-    sheets: dict[str, Any] = {
-        sheet: [
-            table[row] | {"image": thumbnail(pixels, size)}
-            for row, pixels, size in zip(
-                *(samples[f"{sheet}_{key}"] for key in ("rows", "pixels", "sizes")), strict=True
-            )
-        ]
-        for sheet in SHEETS
-    }
+    samples, audit, overview = run.samples, run.audit_samples, run.overview
+    sheets: dict[str, Any] = {}
+    for sheet in SHEETS:
+        rows = run.predictions.iloc[samples[f"{sheet}_rows"]]
+        sheets[sheet] = _with_images(rows, samples[f"{sheet}_pixels"], samples[f"{sheet}_sizes"])
     sheets["mistakes"].sort(key=lambda row: -row["probability"])
     sheets["uncertain"].sort(key=lambda row: row["margin"])
     heats = predictions.heat_overlay(samples["gradcam_pixels"], samples["gradcam_maps"])
     for row, heat, size in zip(sheets["gradcam"], heats, samples["gradcam_sizes"], strict=True):
         row["heat"] = thumbnail(heat, size)
-    labels = run["labels"][: len(audit["pixels"])].to_dict("records")
-    return sheets | {
-        "labels": [
-            row | {"image": thumbnail(pixels, size)}
-            for row, pixels, size in zip(labels, audit["pixels"], audit["sizes"], strict=True)
-        ],
-        "overview": {
-            name: [thumbnail(*image) for image in zip(pixels, sizes, strict=True) if image[1].all()]
-            for name, pixels, sizes in zip(run["classes"], overview["train"], overview["train_sizes"], strict=True)
-        },
-        "augmentations": [thumbnail(pixels, overview["train_sizes"][0, 0]) for pixels in run["augmentations"]],
+    sheets["labels"] = _with_images(run.labels[: len(audit["pixels"])], audit["pixels"], audit["sizes"])
+    sheets["overview"] = {
+        name: [thumbnail(*image) for image in zip(pixels, sizes, strict=True) if image[1].all()]
+        for name, pixels, sizes in zip(run.classes, overview["train"], overview["train_sizes"], strict=True)
     }
+    sheets["augmentations"] = [thumbnail(pixels, overview["train_sizes"][0, 0]) for pixels in run.augmentations]
+    return sheets
+
+
+def _with_images(table: pd.DataFrame, pixels: np.ndarray, sizes: Sizes) -> list[dict]:
+    """Returns the rows of a table as dicts, each with its `image`."""
+    images = map(thumbnail, pixels, sizes)
+    return [row | {"image": image} for row, image in zip(table.to_dict("records"), images, strict=True)]
 
 
 def thumbnail(pixels: np.ndarray, size: Sequence[int]) -> dict[str, Any]:

@@ -1,9 +1,10 @@
 """Formatting of numbers for readers: with few digits. These are the filters of both templates."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from stages.common import cli
 
@@ -49,13 +50,10 @@ def setting(value: Any) -> str:
     return np.format_float_positional(value, trim="-") if isinstance(value, float) else str(value)
 
 
-FILTERS: dict[str, Callable[..., str]] = {
-    "count": "{:,}".format,
-    "number": number,
-    "interval": interval,
-    "percent": percent,
-    "percent_interval": percent_interval,
-    "points": points,
-    "setting": setting,
-    "printable": cli.printable,
-}
+def rows(table: pd.DataFrame, most: int | None = None) -> list[dict[Hashable, Any]]:
+    """Returns the first rows of a table as dicts."""
+    return table[:most].to_dict("records")
+
+
+FUNCTIONS = (number, interval, percent, percent_interval, points, setting, rows, cli.printable)
+FILTERS: dict[str, Callable] = {function.__name__: function for function in FUNCTIONS} | {"count": "{:,}".format}

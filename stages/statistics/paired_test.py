@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-SIGNIFICANCE = 0.05  # the usual level
+SIGNIFICANCE = 0.05  # significance level, the usual one
 
 
 def permutation_test(differences: np.ndarray) -> float:
@@ -19,7 +19,7 @@ def permutation_test(differences: np.ndarray) -> float:
     """
     sizes = np.abs(differences[differences != 0])
     total = int(sizes.sum())
-    probabilities = np.ones(1)  # of the sum of i - (total so far - i), at place i
+    probabilities = np.ones(1)  # element i belongs to the sum 2 * i - (total so far)
     for size in sizes:
         probabilities = (np.pad(probabilities, (0, size)) + np.pad(probabilities, (size, 0))) / 2
     sums = 2 * np.arange(len(probabilities)) - total
@@ -27,7 +27,7 @@ def permutation_test(differences: np.ndarray) -> float:
 
 
 def count_flips(table: pd.DataFrame) -> dict[str, int | float]:
-    """Counts the images that only one of two sets of predictions gets right.
+    """Counts the predictions that only one of two sets gets right.
 
     Args:
         table: a row per prediction: path, group, and whether `a` and `b` are correct, bool. An image may occur once for
@@ -35,8 +35,7 @@ def count_flips(table: pd.DataFrame) -> dict[str, int | float]:
             test flips the signs of a group together.
 
     Returns:
-        dict: gained, on how many `b` alone is correct; lost, on how many `a` alone is; and p_value, what
-        `permutation_test` returns.
+        dict: gained, the number that `b` alone gets right; lost, that of `a` alone; and p_value (`permutation_test`).
     """
     difference = table["b"].astype(int) - table["a"].astype(int)
     return {
@@ -46,15 +45,17 @@ def count_flips(table: pd.DataFrame) -> dict[str, int | float]:
     }
 
 
-def describe(table: pd.DataFrame, a: str, b: str) -> str:
+def describe_difference(table: pd.DataFrame, a: str, b: str) -> str:
     """Says in words how the predictions called `a` and `b` differ; the table is as in `count_flips`."""
-    counts = count_flips(table)
-    better = b if counts["gained"] > counts["lost"] else a
-    significant = counts["p_value"] < SIGNIFICANCE
+    flips, images = count_flips(table), table["path"].nunique()
+    total = f"{images} images" if len(table) == images else f"{len(table)} predictions for {images} images"
+    if not flips["gained"] and not flips["lost"]:
+        return f"{a} and {b} are right on the same {table['a'].sum()} of {total}: accuracy {table['a'].mean():.4f}."
+    better = b if flips["gained"] > flips["lost"] else a
+    significant = flips["p_value"] < SIGNIFICANCE
     conclusion = f"significant, {better} is better" if significant else "not significant"
     return (
-        f"{len(table)} predictions on {table['path'].nunique()} images. {b} is right where {a} is wrong on "
-        f"{counts['gained']}, {a} where {b} is wrong on {counts['lost']}.\n"
+        f"Of {total}, {b} alone is right on {flips['gained']}, and {a} alone on {flips['lost']}.\n"
         f"Accuracy {table['a'].mean():.4f} ({a}) against {table['b'].mean():.4f} ({b}): the difference is {conclusion} "
-        f"(p = {counts['p_value']:.2g})."
+        f"(p = {flips['p_value']:.2g})."
     )

@@ -31,7 +31,7 @@ def main() -> None:
     arguments = parser.parse_args()
     pairs = pair(arguments.a, arguments.b, experiments.names())
     table = pd.concat(align(experiments.predictions(a), experiments.predictions(b), a, b) for a, b in pairs)
-    terminal.show(paired_test.describe(table, arguments.a, arguments.b))
+    terminal.show(paired_test.describe_difference(table, arguments.a, arguments.b))
 
 
 def pair(a: str, b: str, names: Iterable[str]) -> list[tuple[str, str]]:

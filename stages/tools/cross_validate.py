@@ -28,6 +28,7 @@ from matplotlib.figure import Figure
 
 from stages.charts import base, metrics as metric_charts, predictions as prediction_charts
 from stages.common import cli, files, terminal
+from stages.common.arrays import Probabilities
 from stages.common.cli import UserError
 from stages.evaluation import examples, model_evaluation, slices
 from stages.evaluation.model_evaluation import Evaluation
@@ -65,20 +66,19 @@ def main() -> None:
 @base.style()
 def summarise(names: Sequence[str]) -> None:
     """Evaluates the predictions of all folds together, and writes and shows the results."""
-    table, probabilities = gather(names)
+    table, probabilities, calibrated = gather(names)
     classes = experiments.classes(names[0])
-    evaluation = evaluate(table, probabilities, classes)
+    evaluation = evaluate(table, probabilities, calibrated, classes)
     correct = table["predicted"] == table["actual"]
     comparison = table[["path", "group"]].assign(a=table["frozen"] == table["actual"], b=correct)
     mistakes = examples.mistakes(table)
     images, pixels = read_images(names, mistakes)
-    calibrated = scale_probabilities(probabilities, table[["temperature"]].to_numpy())
     doubtful, error_rate, accuracy = label_errors.review(
         images.assign(split=[f"fold {fold}" for fold in table["fold"]]), images["group"].to_numpy(), calibrated, classes
     )
     of_all_classes = pd.DataFrame(probabilities, columns=[f"probability_{name}" for name in classes])
     tables = {
-        "table": table.drop(columns=["threshold", "temperature"]).join(of_all_classes),
+        "table": table.join(of_all_classes),
         "labels": doubtful,
         "slices": slices.score(images, correct.to_numpy()),
     }
@@ -101,9 +101,9 @@ def summarise(names: Sequence[str]) -> None:
     terminal.show(
         "",
         model_evaluation.summary({"finetuned": evaluation}),
-        paired_test.describe(comparison, "frozen", "fine-tuned"),
+        paired_test.describe_difference(comparison, "frozen", "fine-tuned"),
         f"Accuracy by fold: {', '.join(map('{:.4f}'.format, by_fold))}.",
-        label_errors.describe(len(doubtful), error_rate, accuracy, PATHS["labels"]),
+        label_errors.describe_review(len(doubtful), error_rate, accuracy, PATHS["labels"]),
     )
 
 
@@ -124,30 +124,28 @@ def check_alike(names: Sequence[str]) -> None:
             )
 
 
-def gather(names: Sequence[str]) -> tuple[pd.DataFrame, np.ndarray]:
+def gather(names: Sequence[str]) -> tuple[pd.DataFrame, Probabilities, Probabilities]:
     """Returns the out-of-fold predictions, fold after fold.
 
     Returns:
-        (DataFrame, float32 [N, C]): N rows of plots/predictions.csv with the number of the fold, from 1, and its
-        model's threshold and temperature; and the probabilities of all classes.
+        The rows of plots/predictions.csv with the number of the fold, from 1; the probabilities of all classes; and
+        those after temperature scaling, with the temperature of each fold's model.
     """
-    tables, probabilities = [], []
+    tables, probabilities, calibrated = [], [], []
     for fold, name in enumerate(names, 1):
-        scores = experiments.scores(name)
-        of_model = {
-            "threshold": scores.get("finetuned threshold", 0.5),
-            "temperature": scores["finetuned temperature"],
-        }
-        tables.append(experiments.predictions(name).assign(fold=fold, **of_model))
+        tables.append(experiments.predictions(name).assign(fold=fold))
         probabilities.append(experiments.array("data/evaluation/probabilities.npy", name))
-    return pd.concat(tables, ignore_index=True), np.concatenate(probabilities)
+        temperature = experiments.scores(name)["finetuned temperature"]
+        calibrated.append(scale_probabilities(probabilities[-1], temperature))
+    return pd.concat(tables, ignore_index=True), np.concatenate(probabilities), np.concatenate(calibrated)
 
 
-def evaluate(table: pd.DataFrame, probabilities: np.ndarray, classes: list[str]) -> Evaluation:
-    """Computes all metrics over all images, each with the threshold and the temperature of its own model."""
-    images = table.assign(label=pd.Categorical(table["actual"], classes).codes.astype(int))
-    thresholds, temperatures = table["threshold"].to_numpy(), table[["temperature"]].to_numpy()
-    return model_evaluation.evaluate(images, classes, probabilities, thresholds, temperatures)
+def evaluate(
+    table: pd.DataFrame, probabilities: Probabilities, calibrated: Probabilities, classes: list[str]
+) -> Evaluation:
+    """Computes all metrics over all images; each is predicted with the threshold of its own model."""
+    actual, predicted = (pd.Categorical(table[name], classes).codes.astype(int) for name in ("actual", "predicted"))
+    return model_evaluation.evaluate(table.assign(label=actual), classes, predicted, probabilities, calibrated, {})
 
 
 def read_images(names: Sequence[str], rows: np.ndarray) -> tuple[pd.DataFrame, np.ndarray]:

@@ -14,7 +14,7 @@ from PIL import ExifTags, Image
 
 from stages.common.cli import UserError
 from stages.decoding.decode import decode
-from stages.evaluation import metrics
+from stages.evaluation import scores
 from stages.labels.files import walk
 from stages.model.temperature import scale_probabilities
 
@@ -109,7 +109,7 @@ def _predictions(
         results: Iterator[tuple[int, list[float]]] = iter(())
         if images:
             probabilities = model.signatures["serving_uint8"](images=np.stack(images))["probabilities"].numpy()
-            labels = metrics.predicted_labels(probabilities, threshold)  # which was chosen on unscaled probabilities
+            labels = scores.predict(probabilities, threshold)  # which was chosen on unscaled probabilities
             if temperature is not None:
                 probabilities = scale_probabilities(probabilities, temperature)
             results = zip(labels.tolist(), probabilities.tolist(), strict=True)

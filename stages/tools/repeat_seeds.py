@@ -17,12 +17,11 @@ if __name__ == "__main__":
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import pandas as pd
-from scipy import stats
 
 from stages.common import cli, terminal
 from stages.common.cli import UserError
+from stages.statistics import intervals
 from stages.tools import experiments
 
 OF_ALL_IMAGES, OF_CLASSES = ["accuracy", "top5_accuracy"], ["auc", "precision", "recall", "f1"]  # fractions of images
@@ -88,36 +87,19 @@ def check(name: str, changes: Sequence[str]) -> None:
 
 
 def summary(table: pd.DataFrame, train: Sequence[int], test: Sequence[int]) -> pd.DataFrame:
-    """Returns mean, standard deviation and 95% interval of every column.
-
-    Repeats share images, so they are not independent: the variance of the mean of n repeats is taken as
-    sd^2 * (1 / n + test / train), with n - 1 degrees of freedom (C. Nadeau, Y. Bengio, Machine Learning 52, 2003,
-    eq. 9). So that the interval stays in the range of the score, it is a score interval (E. B. Wilson, JASA 22, 1927):
-    it holds every value that the mean is not significantly far from, if the variance at a value m is in proportion to
-    m * (1 - m), or to m for a score without an upper bound. A fraction of images varies at least as that of so many
-    independent ones, which matters where all repeats are equal (an effective sample size, as in E. L. Korn,
-    B. I. Graubard, Survey Methodology 24, 1998). `python -m tests.benchmarks.repeat_intervals` measures the coverage.
+    """Returns mean, standard deviation and 95% interval (intervals.of_repeats) of every column.
 
     Args:
         table: a row per repeat, a column per score, none negative; the last word of its name is the metric.
         train, test: images of each class in the training split and in the test split.
     """
-    n, metric = len(table), table.columns.str.split().str[-1]
-    mean, deviation = table.mean().to_numpy(), table.std(ddof=1).to_numpy()
-    factor = 1 / n + sum(test) / sum(train)
+    metric = table.columns.str.split().str[-1]
     # Of two classes the metrics are those of the second, of more the macro averages.
     of_classes = test[1] if len(test) == 2 else len(test) ** 2 / sum(1 / count for count in test)
     images = metric.map(dict.fromkeys(OF_ALL_IMAGES, sum(test)) | dict.fromkeys(OF_CLASSES, of_classes)).to_numpy(float)
-    bounded = ~metric.isin(UNBOUNDED)
-    scale = mean * np.where(bounded, 1 - mean, 1)
-    with np.errstate(invalid="ignore"):
-        observed = (stats.t.ppf(0.975, n - 1) * deviation) ** 2 * factor / scale  # not a number if all are 0, or 1
-    spread = np.nan_to_num(np.fmax(observed, stats.norm.ppf(0.975) ** 2 * factor / images))
-    half = np.sqrt(spread * scale + spread**2 / 4)
-    ends = (mean + spread / 2 + np.array([-half, half])) / np.where(bounded, 1 + spread, 1)
-    low, high = np.clip(ends, 0, np.where(bounded, 1, np.inf))
-    columns = {"mean": mean, "standard deviation": deviation, "from": low, "to": high}
-    return pd.DataFrame(columns, index=table.columns)
+    low, high = intervals.of_repeats(table, sum(test) / sum(train), images, ~metric.isin(UNBOUNDED))
+    columns = {"mean": table.mean(), "standard deviation": table.std(ddof=1)}
+    return pd.DataFrame(columns).assign(**{"from": low, "to": high})
 
 
 if __name__ == "__main__":

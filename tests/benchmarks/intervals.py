@@ -1,4 +1,4 @@
-"""Coverage of the 95% intervals of evaluation/bootstrap.py, next to those of the plain percentile bootstrap.
+"""Coverage of the 95% intervals of evaluation/score_intervals.py, next to those of the plain percentile bootstrap.
 
     python -m tests.benchmarks.intervals [--simulations 1000]
 
@@ -15,7 +15,7 @@ import pandas as pd
 from scipy import integrate, optimize, special, stats
 from tqdm import tqdm
 
-from stages.evaluation import bootstrap, metrics
+from stages.evaluation import score_intervals, scores
 
 ACCURACIES = np.linspace(0.7, 0.99, 30)
 METRICS = ["accuracy", "auc", "precision", "recall", "f1", "loss"]
@@ -46,11 +46,11 @@ def run(rng, count, classes, apart, copies, expected):
     """Simulates one test split; returns a row per metric and kind of interval: whether it covers, and its width."""
     labels, probabilities, groups = simulate(rng, count, classes, apart, copies)
     names = [str(k) for k in range(classes)]
-    scores = metrics.score(labels, probabilities, 0.5)
+    predicted = scores.predict(probabilities, 0.5)
+    overall = scores.score(labels, predicted, probabilities)
+    by_class = scores.score_classes(labels, predicted, probabilities, names)
     found = {
-        "ours": bootstrap.confidence_intervals(
-            labels, probabilities, 0.5, groups, scores, metrics.score_classes(labels, probabilities, 0.5, names)
-        ),
+        "ours": score_intervals.confidence_intervals(labels, predicted, probabilities, groups, overall, by_class),
         "plain": percentiles(rng, labels, probabilities),
     }
     return [
@@ -87,7 +87,7 @@ def distance(accuracy, classes):
 def truth(accuracy, apart, classes):
     """Returns the true scores: those of 200,000 images, but for the accuracy, which is known."""
     labels, probabilities, _ = simulate(np.random.default_rng(0), 200_000, classes, apart, copies=False)
-    return metrics.score(labels, probabilities, 0.5) | {"accuracy": accuracy}
+    return scores.score(labels, scores.predict(probabilities, 0.5), probabilities) | {"accuracy": accuracy}
 
 
 def percentiles(rng, labels, probabilities):
@@ -96,7 +96,7 @@ def percentiles(rng, labels, probabilities):
     sampled = rng.integers(0, count, (RESAMPLES, count)) + np.arange(RESAMPLES)[:, np.newaxis] * count
     counts = np.bincount(sampled.ravel(), minlength=RESAMPLES * count)  # how often each image is in each resample
     times = counts.reshape(RESAMPLES, count).astype(float)
-    predicted = metrics.predicted_labels(probabilities, 0.5)
+    predicted = scores.predict(probabilities, 0.5)
     by_class = {metric: [] for metric in ("auc", "precision", "recall", "f1")}
     for k in range(1, 2) if classes == 2 else range(classes):
         both, actual, guesses = (
@@ -113,7 +113,7 @@ def percentiles(rng, labels, probabilities):
         by_class["auc"].append((below[:, places] * times[:, inside]).sum(axis=1) / pairs)
     replicates = {metric: np.mean(values, axis=0) for metric, values in by_class.items()}
     replicates["accuracy"] = times @ (predicted == labels) / count
-    replicates["loss"] = times @ metrics.cross_entropy(labels, probabilities) / count
+    replicates["loss"] = times @ scores.cross_entropy(labels, probabilities) / count
     return {metric: np.quantile(replicates[metric], [0.025, 0.975]) for metric in METRICS}
 
 

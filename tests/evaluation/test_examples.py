@@ -68,10 +68,10 @@ def test_the_file_has_rows_and_pixels_of_every_sheet_and_the_maps_of_the_predict
         )
 
     predictions = table([("abc"[i // 10], "abc"[i % 3], 0.5, i / 30) for i in range(30)])
-    for name in ("1", "2"):
+    for name in ("1.npz", "2.npz"):
         examples.save(tmp_path / name, heat_maps, split, predictions)
-    assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes()
-    with np.load(tmp_path / "1") as file:
+    assert (tmp_path / "1.npz").read_bytes() == (tmp_path / "2.npz").read_bytes()
+    with np.load(tmp_path / "1.npz") as file:
         arrays = dict(file)
     for sheet in ("samples", "mistakes", "uncertain", "gradcam"):
         rows = arrays[f"{sheet}_rows"]
@@ -81,7 +81,7 @@ def test_the_file_has_rows_and_pixels_of_every_sheet_and_the_maps_of_the_predict
     labels = arrays["gradcam_rows"] % 3
     assert np.array_equal(arrays["gradcam_maps"], heat_maps(arrays["gradcam_pixels"], labels))
 
-    examples.save(tmp_path / "all right", heat_maps, split, predictions.assign(actual=predictions["predicted"]))
-    with np.load(tmp_path / "all right") as file:
+    examples.save(tmp_path / "all right.npz", heat_maps, split, predictions.assign(actual=predictions["predicted"]))
+    with np.load(tmp_path / "all right.npz") as file:
         assert file["mistakes_rows"].shape == (0,) and file["mistakes_pixels"].shape == (0, 64, 64, 3)
         assert file["mistakes_sizes"].shape == (0, 2)

@@ -1,13 +1,16 @@
-"""A made-up run for the report and the model card: what the other stages would write for random predictions."""
+"""Made-up runs: what the other stages would write for random predictions, and a Run for conclusions and next steps."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from stages.common import files
+from stages.common import files, params
 from stages.common.dataset import SPLITS
-from stages.evaluation import metrics
+from stages.evaluation import curves, scores as metrics
+from stages.reporting.run import Audit, FinetuneMetrics, Flips, Models, Run, Scores, SplitSummary
+from stages.statistics import intervals
 from tests.support import ROOT
 
 TWO_CLASSES = ["alpaca", "not alpaca"]
@@ -20,55 +23,111 @@ def write_run(classes, per_class=8, separation=0.8):
     rng = np.random.default_rng(0)
     labels = np.repeat(np.arange(len(classes)), per_class)
     probabilities = {model: random_probabilities(labels, separation, rng) for model in ("frozen", "finetuned")}
-    predicted = {model: metrics.predicted_labels(values, 0.5) for model, values in probabilities.items()}
-    scores = {model: metrics.score(labels, values, 0.5) for model, values in probabilities.items()}
+    predicted = {model: metrics.predict(values, 0.5) for model, values in probabilities.items()}
+    scores = {model: metrics.score(labels, predicted[model], values) for model, values in probabilities.items()}
     class_scores = {
-        model: metrics.score_classes(labels, values, 0.5, classes) for model, values in probabilities.items()
+        model: metrics.score_classes(labels, predicted[model], values, classes)
+        for model, values in probabilities.items()
     }
     evaluate = {model: scores[model] | calibration(scores[model], len(classes)) for model in scores}
     evaluate["changed"] = flips(predicted["frozen"] == labels, predicted["finetuned"] == labels)
     predictions = prediction_table(np.array(classes, object), labels, probabilities["finetuned"], predicted)
-    write_metrics(
+    evidence = labels, probabilities["finetuned"], classes
+    manifest = pd.DataFrame({"label": labels, "sha256": map(str, range(len(labels)))})
+    write(
         {
             "data/splits/classes.json": classes,
+            "data/splits/summary.json": split_summary(classes, per_class),
+            "data/splits/unreadable.csv": pd.DataFrame({"path": ["a/\udcff.jpg"], "reason": ["cut off <here>"]}),
+            **{f"data/splits/{name}/manifest.csv": manifest for name in SPLITS},
             "data/evaluation/metrics.json": evaluate,
             "data/evaluation/classes.json": class_scores,
-            "data/splits/summary.json": split_summary(classes, per_class),
-            "data/evaluation/intervals.json": intervals(scores, class_scores),
-            **other_metrics(),
-        }
-    )
-    write_tables(
-        {
-            "plots/history.csv": history(),
-            "plots/predictions.csv": predictions,
+            "data/evaluation/intervals.json": around_scores(scores, class_scores),
             "data/evaluation/reliability.csv": reliability(),
             "data/evaluation/slices.csv": slice_table(),
+            "data/evaluation/curves/roc.csv": curves.by_class(curves.roc, *evidence),
+            "data/evaluation/curves/precision_recall.csv": curves.by_class(curves.precision_recall, *evidence),
+            "plots/predictions.csv": predictions,
             "data/audit/labels.csv": doubtful_labels(predictions),
-            "data/splits/unreadable.csv": pd.DataFrame({"path": ["a/\udcff.jpg"], "reason": ["cut off <here>"]}),
-            **{
-                f"data/evaluation/curves/{kind}.csv": table
-                for kind, table in metrics.class_curves(labels, probabilities["finetuned"], classes).items()
-            },
-            **{
-                f"data/splits/{name}/manifest.csv": pd.DataFrame(
-                    {"label": labels, "sha256": map(str, range(len(labels)))}
-                )
-                for name in SPLITS
-            },
-        }
-    )
-    write_arrays(
-        {
             "data/splits/overview.npz": overview(len(classes), rng),
             "data/evaluation/samples.npz": samples(predictions, rng),
             "data/audit/samples.npz": {"pixels": random_images(rng, 3), "sizes": np.array([[30, 20]] * 3)},
+            "data/training/augmentations.npy": random_images(rng, 3),
+            **training(),
+            **other_metrics(),
         }
     )
-    Path("data/training").mkdir(parents=True, exist_ok=True)
-    np.save("data/training/augmentations.npy", random_images(rng, 3))
-    Path("requirements.txt").write_text((ROOT / "requirements.txt").read_text())
+    shutil.copy(ROOT / "requirements.txt", ".")
     return evaluate
+
+
+def parameters(changes):
+    """The default parameters with changes: {"section.key": value}."""
+    tree = params.Params().model_dump()
+    for key, value in changes.items():
+        group, _, name = key.rpartition(".")
+        (tree[group] if group else tree)[name] = value
+    return params.Params.model_validate(tree)
+
+
+def read_run():
+    return Run.read(params.read(*params.Params.model_fields))
+
+
+def make_run(classes=2, per_class=100, accuracy=0.95, settings=(), **changes):
+    """A run in which this fraction of each class's test images is right, and the others are of the next class.
+
+    It fits as well in training as in validation, keeps a mix with 75% of the fine-tuned weights, and int8 agrees.
+    """
+    names = [f"kind {label}" for label in range(classes)]
+    actual = np.repeat(np.arange(classes), per_class)
+    wrong = np.tile(np.arange(per_class) >= round(accuracy * per_class), classes)
+    accuracy = float((~wrong).mean())
+    start = {"val_accuracy": accuracy - 0.02, "val_loss": 0.3}
+    fit = {"epochs": 3, "best_epoch": 2, "accuracy": accuracy, "val_accuracy": accuracy, "val_loss": 0.2}
+    compared = {"accuracy": accuracy, "agreement": 1.0}
+    known = {
+        "p": parameters({"data.images": "data/mine"} | dict(settings)),
+        "classes": names,
+        "split": SplitSummary(**split_summary(names, per_class)),
+        "predictions": pd.DataFrame(
+            {"actual": actual, "predicted": (actual + wrong) % classes, "probability": 1.0}
+        ).replace({column: dict(enumerate(names)) for column in ("actual", "predicted")}),
+        "scores": Scores(
+            finetuned={"accuracy": accuracy},
+            frozen={"accuracy": accuracy - 0.02},
+            changed=Flips(gained=5, lost=1, p_value=0.2),
+        ),
+        "intervals": Models(finetuned={"accuracy": intervals.wilson(accuracy, len(actual))}, frozen={}),
+        "finetune": FinetuneMetrics(**fit, mix=0.75, start=start),
+        "history": pd.DataFrame({"phase": "finetune", "val_loss": [0.3, 0.2, 0.25]}),
+        "exports": {name: dict(compared) for name in ("savedmodel", "float16", "int8")},
+        "overview": {"sizes": np.array([[300, 400]] * 5)},
+        "labels": pd.DataFrame({"path": []}),
+        "audit": Audit(label_error_rate=0.0, cross_val_accuracy=0.9, folds=5),
+        "learning_curve": {"sizes": [50, 100], "doubled": {"gain": 0.002, "gain_interval": [-0.01, 0.014]}},
+    }
+    return Run(**dict.fromkeys(Run.__dataclass_fields__) | known | changes)
+
+
+def write(outputs):
+    """Writes each output, by its path, in the format that its ending says."""
+    for path, value in outputs.items():
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".json":
+            files.write_json(value, path)
+        elif path.suffix == ".csv":
+            files.write_csv(value, path)
+        elif path.suffix == ".npy":
+            np.save(path, value)
+        else:
+            np.savez(path, **value)
+
+
+def change(path, **values):
+    """Changes values of a JSON file or of an .npz file."""
+    write({path: (files.read_json if path.endswith(".json") else files.read_arrays)(path) | values})
 
 
 def random_images(rng, *shape):
@@ -101,24 +160,6 @@ def samples(predictions, rng):
     return arrays
 
 
-def write_arrays(arrays):
-    for path, values in arrays.items():
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        np.savez(path, **values)
-
-
-def write_metrics(values):
-    for path, value in values.items():
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        files.write_json(value, Path(path))
-
-
-def write_tables(tables):
-    for path, table in tables.items():
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        files.write_csv(table, Path(path))
-
-
 def random_probabilities(labels, separation, rng):
     """Softmax of random logits, float [N, C]; the larger `separation`, the more predictions are right."""
     logits = rng.normal(size=(len(labels), labels.max() + 1))
@@ -140,7 +181,7 @@ def flips(right_before, right):
     }
 
 
-def intervals(scores, class_scores):
+def around_scores(scores, class_scores):
     """The same tree as the scores', with an interval around each value in the place of it."""
 
     def around(values):
@@ -176,47 +217,38 @@ def split_summary(classes, per_class):
     return counts | {"unreadable": 1, "dropped": 0, "groups": len(classes) * per_class * 5}
 
 
-def other_metrics():
-    phase = {"epochs": 2, "best_epoch": 2, "accuracy": 0.7, "loss": 0.7, "val_accuracy": 0.7, "val_loss": 0.72}
-    start = {"val_accuracy": phase["val_accuracy"], "val_loss": phase["val_loss"]}
-    megabytes = {"savedmodel": 9.98, "float16": 4.51, "int8": 2.74, "onnx": 8.91}
+def training():
+    """Histories and metrics of both phases: two epochs, and one more."""
+    kept = {"epochs": 2, "best_epoch": 2, "accuracy": 0.7, "loss": 0.7, "val_accuracy": 0.7, "val_loss": 0.72}
+    start = {"val_accuracy": kept["val_accuracy"], "val_loss": kept["val_loss"]}
+    finetune = {"epochs": 1, "best_epoch": 3, "val_accuracy": 0.8, "val_loss": 0.55, "mix": 0.75, "start": start}
+    columns = ["epoch", "phase", "accuracy", "val_accuracy", "loss", "val_loss", "learning_rate", "kept"]
+    epochs = [
+        (1, "train_frozen", 0.5, 0.45, 1.4, 1.2, 0.005, False),
+        (2, "train_frozen", 0.7, 0.7, 0.7, 0.72, 0.005, True),
+    ]
     return {
-        "data/training/train_frozen.json": phase,
-        "data/training/finetune.json": phase
-        | {"epochs": 1, "best_epoch": 3, "val_accuracy": 0.8, "val_loss": 0.55, "mix": 0.75, "start": start},
-        "data/audit/summary.json": {"label_error_rate": 0.0431, "cross_val_accuracy": 0.905, "folds": 5, "images": 80},
-        "data/audit/learning_curve.json": {
-            "sizes": [40, 80],
-            "accuracy": [0.7, 0.78],
-            "intervals": [[0.6, 0.8], [0.7, 0.85]],
-            "doubled": {
-                "size": 160,
-                "accuracy": 0.85,
-                "interval": [0.8, 0.9],
-                "gain": 0.07,
-                "gain_interval": [0.01, 0.12],
-            },
-        },
-        "data/models/exported/comparison.json": {
-            key: {"accuracy": 0.8, "agreement": 0.9921, "max_abs_difference": 0.0123456, "megabytes": size}
-            for key, size in megabytes.items()
-        },
+        "data/training/train_frozen.json": kept,
+        "data/training/finetune.json": kept | finetune,
+        "data/training/train_frozen.csv": pd.DataFrame(epochs, columns=columns),
+        "data/training/finetune.csv": pd.DataFrame(
+            [(3, "finetune", 0.75, 0.8, 0.6, 0.55, 0.00002, True)], columns=columns
+        ),
     }
 
 
-def history():
-    return pd.DataFrame(
-        {
-            "epoch": [1, 2, 3],
-            "phase": ["train_frozen", "train_frozen", "finetune"],
-            "accuracy": [0.5, 0.7, 0.75],
-            "val_accuracy": [0.45, 0.7, 0.8],
-            "loss": [1.4, 0.7, 0.6],
-            "val_loss": [1.2, 0.72, 0.55],
-            "learning_rate": [0.005, 0.005, 0.00002],
-            "kept": [False, True, True],
-        }
-    )
+def other_metrics():
+    megabytes = {"savedmodel": 9.98, "float16": 4.51, "int8": 2.74, "onnx": 8.91}
+    doubled = {"size": 160, "accuracy": 0.85, "interval": [0.8, 0.9], "gain": 0.07, "gain_interval": [0.01, 0.12]}
+    curve = {"sizes": [40, 80], "accuracy": [0.7, 0.78], "intervals": [[0.6, 0.8], [0.7, 0.85]], "doubled": doubled}
+    compared = {"accuracy": 0.8, "agreement": 0.9921, "max_abs_difference": 0.0123456}
+    return {
+        "data/audit/summary.json": {"label_error_rate": 0.0431, "cross_val_accuracy": 0.905, "folds": 5, "images": 80},
+        "data/audit/learning_curve.json": curve,
+        "data/models/exported/comparison.json": {
+            key: compared | {"megabytes": size} for key, size in megabytes.items()
+        },
+    }
 
 
 def reliability():

@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import pytest
@@ -5,9 +6,9 @@ import yaml
 from markdown_it import MarkdownIt
 
 from stages import report
-from stages.common import files
 from stages.reporting import model_card
-from tests.reporting.support import MANY_CLASSES, TWO_CLASSES, write_run
+from tests.reporting.support import MANY_CLASSES, TWO_CLASSES, change, write_run
+from tests.support import ROOT
 
 
 def write_card():
@@ -48,6 +49,10 @@ OWN = ["To be filled in: the licence of these images", r"my \*cats\*", "To be fi
 )
 def test_the_card_states_known_licences_and_asks_for_the_others(workplace, images, weights, expected, absent):
     write_run(TWO_CLASSES)
+    for card in ROOT.glob("data/*/card.yaml"):
+        copy = workplace.folder / card.relative_to(ROOT)
+        copy.parent.mkdir(exist_ok=True)
+        shutil.copy(card, copy)
     workplace.set({"data.images": images, "model.weights": weights})
     text = " ".join(write_card()[1].split())
     assert [words for words in expected if words not in text] == []
@@ -65,8 +70,7 @@ def test_the_card_states_known_licences_and_asks_for_the_others(workplace, image
 )
 def test_the_audit_is_quoted_as_far_as_it_knows(workplace, rate, words):
     write_run(TWO_CLASSES)
-    path = Path("data/audit/summary.json")
-    files.write_json(files.read_json(path) | {"label_error_rate": rate}, path)
+    change("data/audit/summary.json", label_error_rate=rate)
     text = " ".join(write_card()[1].split())
     assert words in text and text.count("The label audit") == 1
 

@@ -25,20 +25,28 @@ def table(a, b, groups=None):
 
 
 def test_describes_in_words_whether_the_difference_is_significant():
-    words = paired_test.describe(table([False] * 8 + [True] * 2, [True] * 10), "old", "new")
-    assert "new is right where old is wrong on 8, old where new is wrong on 0" in words
-    assert (
-        "Accuracy 0.2000 (old) against 1.0000 (new): the difference is significant, new is better (p = 0.0078)" in words
+    worse, best = [False] * 8 + [True] * 2, [True] * 10
+    assert paired_test.describe_difference(table(worse, best), "old", "new") == (
+        "Of 10 images, new alone is right on 8, and old alone on 0.\n"
+        "Accuracy 0.2000 (old) against 1.0000 (new): the difference is significant, new is better (p = 0.0078)."
     )
-    assert "old is better" in paired_test.describe(table([True] * 10, [False] * 8 + [True] * 2), "old", "new")
-    assert "the difference is not significant (p = 0.5)" in paired_test.describe(
-        table([False] * 2, [True] * 2), "old", "new"
+    assert "old is better" in paired_test.describe_difference(table(best, worse), "old", "new")
+    words = paired_test.describe_difference(table([False] * 2, [True] * 2), "old", "new")
+    assert words.endswith("the difference is not significant (p = 0.5).")
+
+
+def test_says_so_where_both_are_right_on_the_same_images():
+    right = [True] * 3 + [False]
+    assert paired_test.describe_difference(table(right, right), "old", "new") == (
+        "old and new are right on the same 3 of 4 images: accuracy 0.7500."
     )
 
 
 def test_one_image_under_many_seeds_is_one_piece_of_evidence():
-    once = table([False], [True], groups=[7])
-    assert "the difference is not significant (p = 1)" in paired_test.describe(pd.concat([once] * 20), "old", "new")
+    seeds = pd.concat([table([False], [True], groups=[7])] * 20 + [table([True], [True], groups=[8])])
+    words = paired_test.describe_difference(seeds.assign(path=seeds["group"]), "old", "new")
+    assert words.startswith("Of 21 predictions for 2 images, new alone is right on 20")
+    assert words.endswith("the difference is not significant (p = 1).")
 
 
 def test_counts_the_images_that_only_one_gets_right():

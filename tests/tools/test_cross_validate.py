@@ -107,31 +107,43 @@ def folds(monkeypatch):
         for n, name in enumerate(NAMES, 1)
     }
     hashes = {name: {"split": {"mine": "1a2b", "t.csv": "5e6f"}} for name in NAMES}
-    thresholds = dict.fromkeys(NAMES, 0.5)
+    thresholds, temperatures = dict.fromkeys(NAMES, 0.5), dict.fromkeys(NAMES, 1.0)
     probabilities = np.array([0.1, 0.4, 0.6, 0.9], np.float32)
 
     def predictions(name):
         paths = [f"{name}/{number}" for number in range(4)]
-        of_all = {"group": range(4), "actual": ["a", "b", "a", "b"], "predicted": "a", "frozen": "a"}
-        return pd.DataFrame({"path": paths, **of_all, "probability": 0.9, "margin": 0.8})
+        of_all = {"group": range(4), "actual": ["a", "b", "a", "b"], "frozen": "a"}
+        predicted = np.where(probabilities >= thresholds[name], "b", "a")
+        return pd.DataFrame({"path": paths, **of_all, "predicted": predicted, "probability": 0.9, "margin": 0.8})
 
     monkeypatch.setattr(experiments, "parameters", parameters.get)
     monkeypatch.setattr(experiments, "hashes", hashes.get)
     monkeypatch.setattr(experiments, "predictions", predictions)
-    monkeypatch.setattr(
-        experiments, "scores", lambda name: {"finetuned temperature": 2.0, "finetuned threshold": thresholds[name]}
-    )
+    monkeypatch.setattr(experiments, "scores", lambda name: {"finetuned temperature": temperatures[name]})
     monkeypatch.setattr(experiments, "array", lambda path, name: np.stack([1 - probabilities, probabilities], axis=1))
-    return {"parameters": parameters, "hashes": hashes, "thresholds": thresholds}
+    return {
+        "parameters": parameters,
+        "hashes": hashes,
+        "thresholds": thresholds,
+        "temperatures": temperatures,
+    }
 
 
 def test_each_fold_is_measured_with_its_own_threshold(folds):
     accuracy = []
     for threshold in (0.5, 0.3, 0.95):  # of these images 2, 3 and 2 are right
         folds["thresholds"]["cv-fold-2"] = threshold
-        table, probabilities = cross_validate.gather(NAMES)
-        accuracy.append(cross_validate.evaluate(table, probabilities, ["a", "b"]).scores["accuracy"])
+        evaluation = cross_validate.evaluate(*cross_validate.gather(NAMES), ["a", "b"])
+        accuracy.append(evaluation.scores["accuracy"])
     assert accuracy == pytest.approx([6 / 12, 7 / 12, 6 / 12])
+
+
+def test_each_fold_is_calibrated_with_its_own_temperature(folds):
+    folds["temperatures"]["cv-fold-2"] = 2.0
+    _, probabilities, calibrated = cross_validate.gather(NAMES)
+    for rows, temperature in ((slice(0, 4), 1), (slice(4, 8), 2), (slice(8, 12), 1)):
+        odds, scaled = (np.log(x[rows, 1] / x[rows, 0]) for x in (probabilities, calibrated))
+        assert scaled == pytest.approx(odds / temperature, abs=1e-5)
 
 
 def test_folds_that_differ_in_a_parameter_or_in_their_images_are_refused(folds):

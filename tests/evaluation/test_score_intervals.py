@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from stages.evaluation import bootstrap, metrics
+from stages.evaluation import score_intervals, scores
 
 
 def made_up(count, classes, apart, seed=0):
@@ -16,14 +16,12 @@ def made_up(count, classes, apart, seed=0):
 
 def measured(labels, probabilities, groups=None):
     """Returns the scores, the class scores and the intervals."""
-    scores = metrics.score(labels, probabilities, 0.5)
-    class_scores = metrics.score_classes(labels, probabilities, 0.5, [str(k) for k in range(probabilities.shape[1])])
+    predicted, names = scores.predict(probabilities, 0.5), [str(k) for k in range(probabilities.shape[1])]
+    overall = scores.score(labels, predicted, probabilities)
+    by_class = scores.score_classes(labels, predicted, probabilities, names)
     groups = np.arange(len(labels)) if groups is None else groups
-    return (
-        scores,
-        class_scores,
-        bootstrap.confidence_intervals(labels, probabilities, 0.5, groups, scores, class_scores),
-    )
+    found = score_intervals.confidence_intervals(labels, predicted, probabilities, groups, overall, by_class)
+    return overall, by_class, found
 
 
 def jeffreys(right, count):
@@ -32,11 +30,11 @@ def jeffreys(right, count):
 
 def test_without_near_duplicates_a_proportion_has_jeffreys_interval():
     labels, probabilities = made_up(200, 2, 2)
-    scores, _, found = measured(labels, probabilities)
-    right = round(scores["accuracy"] * 200)
+    overall, _, found = measured(labels, probabilities)
+    right = round(overall["accuracy"] * 200)
     assert 150 < right < 195
     np.testing.assert_allclose(found["accuracy"], jeffreys(right, 200), atol=0.005)
-    recalled = round(scores["recall"] * 100)
+    recalled = round(overall["recall"] * 100)
     np.testing.assert_allclose(found["recall"], jeffreys(recalled, 100), atol=0.01)
 
 
@@ -51,13 +49,13 @@ def test_all_correct_is_not_certain():
 @pytest.mark.parametrize("classes", [2, 3, 7])
 def test_every_score_has_an_interval_and_lies_in_it(classes):
     for count, apart in ((2 * classes, 0), (60, 1), (60, 50)):
-        scores, class_scores, found = measured(*made_up(count, classes, apart))
-        assert found["loss"][0] <= scores.pop("loss") <= found["loss"][1]  # may be 0 for all images
-        pairs = [(scores[name], found[name]) for name in scores]
-        pairs += [(value, found["macro"][name]) for name, value in class_scores["macro"].items()]
+        overall, by_class, found = measured(*made_up(count, classes, apart))
+        assert found["loss"][0] <= overall.pop("loss") <= found["loss"][1]  # may be 0 for all images
+        pairs = [(overall[name], found[name]) for name in overall]
+        pairs += [(value, found["macro"][name]) for name, value in by_class["macro"].items()]
         pairs += [
             (values[metric], found["classes"][name][metric])
-            for name, values in class_scores["classes"].items()
+            for name, values in by_class["classes"].items()
             for metric in ("precision", "recall", "f1", "auc")
         ]
         assert len(pairs) == 5 + (classes > 5) + 3 + 4 * classes
@@ -77,11 +75,11 @@ def test_near_duplicates_of_every_image_are_no_more_evidence():
 
 def test_many_small_classes_do_not_bias_the_macro_average():
     labels, probabilities = made_up(120, 40, 50)
-    scores, _, found = measured(labels, probabilities)
-    assert scores["f1"] == 1 and found["f1"][0] > 0.96
+    overall, _, found = measured(labels, probabilities)
+    assert overall["f1"] == 1 and found["f1"][0] > 0.96
     never = np.where(np.arange(40) < 12, 0, probabilities)  # of the first 12 classes, none is ever predicted
-    scores, _, found = measured(labels, never)
-    assert scores["precision"] < 0.72 and found["precision"][1] < scores["precision"] + 0.05
+    overall, _, found = measured(labels, never)
+    assert overall["precision"] < 0.72 and found["precision"][1] < overall["precision"] + 0.05
     assert found["classes"]["0"]["precision"][1] > 0.9  # of that one class, nothing is known
 
 

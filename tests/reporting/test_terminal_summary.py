@@ -4,12 +4,14 @@ import subprocess
 import pytest
 
 from stages.common import params
-from stages.reporting import answer
-from stages.reporting.verdict import Step, Verdict
+from stages.reporting import terminal_summary
+from stages.reporting.conclusions import Conclusions
+from stages.reporting.next_steps import Step
 from tests.support import environment
 
-STEPS = [Step("Look at 7 labels.", "head -n 20 data/audit/labels.csv"), Step("A.", "run " * 40), Step("B.", "b")]
-VERDICT = Verdict("good", "Good: 97.5% are right.", "A mix is exported.", "", "", [*STEPS, Step("Never.", "never")])
+CONCLUSIONS = Conclusions("good", "Good: 97.5% are right.", "A mix is exported.", False, "", "")
+LOOK = Step("Look at 7 labels.", "head -n 20 data/audit/labels.csv")
+STEPS = [LOOK, Step("A.", "run " * 40), Step("B.", "b"), Step("Never.", "never")]
 
 
 def write_metrics(folder, accuracy, agreement):
@@ -24,12 +26,13 @@ def write_metrics(folder, accuracy, agreement):
 
 @pytest.fixture
 def show(workplace, capsys):
-    """A function that shows the answer of a run, in a working folder with the default parameters and metrics."""
+    """A function that shows the end of a run, in a working folder with the default parameters and metrics."""
     write_metrics(workplace.folder, 0.95, 0.99)
 
     def show(**changes):
         now = params.flatten(params.read(*params.Params.model_fields).model_dump())
-        answer.show({"params": now | {name.replace("__", "."): value for name, value in changes.items()}}, VERDICT)
+        settings = now | {name.replace("__", "."): value for name, value in changes.items()}
+        terminal_summary.show(settings, CONCLUSIONS, STEPS)
         return capsys.readouterr().out
 
     return show

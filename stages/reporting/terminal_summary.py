@@ -1,4 +1,4 @@
-"""The answer that a run ends with on the terminal: the model, how good it is, what changed, and what to do next."""
+"""The end of a run on the terminal: how good the model is, what changed since the last commit, what to do next."""
 
 import json
 import subprocess
@@ -13,30 +13,28 @@ from rich.table import Table
 from rich.text import Text
 
 from stages.common import files, params, terminal
+from stages.common.phases import FINETUNE, TRAIN_FROZEN
 from stages.reporting import formatting
-from stages.reporting.verdict import Verdict
+from stages.reporting.conclusions import Conclusions
+from stages.reporting.next_steps import Step
 
-MODELS = {"finetuned": "fine-tuned", "frozen": "frozen", "export": "exported files"}  # by the files in metrics/
+# What each file of metrics/ is about.
+METRICS = {phase.model: phase.title.lower() for phase in (FINETUNE, TRAIN_FROZEN)} | {"export": "exported files"}
 COLOURS = {"good": "green", "fair": "yellow", "guessing": "red"}
-STEPS = 3
+STEPS = 3  # maximum number of next steps
 
 
-def show(run: Mapping[str, Any], verdict: Verdict) -> None:
-    """Prints the end of a run. Of the last commit, what git and its files can tell; without them, that is left out.
-
-    Args:
-        run: what stages.report reads, with `params`, the parameters by dotted keys.
-        verdict: on it.
-    """
+def show(settings: Mapping[str, Any], conclusions: Conclusions, steps: list[Step]) -> None:
+    """Prints the end of a run with these parameters, by dotted keys; no changes where there is no git or no commit."""
     lines: list[str | Text | Table] = [
         "",
-        terminal.paragraph(verdict.headline, f"bold {COLOURS[verdict.quality]}"),
-        f"The model is data/models/classifier. {verdict.model}",
+        terminal.paragraph(conclusions.headline, f"bold {COLOURS[conclusions.quality]}"),
+        f"The model is data/models/classifier. {conclusions.exported_model}",
         *_changed_metrics(),
-        *_changed_settings(run["params"]),
+        *_changed_settings(settings),
         Text("\nNext", "bold"),
     ]
-    for number, step in enumerate(verdict.steps[:STEPS], 1):
+    for number, step in enumerate(steps[:STEPS], 1):
         lines += [terminal.paragraph(step.reason, indent=f"  {number}. "), Text(f"     {step.command}", "cyan")]
     terminal.show(*lines, Text("\nThe report, for any browser: plots/report.html", "bold"))
 
@@ -44,7 +42,7 @@ def show(run: Mapping[str, Any], verdict: Verdict) -> None:
 def _changed_metrics() -> list[str | Text | Table]:
     """Compares metrics/*.json with those of the last commit: a line for each model of which a metric differs."""
     rows, compared = [], False
-    for name, model in MODELS.items():
+    for name, model in METRICS.items():
         path = Path(f"metrics/{name}.json")
         committed = _committed(path)
         if committed is None or not path.exists():

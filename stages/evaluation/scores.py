@@ -1,0 +1,109 @@
+"""Metrics of predictions, and the decision threshold of two classes."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn import metrics
+
+from stages.common.arrays import Labels, Probabilities
+from stages.common.cli import UserError
+
+TOP = 5  # usual k of top-k accuracy
+
+
+def predict(probabilities: Probabilities, threshold: float) -> Labels:
+    """Returns the predicted labels.
+
+    Of two classes, the second is predicted where its probability reaches `threshold`; of more, the top-1 class.
+    """
+    if probabilities.shape[1] == 2:
+        return (probabilities[:, 1].astype(np.float64) >= threshold).astype(int)  # a float32 would round the threshold
+    return probabilities.argmax(axis=1)
+
+
+def choose_threshold(labels: Labels, probabilities: Probabilities, criterion: str, model: str) -> float:
+    """Returns the threshold of two classes that a criterion selects on validation images.
+
+    It lies halfway between the lowest probability that is to reach it and the next lower one, or 0, so that no image
+    lies on it.
+
+    Args:
+        labels, probabilities: of the validation images.
+        criterion: "max_f1", the threshold with the highest F1 of the second class; or "precision>=X", the lowest
+            threshold with that precision, which has the highest recall.
+        model: name of the model in the error's text.
+
+    Raises:
+        UserError: no threshold has that precision.
+    """
+    precision, recall, thresholds = metrics.precision_recall_curve(labels, probabilities[:, 1].astype(np.float64))
+    precision, recall = precision[:-1], recall[:-1]  # the last point predicts the second class nowhere
+    if criterion == "max_f1":
+        place = np.argmax(precision * recall / np.maximum(precision + recall, 1e-300))
+    else:
+        reached = precision >= float(criterion.removeprefix("precision>="))
+        if not reached.any():
+            raise UserError(
+                f"evaluate.threshold is {criterion}, but the highest precision that the {model} model reaches on the "
+                f"validation split is {precision.max():.4f}. Lower the precision or improve the model."
+            )
+        place = np.argmax(reached)
+    return float((thresholds[place] + (thresholds[place - 1] if place else 0)) / 2)
+
+
+def cross_entropy(labels: Labels, probabilities: Probabilities) -> np.ndarray:
+    """Returns the cross-entropy of each prediction in nats, float64 [N]."""
+    # Never log(0): a probability below 1e-300 was rounded down to 0. (sklearn.metrics.log_loss clips float32 at 1e-7.)
+    return -np.log(np.maximum(probabilities[np.arange(len(labels)), labels].astype(np.float64), 1e-300))
+
+
+def score(labels: Labels, predicted: Labels, probabilities: Probabilities) -> dict[str, float]:
+    """Returns the metrics of predictions by name.
+
+    These are accuracy; loss, the mean cross-entropy in nats; auc, the area under the ROC curve; precision, recall and
+    f1. With two classes the last four are those of the second class; with more, macro averages, auc one-versus-rest.
+    With more than five classes, there is top5_accuracy, too.
+    """
+    class_count = probabilities.shape[1]
+    two_classes = class_count == 2
+    precision, recall, f1, _ = metrics.precision_recall_fscore_support(
+        labels, predicted, average="binary" if two_classes else "macro", zero_division=0
+    )
+    auc = _class_auc(labels, probabilities)
+    scores = {
+        "accuracy": float(metrics.accuracy_score(labels, predicted)),
+        "loss": float(cross_entropy(labels, probabilities).mean()),
+        "auc": float(auc[1] if two_classes else auc.mean()),
+        "precision": float(precision),
+        "recall": float(recall),
+        "f1": float(f1),
+    }
+    if class_count > TOP:
+        top5 = metrics.top_k_accuracy_score(labels, probabilities, k=TOP, labels=range(class_count))
+        scores["top5_accuracy"] = float(top5)
+    return scores
+
+
+def score_classes(
+    labels: Labels, predicted: Labels, probabilities: Probabilities, classes: list[str]
+) -> dict[str, dict[str, Any]]:
+    """Returns the metrics of each class.
+
+    Returns:
+        dict: "macro", the macro averages of precision, recall and f1; and "classes", from each class name to its
+        precision, recall, f1, auc (one-versus-rest) and support (number of images).
+    """
+    precision, recall, f1, support = metrics.precision_recall_fscore_support(
+        labels, predicted, labels=range(len(classes)), zero_division=0
+    )
+    table = pd.DataFrame({"precision": precision, "recall": recall, "f1": f1}, index=classes)
+    macro = table.mean().to_dict()
+    table = table.assign(auc=_class_auc(labels, probabilities), support=support)
+    return {"macro": macro, "classes": table.to_dict("index")}
+
+
+def _class_auc(labels: Labels, probabilities: Probabilities) -> np.ndarray:
+    """Returns the area under the one-versus-rest ROC curve of each class, float64 [C]."""
+    one_hot = labels[:, np.newaxis] == np.arange(probabilities.shape[1])
+    return metrics.roc_auc_score(one_hot, probabilities, average=None)

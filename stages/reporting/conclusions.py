@@ -1,0 +1,113 @@
+"""Conclusions from a run: how good it is, which model is exported, whether it overfits, whether int8 may be used.
+
+Each names the numbers behind it. A difference counts if its 95% interval does not hold 0; otherwise it is within noise.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import pandas as pd
+
+from stages.reporting.formatting import number, percent, percent_interval, points, setting
+from stages.reporting.run import Run
+from stages.statistics import intervals
+
+# Cohen's kappa from which agreement is "almost perfect" (J. R. Landis, G. G. Koch, Biometrics 33, 1977).
+GOOD = 0.8
+# MLPerf Inference asks a quantized model for 99% of the original's accuracy (V. J. Reddi et al., ISCA 2020). Here it
+# must predict 99% of the original's classes, which is more.
+SAME = 0.99
+COMPARED = 1000  # maximum number of test images on which the stage export compares the formats
+
+
+@dataclass(frozen=True)
+class Conclusions:
+    """Conclusions from a run; all but `quality` and `overfits` are sentences."""
+
+    quality: Literal["good", "fair", "guessing"]
+    headline: str
+    exported_model: str
+    overfits: bool
+    overfitting: str
+    int8: str
+
+
+def draw(run: Run) -> Conclusions:
+    """Returns the conclusions from a run."""
+    overfits, overfitting = _overfitting(run)
+    return Conclusions(*_quality(run), _exported_model(run), overfits, overfitting, _int8(run))
+
+
+def cohens_kappa(predictions: pd.DataFrame) -> float:
+    """Returns Cohen's kappa, the agreement of predicted and actual class beyond chance: 1 perfect, 0 random."""
+    agreement = float((predictions["actual"] == predictions["predicted"]).mean())
+    actual, predicted = (predictions[name].value_counts(normalize=True) for name in ("actual", "predicted"))
+    chance = float(actual.mul(predicted, fill_value=0).sum())
+    return (agreement - chance) / (1 - chance) if chance < 1 else 0.0
+
+
+def _quality(run: Run) -> tuple[Literal["good", "fair", "guessing"], str]:
+    """Says how good the exported model is."""
+    low, high = run.intervals.finetuned["accuracy"]
+    numbers = (
+        f"{run.right_count:,} of {run.totals['test']:,} test images are predicted correctly, "
+        f"{percent(run.scores.finetuned['accuracy'])} (95% interval {percent_interval([low, high])}); always "
+        f"predicting the most frequent class gives {percent(run.majority_accuracy)}"
+    )
+    if low <= run.majority_accuracy:
+        return "guessing", f"No better than guessing: {numbers}, which is not below the interval."
+    if cohens_kappa(run.predictions) >= GOOD:
+        return "good", f"Good: {numbers}."
+    return "fair", f"Fair: better than guessing, with many mistakes: {numbers}."
+
+
+def _exported_model(run: Run) -> str:
+    """Says which of the two models is exported and why."""
+    mix, mix_setting, changed = run.finetune.mix, run.p.finetune.mix, run.scores.changed
+    loss, frozen_loss = number(run.finetune.val_loss), number(run.finetune.start["val_loss"])
+    if mix == 0:
+        why = (
+            "no mix with fine-tuned weights had a lower validation loss"
+            if mix_setting == "auto"
+            else "finetune.mix is 0"
+        )
+        return f"The frozen model is exported: {why} ({frozen_loss})."
+    what = f"A mix of {mix:.0%} fine-tuned and {1 - mix:.0%} frozen weights" if mix < 1 else "The fine-tuned model"
+    why = "as it has the lowest" if mix_setting == "auto" else f"as finetune.mix is {setting(mix_setting)}; its"
+    finding = "not significantly different"
+    if changed.significant:
+        finding = f"significantly {'better' if changed.gained > changed.lost else 'worse'}"
+    return (
+        f"{what} is exported, {why} validation loss: {loss}, against {frozen_loss} of the frozen model. On the test "
+        f"images it is {finding}: {percent(run.scores.finetuned['accuracy'])} against "
+        f"{percent(run.scores.frozen['accuracy'])} ({changed.gained} gained, {changed.lost} lost, "
+        f"p = {changed.p_value:.2g})."
+    )
+
+
+def _overfitting(run: Run) -> tuple[bool, str]:
+    """Says whether the exported model overfits: whether its accuracy is lower in validation than in training."""
+    train, validation = run.finetune.accuracy, run.finetune.val_accuracy
+    numbers = f"accuracy {percent(train)} in training, {percent(validation)} in validation"
+    sizes = (run.independent(run.totals[name]) for name in ("train", "validation"))
+    low, high = intervals.newcombe(train, validation, *sizes)
+    if train <= validation:
+        return False, f"No sign of overfitting: {numbers}."
+    lower = f"{points(train - validation)} percentage points lower (95% interval {points(low)} to {points(high)})"
+    if low > 0:
+        return True, f"It overfits: {numbers}, {lower}."
+    return False, f"No sign of overfitting: {numbers}, {lower}, within noise."
+
+
+def _int8(run: Run) -> str:
+    """Says whether the int8 file may be used in place of the SavedModel."""
+    int8, float16, original = (run.exports[name] for name in ("int8", "float16", "savedmodel"))
+    low, high = intervals.wilson(int8["agreement"], run.independent(min(run.totals["test"], COMPARED)))
+    numbers = (
+        f"it predicts the class of the SavedModel for {percent(int8['agreement'])} of the test images (95% interval "
+        f"{percent_interval([low, high])}), with an accuracy of {percent(int8['accuracy'])} against "
+        f"{percent(original['accuracy'])}"
+    )
+    if high >= SAME:
+        return f"int8 may be used: {numbers}."
+    return f"Do not use int8 unchecked: {numbers}. float16 predicts the same class for {percent(float16['agreement'])}."
