@@ -6,8 +6,8 @@ Reads all three splits and model.weights; writes data/audit/labels.csv (the labe
 doubtful first), data/audit/summary.json, data/audit/samples.npz and plots/label_audit.png (the images of the first of
 them), and data/audit/learning_curve.json.
 
-It reads the test split, and labels that training learns from: it is for people to read, and no stage may train on what
-it writes. It needs no trained model: the features are those of the base, which was never trained on these labels.
+Its outputs are for people to read: no stage may train on them, because the test split is in them. It needs no trained
+model: the features are those of the base, which was never trained on these labels.
 """
 
 if __name__ == "__main__":
@@ -81,8 +81,7 @@ def draw(table: pd.DataFrame, pixels: np.ndarray, sizes: Sizes) -> Figure:
         f"given {x.given_probability:.0%}: {x.given}\nsuggested {x.suggested_probability:.0%}: {x.suggested}"
         for x in table.itertuples()
     ]
-    colours = [base.WRONG] * len(table)
-    return base.grid(pixels, titles, "Possible label errors, the most likely first", colours, sizes)
+    return base.grid(pixels, titles, "Possible label errors, the most likely first", [base.WRONG] * len(table), sizes)
 
 
 if __name__ == "__main__":

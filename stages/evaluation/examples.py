@@ -11,17 +11,12 @@ from stages.common import dataset
 
 SPLIT_IMAGES = 16  # number of images that show the whole split
 GRADCAM_IMAGES = 16  # number of images with a heat map
-GRADCAM_WRONG = 8  # number of wrong predictions among them, if there are as many right ones
+GRADCAM_WRONG = 8  # number of wrong predictions among them; larger only where too few predictions are right
 CLASSES = 10  # maximum number of classes on the sheets of mistakes and of uncertain predictions
 PER_CLASS = 6  # maximum number of images of each of these classes
 
 
-def save(
-    path: Path,
-    heat_maps: Callable[[np.ndarray, np.ndarray], np.ndarray],
-    split: dataset.Split,
-    predictions: pd.DataFrame,
-) -> None:
+def save(path: Path, heat_maps: Callable[..., np.ndarray], split: dataset.Split, predictions: pd.DataFrame) -> None:
     """Writes the images that the stage plot shows, as .npz.
 
     The file has, for each sheet, samples (of the whole split), mistakes, uncertain and gradcam: `{sheet}_rows`, int
@@ -29,13 +24,11 @@ def save(
     and height of the files. It also has `gradcam_maps`, float32 [K, size, size] in [0, 1]. K may be 0.
 
     Args:
-        path: of the file.
         heat_maps: function from pixels and labels to gradcam.heat_maps of the model that made the predictions.
-        split: N images.
-        predictions: N rows in the order of `split`, as predictions.prediction_table returns them.
+        predictions: what predictions.prediction_table returns for `split`.
     """
     sheets = {
-        "samples": spread_over_split(predictions),
+        "samples": dataset.evenly_spaced(np.arange(len(predictions)), SPLIT_IMAGES),  # sorted by class
         "mistakes": mistakes(predictions),
         "uncertain": uncertain(predictions),
         "gradcam": for_gradcam(predictions),
@@ -44,15 +37,9 @@ def save(
     arrays: dict[str, Any] = {}
     for name, rows in sheets.items():
         arrays |= {f"{name}_rows": rows, f"{name}_pixels": split.pixels[rows], f"{name}_sizes": sizes[rows]}
-    predicted = predictions["predicted"].iloc[sheets["gradcam"]]
-    labels = np.array([split.classes.index(name) for name in predicted], np.int64)
+    labels = pd.Index(split.classes).get_indexer(predictions["predicted"].iloc[sheets["gradcam"]])
     arrays["gradcam_maps"] = heat_maps(arrays["gradcam_pixels"], labels)
     np.savez(path, **arrays)
-
-
-def spread_over_split(predictions: pd.DataFrame) -> np.ndarray:
-    """Returns evenly spaced rows, int [K]; images of all classes, because the table is sorted by class."""
-    return dataset.evenly_spaced(np.arange(len(predictions)), SPLIT_IMAGES)
 
 
 def mistakes(predictions: pd.DataFrame) -> np.ndarray:
@@ -71,7 +58,7 @@ def uncertain(predictions: pd.DataFrame) -> np.ndarray:
 def for_gradcam(predictions: pd.DataFrame) -> np.ndarray:
     """Returns rows of wrong predictions, then of right ones, int [K], both spread evenly over the true classes.
 
-    GRADCAM_WRONG of GRADCAM_IMAGES are wrong, fewer if there are fewer, and more if there are too few right ones.
+    Up to GRADCAM_WRONG of GRADCAM_IMAGES are wrong, and more only where there are too few right ones.
     """
     right = (predictions["actual"] == predictions["predicted"]).to_numpy()
     wrong = _stratified(predictions, np.flatnonzero(~right), max(GRADCAM_WRONG, GRADCAM_IMAGES - right.sum()))

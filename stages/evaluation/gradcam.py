@@ -25,7 +25,6 @@ def heat_maps(
     Args:
         feature_maps: function from pixels to the base's last feature maps, float32 [N, size / 32, size / 32, D].
         kernel: weights of the head, float32 [D, C], or [D, 1] if its logit is that of the second of two classes.
-        pixels: the images.
         labels: the class to explain in each image.
 
     Returns:

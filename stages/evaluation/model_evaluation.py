@@ -45,8 +45,6 @@ def evaluate(
 
     Args:
         images: N rows with label and group.
-        classes: C class names.
-        predicted, probabilities: the predictions.
         calibrated: the probabilities after temperature scaling.
         settings: temperature and threshold, where one model has made all predictions.
     """

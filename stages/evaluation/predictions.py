@@ -15,7 +15,6 @@ def predict_probabilities(model: Any, pixels: Pixels, batch_size: int, progress:
 
     Args:
         model: a loaded SavedModel.
-        pixels: the images.
         batch_size: number of images that are computed at a time.
         progress: text of the progress bar.
     """
@@ -30,7 +29,6 @@ def prediction_table(
     """Returns a row per image, for people to read and for the stages plot and report.
 
     Args:
-        split: the images.
         probabilities, predicted: predictions of the fine-tuned model.
         frozen: labels that the frozen model predicts.
 

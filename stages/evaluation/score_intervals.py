@@ -33,7 +33,7 @@ def confidence_intervals(
         overall, by_class: what scores.score and scores.score_classes return for these predictions.
 
     Returns:
-        dict: from each name in `overall` to [low, high]; "macro" and "classes" as in `by_class`, without support.
+        dict: [low, high] by the name of a metric in `overall`; "macro" and "classes" as in `by_class`, without support.
     """
     rng = np.random.default_rng(SEED)
     group = np.unique(groups, return_inverse=True)[1]

@@ -45,9 +45,7 @@ def review(
 
     Args:
         images: N rows with path, split, class and label.
-        groups: near-duplicates have the same number.
-        probabilities: of images that the classifiers were not trained on.
-        classes: C class names.
+        probabilities: out-of-sample: those of classifiers that were trained on other images.
 
     Returns:
         (DataFrame, float or None, float): the rows of `rank` whose suggested class is not the given one, none if the

@@ -43,7 +43,6 @@ def measure(
     Args:
         head, probabilities: what cross_validation.select_head returns.
         features: features of unit norm.
-        labels, groups: of the images; near-duplicates have the same number in `groups`.
         folds: what cross_validation.divide returns.
         seed: seed of the parts.
 

@@ -21,20 +21,19 @@ from sklearn.metrics import log_loss
 from sklearn.preprocessing import normalize
 from threadpoolctl import threadpool_limits
 
-from stages.common import dataset, params
+from stages.common import params
 from stages.common.dataset import SPLITS
-from stages.label_audit.features import extract
 from stages.splits import assign
+from tests.benchmarks import support
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5)
     seeds = range(1, parser.parse_args().seeds + 1)
-    p = params.read("batch_size", "data", "model")
-    splits = [dataset.load(name) for name in SPLITS]
-    features = normalize(extract(splits, p.model.weights, p.batch_size))
-    images = pd.concat([split.manifest for split in splits], ignore_index=True).assign(split="")
+    p = params.read("data")
+    _, images, features = support.read_images()
+    images, features = images.assign(split=""), normalize(features)
     groups = {"by image": images["duplicates"], "by group": images["group"]}
     with threadpool_limits(1):  # small products are slower with more on a busy machine
         rows = {

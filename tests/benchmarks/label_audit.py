@@ -20,10 +20,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
 from sklearn.preprocessing import normalize
 
-from stages.common import dataset, params
-from stages.common.dataset import SPLITS
 from stages.label_audit import cross_validation, label_errors
-from stages.label_audit.features import extract
+from tests.benchmarks import support
 
 
 def main():
@@ -32,11 +30,8 @@ def main():
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--shuffles", type=int, default=20)
     arguments = parser.parse_args()
-    p = params.read("batch_size", "model")
-    splits = {name: dataset.load(name) for name in SPLITS}
-    features = extract(list(splits.values()), p.model.weights, p.batch_size)
-    images = pd.concat([split.manifest for split in splits.values()], ignore_index=True)
-    classes = splits["train"].classes
+    splits, images, features = support.read_images()
+    classes = splits[0].classes
     table = pd.concat(
         [run(features, images, classes, arguments.flipped, seed) for seed in range(1, arguments.seeds + 1)]
     )

@@ -19,10 +19,8 @@ import numpy as np
 import pandas as pd
 from sklearn.preprocessing import normalize
 
-from stages.common import dataset, params
-from stages.common.dataset import SPLITS
 from stages.label_audit import cross_validation, learning_curve
-from stages.label_audit.features import extract
+from tests.benchmarks import support
 
 
 def main():
@@ -32,10 +30,8 @@ def main():
         "--sizes", type=int, nargs="+", help="numbers of images; all that fit of 80, 160, 320 if not given"
     )
     arguments = parser.parse_args()
-    p = params.read("batch_size", "model")
-    splits = {name: dataset.load(name) for name in SPLITS}
-    features = normalize(extract(list(splits.values()), p.model.weights, p.batch_size))
-    images = pd.concat([split.manifest for split in splits.values()], ignore_index=True)
+    _, images, features = support.read_images()
+    features = normalize(features)
     labels, groups = images["label"].to_numpy(), images["group"].to_numpy()
     sizes = arguments.sizes or [size for size in (80, 160, 320) if 2 * size <= len(images) + 1]
     runs = [run(features, labels, groups, size, seed) for size in sizes for seed in range(1, arguments.seeds + 1)]

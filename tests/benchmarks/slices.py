@@ -24,11 +24,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import normalize
 from threadpoolctl import threadpool_limits
 
-from stages.common import dataset, params
-from stages.common.dataset import SPLITS
+from stages.common import params
 from stages.evaluation import slices
-from stages.label_audit.features import extract
 from stages.splits import assign
+from tests.benchmarks import support
 from tests.support import clone_project
 
 
@@ -61,10 +60,9 @@ def prepare(project, folder):
     if (table := folder.with_suffix(".csv")).exists():
         project.set({"data.labels": str(table)})
     project.stage("split")
-    p = params.read("batch_size", "data", "model")
-    splits = [dataset.load(name) for name in SPLITS]
-    images = pd.concat([split.manifest.assign(**slices.measure(split.pixels)) for split in splits], ignore_index=True)
-    return images.assign(split=""), normalize(extract(splits, p.model.weights, p.batch_size)), p.data
+    splits, images, features = support.read_images()
+    measured = pd.concat([slices.measure(split.pixels) for split in splits], ignore_index=True)
+    return images.join(measured).assign(split=""), normalize(features), params.read("data").data
 
 
 def shuffle(images, features, data, seed):
