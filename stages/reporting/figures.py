@@ -21,8 +21,8 @@ def charts(run: Mapping[str, Any]) -> dict[str, str]:
     actual, predicted, classes = run["predictions"]["actual"], run["predictions"]["predicted"], run["classes"]
     sizes = run["overview"]["sizes"]
     figures = {
-        "accuracy": history.accuracy(run["history"]),
-        "loss": history.loss(run["history"]),
+        "accuracy": history.panel(run["history"], "accuracy"),
+        "loss": history.panel(run["history"], "loss"),
         "confusion": metrics.confusion_matrix(actual, predicted, classes),
         "roc": metrics.roc_curves(run["roc"]),
         "precision_recall": metrics.precision_recall_curves(run["precision_recall"]),

@@ -134,10 +134,7 @@ def gather(names: Sequence[str]) -> tuple[pd.DataFrame, np.ndarray]:
     tables, probabilities = [], []
     for fold, name in enumerate(names, 1):
         scores = experiments.scores(name)
-        of_model = {
-            "threshold": scores.get("finetuned threshold", 0.5),
-            "temperature": scores["finetuned temperature"],
-        }
+        of_model = {"threshold": scores.get("finetuned threshold", 0.5), "temperature": scores["finetuned temperature"]}
         tables.append(experiments.predictions(name).assign(fold=fold, **of_model))
         probabilities.append(experiments.array("data/evaluation/probabilities.npy", name))
     return pd.concat(tables, ignore_index=True), np.concatenate(probabilities)

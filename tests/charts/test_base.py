@@ -127,7 +127,7 @@ def test_a_grid_is_no_wider_than_a_page_holds(count, width):
 
 
 def test_letters_that_no_font_has_are_told_once(tmp_path, capsys):
-    base.tell_of_boxes.cache_clear()
+    base.report_missing_fonts.cache_clear()
     for name in ("1.png", "2.png"):
         figure = Figure()
         figure.text(0.5, 0.5, "\U00012000")  # a cuneiform sign
