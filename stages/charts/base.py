@@ -117,11 +117,7 @@ def svg(figure: Figure, prefix: str) -> str:
     """Returns a figure as an <svg> element for a page, the same text each time.
 
     It is as wide as the page allows. Its ground is transparent, its text has the page's font, and its colours are the
-    variables of CSS.
-
-    Args:
-        figure: made within `style`.
-        prefix: start of all ids in the element, a different one for each figure of a page.
+    variables of CSS. All ids in it start with `prefix`, which must differ between the figures of a page.
     """
     file, metadata = io.StringIO(), dict.fromkeys(["Date", "Creator", "Format", "Type"])
     missing_letters = warnings.catch_warnings(action="ignore")  # a browser has more fonts than matplotlib
@@ -139,10 +135,7 @@ def svg(figure: Figure, prefix: str) -> str:
 
 
 def restore_aspect(pixels: np.ndarray, size: Sequence[int], side: int) -> np.ndarray:
-    """Resizes a square image, uint8 [n, n, 3], to the aspect ratio of its file, whose width and height are `size`.
-
-    `side` is the longer side of the returned image in pixels.
-    """
+    """Resizes a square image, uint8 [n, n, 3], to the aspect ratio of `size` (width, height), `side` pixels at most."""
     width, height = (max(1, round(side * length / max(size))) for length in size)
     return np.asarray(Image.fromarray(pixels).resize((width, height)))
 
@@ -155,7 +148,6 @@ def grid(
     Args:
         pixels: uint8 [N, height, width, 3].
         titles: a title for each image; each of its lines is shortened to the width of the image.
-        heading: title of the figure.
         colours: colours of the titles; the colour of text if not given.
         sizes: sizes of the files, whose aspect ratios the images are drawn in; those of `pixels` if not given.
     """

@@ -1,6 +1,6 @@
 """Charts of the dataset, as matplotlib figures."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -18,8 +18,6 @@ def contact_sheet(thumbnails: np.ndarray, sizes: np.ndarray, classes: list[str],
     Args:
         thumbnails: uint8 [C, K, size, size, 3].
         sizes: int [C, K, 2], width and height of the files; 0 where a class has fewer than K images.
-        classes: C class names.
-        heading: title of the figure.
     """
     count, columns, size = thumbnails.shape[:3]
     place = size + 4  # pixels, with the gap between images
@@ -64,8 +62,7 @@ def sizes(sizes: Sizes, labels: Labels, classes: list[str]) -> Figure:
 def learning_curve(curve: Mapping[str, Any]) -> Figure:
     """Draws accuracy by the number of training images, and the accuracy expected of twice as many.
 
-    Args:
-        curve: sizes, accuracy, intervals, and doubled: size, accuracy and interval of the extrapolation, or None.
+    `curve` has sizes, accuracy, intervals, and doubled: size, accuracy and interval of the extrapolation, or None.
     """
     figure, axes = base.panel()
     look: dict[str, Any] = {"linestyle": base.DASHES["validation"], "label": "cross-validation, with 95% intervals"}
@@ -85,9 +82,7 @@ def learning_curve(curve: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def _draw_intervals(
-    axes: Axes, x: Sequence[float], y: Sequence[float], intervals: Sequence[Sequence[float]], **look: Any
-) -> None:
+def _draw_intervals(axes: Axes, x: list[float], y: list[float], intervals: list[list[float]], **look: Any) -> None:
     """Draws points with error bars that end at `intervals`."""
     below_and_above = np.abs(np.array(intervals).T - np.array(y))
     axes.errorbar(x, y, yerr=below_and_above, color=base.LIGHT["frozen"], marker="o", capsize=3, **look)

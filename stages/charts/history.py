@@ -21,11 +21,9 @@ RING: dict[str, Any] = {
 
 
 def panel(history: pd.DataFrame, column: str) -> Figure:
-    """Draws one column of the history over the epochs of both phases, with rings around the epochs that are kept.
+    """Draws the accuracy or the loss (cross-entropy) of all epochs, with a ring around each phase's kept epoch.
 
-    Args:
-        history: table of both phases with the COLUMNS of common/history.py.
-        column: "accuracy" or "loss", the cross-entropy.
+    `history` has the COLUMNS of common/history.py, and the epochs of both phases.
     """
     figure, axes = base.panel()
     _draw(axes, history, column)

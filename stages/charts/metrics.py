@@ -20,11 +20,7 @@ def confusion_matrix(actual: pd.Series, predicted: pd.Series, classes: list[str]
     """Draws the confusion matrix: shades are fractions of each actual class, numbers are images, where they fit.
 
     Of more than SHOWN classes, it shows those with most mistakes. Of more than STAGGERED, every other name stands at
-    the right and at the top.
-
-    Args:
-        actual, predicted: class names of each image.
-        classes: C class names.
+    the right and at the top. `actual` and `predicted` hold the name of a class for each image.
     """
     counts = pd.crosstab(*(pd.Categorical(names, classes) for names in (actual, predicted)), dropna=False).to_numpy()
     fractions = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -55,10 +51,9 @@ def confusion_matrix(actual: pd.Series, predicted: pd.Series, classes: list[str]
 
 
 def roc_curves(table: pd.DataFrame) -> Figure:
-    """Draws the one-versus-rest ROC curve of each class; the legend names the LEGEND_CLASSES of the smallest area.
+    """Draws the one-versus-rest ROC curve of each class from the columns class, fpr and tpr, class by class.
 
-    Args:
-        table: columns class, fpr and tpr, class by class.
+    The legend names the LEGEND_CLASSES with the smallest areas.
     """
     figure, axes = base.panel(_height(table))
     _draw_roc(axes, table)
@@ -66,11 +61,7 @@ def roc_curves(table: pd.DataFrame) -> Figure:
 
 
 def precision_recall_curves(table: pd.DataFrame) -> Figure:
-    """Draws the one-versus-rest precision-recall curve of each class, as `roc_curves` does.
-
-    Args:
-        table: columns class, recall (rising within a class) and precision, class by class.
-    """
+    """Draws the precision-recall curves as `roc_curves` does, from class, recall, which rises, and precision."""
     figure, axes = base.panel(_height(table))
     _draw_precision_recall(axes, table)
     return figure

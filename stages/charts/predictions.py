@@ -28,7 +28,6 @@ def by_class(pixels: np.ndarray, sizes: Sizes, rows: np.ndarray, table: pd.DataF
         pixels, sizes: of K images, which may be none.
         rows: int [K], row numbers of these images in `table`, class by class.
         table: predictions of the whole test split.
-        heading: title of the figure.
     """
     selected = table.iloc[rows].reset_index(drop=True)
     if selected.empty:
@@ -83,10 +82,7 @@ def gradcam(pixels: np.ndarray, sizes: Sizes, heat_maps: np.ndarray, table: pd.D
 
 
 def heat_overlay(pixels: np.ndarray, heat_maps: np.ndarray) -> np.ndarray:
-    """Returns images in grey under their heat maps, uint8 of the shape of `pixels`.
-
-    `heat_maps` are float [N, size, size] in [0, 1].
-    """
+    """Returns images in grey, uint8 as `pixels`, under their heat maps, float [N, size, size] in [0, 1]."""
     grey = pixels.mean(axis=3, keepdims=True) / 255
     heat = matplotlib.colormaps["inferno"](heat_maps)[..., :3]  # brightness shows the evidence to the colour-blind, too
     return ((grey + heat) / 2 * 255).astype(np.uint8)
