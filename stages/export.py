@@ -3,16 +3,16 @@
     python -m stages.export
 
 Reads data/models/finetuned and data/splits/{train,test}; writes data/models/exported (float16.tflite, int8.tflite,
-model.onnx, labels.txt and comparison.json: how far each is from the SavedModel on the test split) and
-metrics/export.json, the lowest agreement. How long an image takes goes to metrics/export_speed.json, which neither DVC
-nor git tracks, since it is never twice the same.
+model.onnx, labels.txt, and comparison.json: how far each is from the SavedModel on the test split) and
+metrics/export.json, the lowest agreement. The time per image goes to metrics/export_speed.json, which neither DVC nor
+git tracks, because it varies from run to run.
 """
 
 if __name__ == "__main__":
     from stages.model import backend
 
     backend.start()
-elif __name__ == "__mp_main__":  # in the second process of conversion.convert, which imports this file before all else
+elif __name__ == "__mp_main__":  # the second process of conversion.convert, which imports this file first
     from stages.model import backend
 
     backend.configure()
@@ -26,11 +26,14 @@ import pandas as pd
 from tqdm import tqdm
 
 from stages.common import cli, dataset, files, terminal
-from stages.common.arrays import ArrayFile
+from stages.common.arrays import Labels, Pixels, Probabilities
+from stages.common.phases import FINETUNE
 from stages.formats import conversion, litert, onnx_model
 
-SAVED_MODEL = "data/models/finetuned"
-CHECKED = 1000  # test images that all four are compared on, at most, evenly spaced
+SAVED_MODEL = FINETUNE.saved_model
+CHECKED = 1000  # maximum number of test images, evenly spaced, that the formats are compared on
+FILES = {"float16": "float16.tflite", "int8": "int8.tflite", "onnx": "model.onnx"}
+LOADERS = {".tflite": litert.load, ".onnx": onnx_model.load}
 
 
 def main() -> None:
@@ -42,50 +45,31 @@ def main() -> None:
     ) as out:
         out.models.mkdir()
         model = conversion.convert(SAVED_MODEL, train_split, out.models)
-        paths = {
-            "savedmodel": Path(SAVED_MODEL),
-            "float16": out.models / "float16.tflite",
-            "int8": out.models / "int8.tflite",
-            "onnx": out.models / "model.onnx",
-        }
+        serving = model.signatures["serving_uint8"]
+        paths = {"savedmodel": Path(SAVED_MODEL)} | {name: out.models / file for name, file in FILES.items()}
+        predictors = {"savedmodel": lambda images: serving(images=images)["probabilities"].numpy()}
         with cli.quiet():
-            predictors = {
-                "savedmodel": lambda images: model.signatures["serving_uint8"](images=images)["probabilities"].numpy(),
-                "float16": litert.load(paths["float16"]),
-                "int8": litert.load(paths["int8"]),
-                "onnx": onnx_model.load(paths["onnx"]),
-            }
-        probabilities, milliseconds = {}, {}
+            predictors |= {name: LOADERS[paths[name].suffix](paths[name]) for name in FILES}
+        probabilities, milliseconds, comparison = {}, {}, {}
         for name, predict in predictors.items():
-            probabilities[name], milliseconds[name] = run(predict, test_split.pixels, rows, name)
-        labels, reference = test_split.labels[rows], probabilities["savedmodel"]
-        comparison = {
-            name: compare(labels, probabilities[name], reference) | {"megabytes": megabytes(path)}
-            for name, path in paths.items()
-        }
+            probabilities[name], milliseconds[name] = time_predictions(predict, test_split.pixels, rows, name)
+            comparison[name] = compare(test_split.labels[rows], probabilities[name], probabilities["savedmodel"])
+            comparison[name]["megabytes"] = megabytes(paths[name])
         files.write_json(comparison, out.models / "comparison.json")
         files.write_json({"agreement": min(row["agreement"] for row in comparison.values())}, out.metrics)
         files.write_json(milliseconds, out.speed)
-    table = pd.DataFrame(comparison).T.assign(milliseconds=milliseconds)
-    terminal.show(
-        f"The formats compared on {len(rows)} test images, one at a time:",
-        terminal.table(table.reset_index(names="format")),
-    )
+    table = pd.DataFrame(comparison).T.assign(milliseconds=milliseconds).reset_index(names="format")
+    heading = f"The formats compared on {len(rows)} test images, one at a time:"
+    terminal.show(heading, terminal.table(table))
 
 
-def run(
-    predict: Callable[[np.ndarray], np.ndarray], pixels: ArrayFile | np.ndarray, rows: np.ndarray, name: str
-) -> tuple[np.ndarray, float]:
-    """Predicts one image at a time.
-
-    Args:
-        predict: from uint8 [1, size, size, 3] to float32 [1, C].
-        pixels: uint8 [N, size, size, 3].
-        rows: int [M], the numbers of the images.
-        name: for the progress bar.
+def time_predictions(
+    predict: Callable[[np.ndarray], np.ndarray], pixels: Pixels, rows: np.ndarray, name: str
+) -> tuple[Probabilities, float]:
+    """Predicts the images of some rows, one at a time, with a progress bar of this name.
 
     Returns:
-        probabilities, float32 [M, C], and the median time of one image in milliseconds.
+        their probabilities, and the median time per image in milliseconds.
     """
     predict(pixels[rows[:1]])  # the first call takes longer
     probabilities, seconds = [], []
@@ -97,14 +81,8 @@ def run(
     return np.stack(probabilities), 1000 * float(np.median(seconds))
 
 
-def compare(labels: np.ndarray, probabilities: np.ndarray, reference: np.ndarray) -> dict[str, float]:
-    """Compares the predictions of a converted model with the labels and with the SavedModel's.
-
-    Args:
-        labels: int [N].
-        probabilities: float [N, C], of a converted model.
-        reference: float [N, C], of the SavedModel.
-    """
+def compare(labels: Labels, probabilities: Probabilities, reference: Probabilities) -> dict[str, float]:
+    """Compares the probabilities of a converted model with the labels and with the SavedModel's, the reference."""
     predicted = probabilities.argmax(axis=1)
     return {
         "accuracy": float((predicted == labels).mean()),

@@ -16,45 +16,37 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from stages.charts import (
-    base,
-    dataset as dataset_charts,
-    history as history_charts,
-    metrics as metric_charts,
-    predictions as prediction_charts,
-)
-from stages.common import cli, files, history
+from stages.charts import base, dataset, history, metrics, predictions
+from stages.common import cli, files, history as training_history
 from stages.common.cli import UserError
 from stages.common.dataset import CLASSES, SPLITS
+from stages.common.phases import PHASES
 
 
 @base.style()
 def main() -> None:
     try:
-        epochs = pd.concat(history.read(f"data/training/{stage}.csv") for stage in ("train_frozen", "finetune"))
+        epochs = pd.concat(training_history.read(phase.history) for phase in PHASES)
         augmentations = np.load("data/training/augmentations.npy")
         classes = files.read_json(CLASSES)
         overview = files.read_arrays("data/splits/overview.npz")
         samples = files.read_arrays("data/evaluation/samples.npz")
-        predictions = files.read_csv("plots/predictions.csv")
-        reliability = files.read_csv("data/evaluation/reliability.csv")
+        table = files.read_csv("plots/predictions.csv")
+        bins = files.read_csv("data/evaluation/reliability.csv")
         roc = files.read_csv("data/evaluation/curves/roc.csv")
         precision_recall = files.read_csv("data/evaluation/curves/precision_recall.csv")
     except FileNotFoundError as error:
         raise UserError(f"{error.filename} is missing: run `dvc repro` first.") from None
-    confusion = metric_charts.confusion_matrix(predictions["actual"], predictions["predicted"], classes)
-    confusion.suptitle("Confusion matrix of the fine-tuned model on the test split", fontsize=base.TEXT)
-    figures = {
-        "history": history_charts.both(epochs),
-        "augmentations": draw_augmentations(augmentations, overview),
-        **draw_images(samples, predictions),
-        "confusion": confusion,
-        "curves": metric_charts.curves(roc, precision_recall),
-        "reliability": metric_charts.reliability(reliability),
-    }
-    with files.replacing(
-        table="plots/history.csv", overview="plots/overview", **{name: f"plots/{name}.png" for name in figures}
-    ) as out:
+    figures = draw_images(samples, table)
+    figures["history"] = history.panels(epochs)
+    titles, sizes = [""] * len(augmentations), np.tile(overview["train_sizes"][0, 0], (len(augmentations), 1))
+    figures["augmentations"] = base.grid(augmentations, titles, "Augmentations of one training image", sizes=sizes)
+    figures["confusion"] = metrics.confusion_matrix(table["actual"], table["predicted"], classes)
+    figures["confusion"].suptitle("Confusion matrix of the fine-tuned model on the test split", fontsize=base.TEXT)
+    figures["curves"] = metrics.curves(roc, precision_recall)
+    figures["reliability"] = metrics.reliability(bins)
+    places = {name: f"plots/{name}.png" for name in figures}
+    with files.replacing(table="plots/history.csv", overview="plots/overview", **places) as out:
         files.write_csv(epochs, out.table)
         out.overview.mkdir()
         for name, figure in draw_overview(overview, classes).items():
@@ -63,46 +55,29 @@ def main() -> None:
             base.save(figure, getattr(out, name))
 
 
-def draw_augmentations(augmentations: np.ndarray, overview: dict[str, np.ndarray]) -> Figure:
-    """Returns a figure of the augmentations of the first training image, uint8 [N, size, size, 3]."""
-    sizes = np.tile(overview["train_sizes"][0, 0], (len(augmentations), 1))
-    return base.grid(augmentations, [""] * len(augmentations), "Augmentations of one training image", sizes=sizes)
-
-
 def draw_overview(overview: dict[str, np.ndarray], classes: list[str]) -> dict[str, Figure]:
-    """Returns a figure for each split, and one of the sizes of the images, by their names."""
-    figures = {
-        name: dataset_charts.contact_sheet(
-            overview[name], overview[f"{name}_sizes"], classes, f"Sample images of the {name} split"
-        )
-        for name in SPLITS
-    }
-    figures["sizes"] = dataset_charts.sizes(overview["sizes"], overview["labels"], classes)
+    """Returns a contact sheet of each split, and the chart of the sizes of the images, by their names."""
+    figures = {}
+    for name in SPLITS:
+        heading = f"Sample images of the {name} split"
+        figures[name] = dataset.contact_sheet(overview[name], overview[f"{name}_sizes"], classes, heading)
+    figures["sizes"] = dataset.sizes(overview["sizes"], overview["labels"], classes)
     figures["sizes"].suptitle(f"Original sizes of {len(overview['sizes'])} images")
     return figures
 
 
-def draw_images(samples: dict[str, np.ndarray], predictions: pd.DataFrame) -> dict[str, Figure]:
-    """Returns the four figures that show test images: predictions, mistakes, uncertain ones and Grad-CAM.
-
-    Args:
-        samples: what examples.save writes.
-        predictions: table of all test images.
-    """
-    sheets = {
-        sheet: (samples[f"{sheet}_pixels"], samples[f"{sheet}_sizes"], samples[f"{sheet}_rows"])
-        for sheet in ("samples", "mistakes", "uncertain", "gradcam")
-    }
-    pixels, sizes, rows = sheets["samples"]
-    gradcam_pixels, gradcam_sizes, gradcam_rows = sheets["gradcam"]
-    return {
-        "predictions": prediction_charts.predictions(pixels, sizes, predictions.iloc[rows]),
-        "mistakes": prediction_charts.by_class(*sheets["mistakes"], predictions, "The most confident mistakes"),
-        "uncertain": prediction_charts.by_class(*sheets["uncertain"], predictions, "The least certain predictions"),
-        "gradcam": prediction_charts.gradcam(
-            gradcam_pixels, gradcam_sizes, samples["gradcam_maps"], predictions.iloc[gradcam_rows]
-        ),
-    }
+def draw_images(samples: dict[str, np.ndarray], table: pd.DataFrame) -> dict[str, Figure]:
+    """Returns the figures of test images, by their names, from the arrays of examples.save and all predictions."""
+    figures = {}
+    headings = {"mistakes": "The most confident mistakes", "uncertain": "The least certain predictions"}
+    for sheet, heading in headings.items():
+        pixels, sizes, rows = (samples[f"{sheet}_{array}"] for array in ("pixels", "sizes", "rows"))
+        figures[sheet] = predictions.by_class(pixels, sizes, rows, table, heading)
+    shown = table.iloc[samples["samples_rows"]]
+    figures["predictions"] = predictions.predictions(samples["samples_pixels"], samples["samples_sizes"], shown)
+    shown, heat_maps = table.iloc[samples["gradcam_rows"]], samples["gradcam_maps"]
+    figures["gradcam"] = predictions.gradcam(samples["gradcam_pixels"], samples["gradcam_sizes"], heat_maps, shown)
+    return figures
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import vl_convert
 
 from stages.common import cli, files
 
-VERSION = "5.21"  # of Vega-Lite: the last of those that the templates of DVC are written for
+VERSION = "5.21"  # version of Vega-Lite, the last one that the templates of DVC are written for
 
 
 def main() -> None:

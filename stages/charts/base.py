@@ -1,4 +1,4 @@
-"""What all charts share: style, colours, saving as PNG and SVG with the same bytes each time, and images in a grid."""
+"""Shared parts of all charts: style, colours, reproducible PNG and SVG files, grids of images."""
 
 import contextlib
 import functools
@@ -19,27 +19,22 @@ from matplotlib.font_manager import fontManager
 from PIL import Image
 
 from stages.common import cli
+from stages.common.arrays import Sizes
 
-# Tried in turn for letters that matplotlib's own font does not have: Chinese, Japanese, Korean, and more.
-FONTS = [
-    "Noto Sans CJK SC",
-    "Noto Sans CJK JP",
-    "Noto Sans Devanagari",
-    "Noto Sans Thai",
-    "WenQuanYi Zen Hei",
-    "Arial Unicode MS",
-    "PingFang SC",
-    "Hiragino Sans",
-    "Apple SD Gothic Neo",
-]
-DPI = 120
-WIDTH = 10  # inches of the widest PNG: text of 9 points has 8 pixels where two of them share a page of 1280
-# Panels of 5 inches, 360 points: at a width of 320 CSS pixels text of 10.5 points has 9.3 pixels; at 600, 17.5.
+# Fonts for letters that matplotlib's own font lacks (Chinese, Japanese, Korean and more), in order of preference.
+FONTS = (
+    "Noto Sans CJK SC, Noto Sans CJK JP, Noto Sans Devanagari, Noto Sans Thai, WenQuanYi Zen Hei, Arial Unicode MS, "
+    "PingFang SC, Hiragino Sans, Apple SD Gothic Neo"
+).split(", ")
+DPI = 120  # pixels per inch of a PNG
+WIDTH = 10  # inches, maximum width of a PNG: text of 9 points has 8 pixels where two of them share a page of 1280
+# Size of a panel in inches, and of its text in points: at a width of 320 CSS pixels the text has 9.3; at 600, 17.5.
 PANEL, TEXT = (5.0, 3.75), 10.5
+LEGEND_CLASSES = 10  # maximum number of classes that a legend names
 
 # The CSS variables that a page with SVG charts defines, and their values in a light and in a dark page. On the grounds
 # #fff and #f4f6f8 or #14171a and #1e2327, text has a contrast of at least 4.5 and the colours of lines of 3 (WCAG 2.2);
-# those of models and of classes are told apart by the colour-blind, too. The light ones are those of the PNGs.
+# people with colour blindness can tell apart those of models and those of classes. PNGs have the light ones.
 CSS = {
     "ground": ("#ffffff", "#14171a"),
     "ink": ("#1b1f23", "#e4e7ea"),
@@ -55,61 +50,45 @@ CSS = {
     "wrong": ("#b00020", "#ff8a80"),
 }
 LIGHT = {name: light for name, (light, _) in CSS.items()}
-# The place of a legend: below a panel and the label of its x axis.
-BELOW: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.45, 0), "borderaxespad": 3.8, "columnspacing": 1}
-CORRECT, WRONG = LIGHT["ink"], LIGHT["wrong"]  # of the texts above images
-MODELS = {"frozen": "Frozen", "finetuned": "Fine-tuned"}  # in LIGHT, too: one colour for each
-DASHES: dict[str, Any] = {
-    "training": (0, (1, 1.2)),
-    "validation": (0, (4.5, 1.8)),
-    "test": "solid",
-}  # one for each split
+CORRECT, WRONG = LIGHT["ink"], LIGHT["wrong"]  # colours of the titles of images
+DASHES: dict[str, Any] = {"training": (0, (1, 1.2)), "validation": (0, (4.5, 1.8)), "test": "solid"}
 MARKERS = "osD^vPX"
+# Position of a legend below a panel and the label of its x axis, as keyword arguments of Axes.legend.
+BELOW: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.45, 0), "borderaxespad": 3.8, "columnspacing": 1}
 
 
 @contextlib.contextmanager
 def style() -> Iterator[None]:
-    """Within the block, or the function that it decorates, matplotlib has its default settings, and our fonts.
+    """Gives matplotlib its default settings and our fonts and colours, in a block or in a decorated function.
 
-    A matplotlibrc of the user's would give other bytes. To be used around making figures, `save` and `svg`.
+    The user's own matplotlibrc would give other bytes. Figures are made, and `save` and `svg` called, within it.
     """
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         installed = fontManager.get_font_names()
         settings: dict[Any, Any] = {
             "font.family": ["DejaVu Sans", *(name for name in FONTS if name in installed)],
-            "text.color": LIGHT["ink"],
-            "axes.labelcolor": LIGHT["ink"],
-            "axes.edgecolor": LIGHT["soft"],
+            "font.size": TEXT,
+            "axes.titlesize": "medium",
             "axes.axisbelow": True,
             "grid.color": LIGHT["line"],
-            "xtick.color": LIGHT["soft"],
-            "ytick.color": LIGHT["soft"],
-            "xtick.labelcolor": LIGHT["ink"],
-            "ytick.labelcolor": LIGHT["ink"],
             "legend.frameon": False,
             "svg.fonttype": "none",
         }
-        texts = (
-            "font.size",
-            "axes.titlesize",
-            "axes.labelsize",
-            "xtick.labelsize",
-            "ytick.labelsize",
-            "legend.fontsize",
-        )
-        matplotlib.rcParams.update(settings | dict.fromkeys(texts, TEXT))
+        settings |= dict.fromkeys(["axes.edgecolor", "xtick.color", "ytick.color"], LIGHT["soft"])
+        texts = ["text.color", "axes.labelcolor", "xtick.labelcolor", "ytick.labelcolor"]
+        matplotlib.rcParams.update(settings | dict.fromkeys(texts, LIGHT["ink"]))
         yield
 
 
 def panel(height: float = PANEL[1]) -> tuple[Figure, Axes]:
-    """Returns a figure of one panel, as wide as PANEL, and its axes."""
+    """Returns a figure of one panel, as wide as PANEL and `height` inches high, and its axes."""
     figure = Figure(figsize=(PANEL[0], height), layout="constrained")
     return figure, figure.subplots()
 
 
 def percent(fraction: float, _position: float) -> str:
-    """Formats the tick of an axis, as matplotlib's formatters do."""
+    """Formats a tick of an axis as a percentage, for matplotlib's set_major_formatter."""
     return f"{100 * fraction:.4g}%"
 
 
@@ -119,82 +98,58 @@ def class_style(label: int) -> dict[str, Any]:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Writes a figure as PNG: the same bytes each time. Says so if there are letters in it that no font has."""
+    """Writes a figure as PNG, with the same bytes each time; reports letters that no font has."""
     with warnings.catch_warnings(record=True) as caught:
-        # The least compression: the files are a tenth larger, and the plot stage a fifth faster.
+        # With the least compression the files are a tenth larger, and the stage plot a fifth faster.
         figure.savefig(path, format="png", dpi=DPI, pil_kwargs={"compress_level": 1})
     if any("missing from font" in str(warning.message) for warning in caught):
-        tell_of_boxes()
+        report_missing_fonts()
 
 
 @functools.cache
-def tell_of_boxes() -> None:
-    """Says once in a process that fonts are missing, however many charts have such letters."""
-    print(
-        "Some letters are drawn as boxes: no font of this machine has them. Install one, such as Noto Sans CJK.",
-        file=sys.stderr,
-    )
+def report_missing_fonts() -> None:
+    """Reports once in a process that letters are drawn as boxes, however many charts have such letters."""
+    reason = "no font of this machine has them. Install one, such as Noto Sans CJK."
+    print(f"Some letters are drawn as boxes: {reason}", file=sys.stderr)
 
 
 def svg(figure: Figure, prefix: str) -> str:
-    """Returns a figure as an <svg> element for a page: the same text each time.
+    """Returns a figure as an <svg> element for a page, the same text each time.
 
-    It is as wide as the page lets it be. Its text is text, in the page's font; its ground is transparent; its colours
-    are the variables of CSS.
-
-    Args:
-        figure: made within `style`.
-        prefix: of its ids, another one for each figure of a page.
+    It is as wide as the page allows. Its ground is transparent, its text has the page's font, and its colours are the
+    variables of CSS. All ids in it start with `prefix`, which must differ between the figures of a page.
     """
-    file = io.StringIO()
-    with (
-        matplotlib.rc_context({"svg.hashsalt": prefix}),
-        warnings.catch_warnings(action="ignore"),
-    ):  # of missing letters
-        figure.savefig(
-            file, format="svg", transparent=True, metadata=dict.fromkeys(["Date", "Creator", "Format", "Type"])
-        )
+    file, metadata = io.StringIO(), dict.fromkeys(["Date", "Creator", "Format", "Type"])
+    missing_letters = warnings.catch_warnings(action="ignore")  # a browser has more fonts than matplotlib
+    with matplotlib.rc_context({"svg.hashsalt": prefix}), missing_letters:
+        figure.savefig(file, format="svg", transparent=True, metadata=metadata)
     text = file.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r' (width|height)="[\d.]+pt"', "", text, count=2)
-    text = re.sub(r' id="[a-z_.]+_\d+"', "", text)  # of groups: nothing refers to them
+    text = re.sub(r' id="[a-z_.]+_\d+"', "", text)  # ids of groups: nothing refers to them
     text = re.sub(r'( id="|url\(#|href="#)', rf"\g<1>{prefix}-", text)
     text = re.sub(r"; font-family: [^;\"]*", "", text)
-    text = re.sub(r"\s*<style.*?</style>", "", text, count=1)  # it would be one of the whole page
+    text = re.sub(r"\s*<style.*?</style>", "", text, count=1)  # it would apply to the whole page
     names = {light: name for name, light in LIGHT.items()}
     return re.sub(r"(?<=: )#[0-9a-f]{6}", lambda colour: f"var(--{names[colour[0]]})", text)
 
 
 def restore_aspect(pixels: np.ndarray, size: Sequence[int], side: int) -> np.ndarray:
-    """Resizes an image that was resized to a square back to its file's aspect ratio, the longer side to `side`.
-
-    Args:
-        pixels: uint8 [n, n, 3].
-        size: width and height of the file.
-        side: in pixels.
-
-    Returns:
-        uint8 [height, width, 3].
-    """
+    """Resizes a square image, uint8 [n, n, 3], to the aspect ratio of `size` (width, height), `side` pixels at most."""
     width, height = (max(1, round(side * length / max(size))) for length in size)
     return np.asarray(Image.fromarray(pixels).resize((width, height)))
 
 
 def grid(
-    pixels: np.ndarray,
-    titles: Sequence[str],
-    heading: str,
-    colours: Sequence[str] | None = None,
-    sizes: np.ndarray | None = None,
+    pixels: np.ndarray, titles: Sequence[str], heading: str, colours: Sequence[str] = (), sizes: Sizes | None = None
 ) -> Figure:
     """Draws images side by side.
 
     Args:
         pixels: uint8 [N, height, width, 3].
-        titles: N texts, one above each image; what is too long for it is shortened line by line.
-        heading: above them all.
-        colours: N colours of the titles; that of text if not given.
-        sizes: int [N, 2], width and height of the files, whose aspect ratio the images are drawn in; else their own.
+        titles: a title for each image; each of its lines is shortened to the width of the image.
+        colours: colours of the titles; the colour of text if not given.
+        sizes: sizes of the files, whose aspect ratios the images are drawn in; those of `pixels` if not given.
     """
     height, width = pixels.shape[1:3]
     columns = math.ceil(math.sqrt(len(pixels) * height / width))
@@ -219,7 +174,7 @@ def plain(text: str, width: int) -> str:
 
 
 def shortened(text: str, width: int) -> str:
-    """Leaves out the middle of a text of over `width` characters; of a path, what stands before the file's name."""
+    """Shortens a text to one line of `width` characters without its middle; a path keeps the name of its file."""
     text = cli.printable(" ".join(text.split()))
     if len(text) <= width:
         return text

@@ -4,113 +4,85 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-from stages.charts.base import BELOW, DASHES, LIGHT, class_style, panel, percent, plain, restore_aspect
-
-NAMED = 10  # classes that the legend of the sizes names
+from stages.charts import base
+from stages.common.arrays import Labels, Sizes
 
 
 def contact_sheet(thumbnails: np.ndarray, sizes: np.ndarray, classes: list[str], heading: str) -> Figure:
-    """Draws a row of images per class, each of its file's aspect ratio.
+    """Draws a row of images per class, each in the aspect ratio of its file.
 
     Args:
         thumbnails: uint8 [C, K, size, size, 3].
         sizes: int [C, K, 2], width and height of the files; 0 where a class has fewer than K images.
-        classes: C class names.
-        heading: above them all.
     """
     count, columns, size = thumbnails.shape[:3]
-    place = size + 4  # pixels: with a gap
+    place = size + 4  # pixels, with the gap between images
     sheet = np.full((count * place, columns * place, 3), 255, np.uint8)
     for row, column in np.argwhere(sizes.any(axis=2)):
-        image = restore_aspect(thumbnails[row, column], sizes[row, column], size)
+        image = base.restore_aspect(thumbnails[row, column], sizes[row, column], size)
         height, width = image.shape[:2]
         top, left = row * place + (size - height) // 2, column * place + (size - width) // 2
         sheet[top : top + height, left : left + width] = image
     figure = Figure(figsize=(columns * 0.8 + 2, count * 0.8 + 0.7), layout="constrained")
     axes = figure.subplots()
-    axes.imshow(sheet)  # one image: an axes for each image would take minutes with 200 classes
+    axes.imshow(sheet)  # one image: an axes for each thumbnail would take minutes with 200 classes
     axes.set_title(heading)
-    axes.set_yticks(np.arange(count) * place + size / 2, [plain(name, 26) for name in classes])
+    axes.set_yticks(np.arange(count) * place + size / 2, [base.plain(name, 26) for name in classes])
     axes.set_xticks([])
     axes.tick_params(length=0)
     axes.set_frame_on(False)
     return figure
 
 
-def sizes(sizes: np.ndarray, labels: np.ndarray, classes: list[str]) -> Figure:
-    """Draws the width and height of the image files, a point for each; the legend names up to NAMED classes.
-
-    Args:
-        sizes: int [N, 2], width and height in pixels.
-        labels: int [N].
-        classes: C class names.
-    """
-    figure, axes = panel(3.6 + 0.2 * min(len(classes), NAMED + 1))
+def sizes(sizes: Sizes, labels: Labels, classes: list[str]) -> Figure:
+    """Draws a point for the width and height of each image file; the legend names up to LEGEND_CLASSES classes."""
+    figure, axes = base.panel(3.6 + 0.2 * min(len(classes), base.LEGEND_CLASSES + 1))
     step = max(1, sizes.max() // 200)  # pixels: points that would cover each other are drawn once
-    named = {}  # handed to the legend, which by itself leaves out names that start with an underscore
+    named = {}  # given to the legend, which by default omits names that start with an underscore
     for label, name in enumerate(classes):
         of_class = sizes[labels == label]
         width, height = np.unique(of_class // step * step, axis=0).T
-        points = axes.scatter(width, height, s=18, alpha=0.6, linewidths=0, **class_style(label))
-        if label < NAMED:
-            named[points] = f"{plain(name, 14 if len(classes) > 5 else 30)} ({len(of_class)})"
+        points = axes.scatter(width, height, s=18, alpha=0.6, linewidths=0, **base.class_style(label))
+        if label < base.LEGEND_CLASSES:
+            named[points] = f"{base.plain(name, 14 if len(classes) > 5 else 30)} ({len(of_class)})"
     axes.set(xlabel="Width in pixels", ylabel="Height in pixels")
     axes.set_xlim(left=0)
     axes.set_ylim(bottom=0)
     axes.grid()
-    axes.legend(
-        named.keys(),
-        named.values(),
-        **BELOW,
-        ncols=2 if len(classes) > 5 else 1,
-        handletextpad=0.2,
-        title=None if len(classes) <= NAMED else f"the first {NAMED} of {len(classes)} classes",
-    )
+    title = f"the first {base.LEGEND_CLASSES} of {len(classes)} classes" if len(classes) > base.LEGEND_CLASSES else None
+    look: dict[str, Any] = {"ncols": 2 if len(classes) > 5 else 1, "handletextpad": 0.2, "title": title}
+    axes.legend(named.keys(), named.values(), **base.BELOW, **look)
     return figure
 
 
 def learning_curve(curve: Mapping[str, Any]) -> Figure:
-    """Draws accuracy by the number of training images, with its intervals, and what twice as many are expected to give.
+    """Draws accuracy by the number of training images, and the accuracy expected of twice as many.
 
-    Args:
-        curve: sizes, accuracy, intervals, and doubled (or None): size, accuracy and interval of an extrapolation.
+    `curve` has sizes, accuracy, intervals, and doubled: size, accuracy and interval of the extrapolation, or None.
     """
-    figure, axes = panel()
-    color, accuracy = LIGHT["frozen"], np.array(curve["accuracy"])
-    axes.errorbar(
-        curve["sizes"],
-        accuracy,
-        yerr=np.abs(np.array(curve["intervals"]).T - accuracy),
-        color=color,
-        linestyle=DASHES["validation"],
-        marker="o",
-        capsize=3,
-        label="cross-validation, with 95% intervals",
-    )
+    figure, axes = base.panel()
+    look: dict[str, Any] = {"linestyle": base.DASHES["validation"], "label": "cross-validation, with 95% intervals"}
+    _draw_intervals(axes, curve["sizes"], curve["accuracy"], curve["intervals"], **look)
     if doubled := curve["doubled"]:
-        axes.plot(
-            [curve["sizes"][-1], doubled["size"]], [accuracy[-1], doubled["accuracy"]], color=color, linewidth=0.8
-        )
-        axes.errorbar(
-            doubled["size"],
-            doubled["accuracy"],
-            yerr=np.abs(np.array([doubled["interval"]]).T - doubled["accuracy"]),
-            color=color,
-            marker="o",
-            fillstyle="none",
-            markersize=8,
-            linestyle="",
-            capsize=3,
-            label="extrapolated",
-        )
+        ends = [curve["sizes"][-1], doubled["size"]], [curve["accuracy"][-1], doubled["accuracy"]]
+        axes.plot(*ends, color=base.LIGHT["frozen"], linewidth=0.8)
+        look = {"linestyle": "", "fillstyle": "none", "markersize": 8, "label": "extrapolated"}
+        _draw_intervals(axes, [doubled["size"]], [doubled["accuracy"]], [doubled["interval"]], **look)
     axes.set(xlabel="Training images (logarithmic)", ylabel="Accuracy", xscale="log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.yaxis.set_major_formatter(percent)
+    axes.yaxis.set_major_formatter(base.percent)
     axes.grid()
-    axes.legend(**BELOW)
+    axes.legend(**base.BELOW)
     return figure
+
+
+def _draw_intervals(axes: Axes, x: list[float], y: list[float], intervals: list[list[float]], **look: Any) -> None:
+    """Draws points with error bars that end at `intervals`."""
+    below_and_above = np.abs(np.array(intervals).T - np.array(y))
+    axes.errorbar(x, y, yerr=below_and_above, color=base.LIGHT["frozen"], marker="o", capsize=3, **look)

@@ -8,35 +8,31 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
-from stages.charts.base import DASHES, LIGHT, MODELS, panel, percent
+from stages.charts import base
+from stages.common.phases import PHASES
 
-PHASES = {"train_frozen": "frozen", "finetune": "finetuned"}  # and the models that they train
-KEPT: dict[str, Any] = {"marker": "o", "markersize": 11, "fillstyle": "none", "linestyle": "", "color": LIGHT["ink"]}
+RING: dict[str, Any] = {
+    "marker": "o",
+    "markersize": 11,
+    "fillstyle": "none",
+    "linestyle": "",
+    "color": base.LIGHT["ink"],
+}
 
 
-def accuracy(history: pd.DataFrame) -> Figure:
-    """Draws accuracy over the epochs of both phases.
+def panel(history: pd.DataFrame, column: str) -> Figure:
+    """Draws the accuracy or the loss (cross-entropy) of all epochs, with a ring around each phase's kept epoch.
 
-    Args:
-        history: DataFrame with the COLUMNS of training.history. A ring marks the epoch of each phase whose weights were
-            kept.
+    `history` has the COLUMNS of common/history.py, and the epochs of both phases.
     """
-    figure, axes = panel()
-    _draw(axes, history, "accuracy")
+    figure, axes = base.panel()
+    _draw(axes, history, column)
     _add_legend(figure, 3)
     return figure
 
 
-def loss(history: pd.DataFrame) -> Figure:
-    """Draws the cross-entropy over the epochs of both phases, as `accuracy` does."""
-    figure, axes = panel()
-    _draw(axes, history, "loss")
-    _add_legend(figure, 3)
-    return figure
-
-
-def both(history: pd.DataFrame) -> Figure:
-    """Draws the panels of `accuracy` and `loss` side by side."""
+def panels(history: pd.DataFrame) -> Figure:
+    """Draws the panels of accuracy and loss side by side."""
     figure = Figure(figsize=(10, 4.2), layout="constrained")
     for axes, column in zip(figure.subplots(1, 2), ("accuracy", "loss"), strict=True):
         _draw(axes, history, column)
@@ -46,19 +42,20 @@ def both(history: pd.DataFrame) -> Figure:
 
 
 def _draw(axes: Axes, history: pd.DataFrame, column: str) -> None:
-    """Draws training and validation, a colour for each model that is trained and a dash for each split."""
-    for phase, part in history.groupby("phase", sort=False):
-        colour = LIGHT[PHASES[phase]]
+    """Draws training and validation; colours tell the models apart, dashes the splits."""
+    colours = {phase.stage: base.LIGHT[phase.model] for phase in PHASES}
+    for stage, part in history.groupby("phase", sort=False):
         for split, name in (("training", column), ("validation", f"val_{column}")):
-            axes.plot(part["epoch"], part[name], "o", markersize=3.5, linestyle=DASHES[split], color=colour)
+            look: dict[str, Any] = {"linestyle": base.DASHES[split], "color": colours[stage]}
+            axes.plot(part["epoch"], part[name], "o", markersize=3.5, **look)
     kept = history[history["kept"]]
-    axes.plot(kept["epoch"], kept[f"val_{column}"], **KEPT)
+    axes.plot(kept["epoch"], kept[f"val_{column}"], **RING)
     axes.set_xlabel("Epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid()
     if column == "accuracy":
         axes.set(ylabel="Accuracy", ylim=(None, min(1.01, axes.get_ylim()[1])))
-        axes.yaxis.set_major_formatter(percent)
+        axes.yaxis.set_major_formatter(base.percent)
     else:
         axes.set_ylabel("Cross-entropy (logarithmic)")
         axes.set_yscale("log")
@@ -68,8 +65,8 @@ def _draw(axes: Axes, history: pd.DataFrame, column: str) -> None:
 
 
 def _add_legend(figure: Figure, columns: int) -> None:
-    lines = [Line2D([], [], color=LIGHT[model], linewidth=3, label=MODELS[model]) for model in PHASES.values()]
-    lines += [
-        Line2D([], [], color=LIGHT["ink"], linestyle=DASHES[split], label=split) for split in ("training", "validation")
-    ]
-    figure.legend(handles=[*lines, Line2D([], [], label="kept", **KEPT)], loc="outside lower center", ncols=columns)
+    handles = [Line2D([], [], color=base.LIGHT[phase.model], linewidth=3, label=phase.title) for phase in PHASES]
+    for split in ("training", "validation"):
+        handles.append(Line2D([], [], color=base.LIGHT["ink"], linestyle=base.DASHES[split], label=split))
+    handles.append(Line2D([], [], label="kept", **RING))
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns)

@@ -1,6 +1,5 @@
 """Charts of metrics on the test split, as matplotlib figures. Without scikit-learn, which takes a second to import."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,22 +8,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from stages.charts.base import BELOW, DASHES, LIGHT, MODELS, PANEL, TEXT, class_style, panel, percent, plain
+from stages.charts import base
+from stages.common.phases import PHASES
 
-NAMED = 10  # classes that the legend of the curves names
-SHOWN, STAGGERED = 40, 20  # classes: that the confusion matrix has, and up to which their names fit on one side
+SHOWN = 40  # maximum number of classes in the confusion matrix
+STAGGERED = 20  # number of classes above which their names alternate between two sides of the matrix
 SHADE = 0.55  # opacity of the darkest cell: text has a contrast of 4.5 on all of them, on a light and on a dark page
 
 
 def confusion_matrix(actual: pd.Series, predicted: pd.Series, classes: list[str]) -> Figure:
     """Draws the confusion matrix: shades are fractions of each actual class, numbers are images, where they fit.
 
-    Of more than SHOWN classes it has those with most mistakes; of more than STAGGERED, every other name stands at the
-    right and at the top.
-
-    Args:
-        actual, predicted: N class names.
-        classes: C class names.
+    Of more than SHOWN classes, it shows those with most mistakes. Of more than STAGGERED, every other name stands at
+    the right and at the top. `actual` and `predicted` hold the name of a class for each image.
     """
     counts = pd.crosstab(*(pd.Categorical(names, classes) for names in (actual, predicted)), dropna=False).to_numpy()
     fractions = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -32,15 +28,16 @@ def confusion_matrix(actual: pd.Series, predicted: pd.Series, classes: list[str]
     shown = np.sort(np.argsort(-mistakes, kind="stable")[:SHOWN])
     counts, fractions = counts[np.ix_(shown, shown)], fractions[np.ix_(shown, shown)]
     sides = 2 if len(shown) > STAGGERED else 1
-    names = [plain(classes[label], 18 // sides) for label in shown]
-    longest = 0.62 * TEXT * max(map(len, names))  # points, about
-    cell = (72 * PANEL[0] - 30 - sides * longest) / len(shown)
+    names = [base.plain(classes[label], 18 // sides) for label in shown]
+    longest = 0.62 * base.TEXT * max(map(len, names))  # points, about
+    cell = (72 * base.PANEL[0] - 30 - sides * longest) / len(shown)  # points
     upright = sides == 1 and longest < cell
-    figure, axes = panel(PANEL[0] - longest / 72 * upright)
+    figure, axes = base.panel(base.PANEL[0] - longest / 72 * upright)
     for row, column in np.argwhere(counts):
         shade = SHADE * (0.2 + 0.8 * fractions[row, column])
-        axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, color=LIGHT["finetuned"], alpha=shade, linewidth=0))
-        if 0.64 * TEXT * len(str(counts.max())) < cell:
+        colour = base.LIGHT["finetuned"]
+        axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, color=colour, alpha=shade, linewidth=0))
+        if 0.64 * base.TEXT * len(str(counts.max())) < cell:
             axes.text(column, row, str(counts[row, column]), ha="center", va="center")
     edges = (-0.5, len(shown) - 0.5)
     of_many = f" ({SHOWN} classes with most mistakes)" if len(classes) > SHOWN else ""
@@ -53,31 +50,26 @@ def confusion_matrix(actual: pd.Series, predicted: pd.Series, classes: list[str]
     return figure
 
 
-def roc_curves(roc: pd.DataFrame) -> Figure:
-    """Draws the one-versus-rest ROC curve of each class; the legend names the NAMED ones of the smallest area.
+def roc_curves(table: pd.DataFrame) -> Figure:
+    """Draws the one-versus-rest ROC curve of each class from the columns class, fpr and tpr, class by class.
 
-    Args:
-        roc: DataFrame with class, fpr and tpr.
+    The legend names the LEGEND_CLASSES with the smallest areas.
     """
-    figure, axes = panel(_height(roc))
-    _draw_roc(axes, roc)
+    figure, axes = base.panel(_height(table))
+    _draw_roc(axes, table)
     return figure
 
 
 def precision_recall_curves(table: pd.DataFrame) -> Figure:
-    """Draws the one-versus-rest precision-recall curve of each class, as `roc_curves` does.
-
-    Args:
-        table: DataFrame with class, recall and precision; recall rises.
-    """
-    figure, axes = panel(_height(table))
+    """Draws the precision-recall curves as `roc_curves` does, from class, recall, which rises, and precision."""
+    figure, axes = base.panel(_height(table))
     _draw_precision_recall(axes, table)
     return figure
 
 
 def curves(roc: pd.DataFrame, precision_recall: pd.DataFrame) -> Figure:
     """Draws the panels of `roc_curves` and `precision_recall_curves` side by side."""
-    figure = Figure(figsize=(2 * PANEL[0], _height(roc) + 0.4), layout="constrained")
+    figure = Figure(figsize=(2 * base.PANEL[0], _height(roc) + 0.4), layout="constrained")
     figure.suptitle("One-versus-rest curves of the fine-tuned model on the test split")
     left, right = figure.subplots(1, 2)
     _draw_roc(left, roc)
@@ -86,120 +78,84 @@ def curves(roc: pd.DataFrame, precision_recall: pd.DataFrame) -> Figure:
 
 
 def reliability_diagram(table: pd.DataFrame, model: str) -> Figure:
-    """Draws a reliability diagram, accuracy by confidence before and after temperature scaling, with its intervals.
+    """Draws the accuracy by confidence of a model, "frozen" or "finetuned", before and after temperature scaling.
 
     Args:
-        table: a row per bin with model, calibrated, confidence, accuracy, low, high and support.
-        model: "frozen" or "finetuned".
+        table: a row per bin with model, calibrated (bool), confidence, accuracy, and its interval's ends, low and high.
     """
-    figure, axes = panel()
+    figure, axes = base.panel()
     _draw_reliability(axes, table, model)
     return figure
 
 
 def reliability(table: pd.DataFrame) -> Figure:
     """Draws the panels of `reliability_diagram` of both models side by side."""
-    figure = Figure(figsize=(2 * PANEL[0], PANEL[1] + 0.6), layout="constrained")
+    figure = Figure(figsize=(2 * base.PANEL[0], base.PANEL[1] + 0.6), layout="constrained")
     figure.suptitle("Reliability diagrams on the test split: on the diagonal, accuracy equals confidence")
-    for axes, (model, title) in zip(figure.subplots(1, 2), MODELS.items(), strict=True):
-        _draw_reliability(axes, table, model)
-        axes.set_title(title)
+    for axes, phase in zip(figure.subplots(1, 2), PHASES, strict=True):
+        _draw_reliability(axes, table, phase.model)
+        axes.set_title(phase.title)
     return figure
 
 
 def _height(table: pd.DataFrame) -> float:
     """Returns the height in inches of a panel of curves, whose legend grows with the classes."""
-    return 3.6 + 0.2 * min(table["class"].nunique(), NAMED + 2)
+    return 3.6 + 0.2 * min(table["class"].nunique(), base.LEGEND_CLASSES + 2)
 
 
-def _draw_roc(axes: Axes, roc: pd.DataFrame) -> None:
-    axes.plot([0, 1], [0, 1], color=LIGHT["soft"], linewidth=0.8)
-    _draw_curves(axes, roc[["class", "fpr", "tpr"]], _area, "AUC", "default")
+def _draw_roc(axes: Axes, table: pd.DataFrame) -> None:
+    axes.plot([0, 1], [0, 1], color=base.LIGHT["soft"], linewidth=0.8)
+    _draw_curves(axes, table[["class", "fpr", "tpr"]], "AUC", "default")
     axes.set(xlabel="False positive rate", ylabel="True positive rate (recall)")
 
 
 def _draw_precision_recall(axes: Axes, table: pd.DataFrame) -> None:
-    _draw_curves(axes, table[["class", "recall", "precision"]], _average_precision, "AP", "steps-pre")
+    _draw_curves(axes, table[["class", "recall", "precision"]], "AP", "steps-pre")
     axes.set(xlabel="Recall", ylabel="Precision")
 
 
-def _area(x: np.ndarray, y: np.ndarray) -> float:
-    """As sklearn.metrics.auc has it."""
-    return float(np.trapezoid(y, x))
-
-
-def _average_precision(recall: np.ndarray, precision: np.ndarray) -> float:
-    """As sklearn.metrics.average_precision_score has it, without interpolation: the area below the steps."""
-    return float(np.sum(np.diff(recall) * precision[1:]))
-
-
-def _draw_curves(
-    axes: Axes,
-    table: pd.DataFrame,
-    area: Callable[[np.ndarray, np.ndarray], float],
-    measure: str,
-    drawstyle: str,
-) -> None:
-    """Draws the curve of each class, the one with the smallest area first.
-
-    Args:
-        axes: to draw on.
-        table: class, x and y; the classes stand in their order.
-        area: of x and y.
-        measure: what the legend calls the area.
-        drawstyle: of the lines, as matplotlib names it.
-    """
+def _draw_curves(axes: Axes, table: pd.DataFrame, measure: str, drawstyle: str) -> None:
+    """Draws the curve of each class, that with the smallest area first; `measure` is the area's name in the legend."""
     names = table["class"].unique()
     curves = [part.iloc[:, 1:].to_numpy().T for _, part in table.groupby("class", sort=False)]
-    areas = np.array([area(*curve) for curve in curves])
+    areas = np.array([_area(x, y, drawstyle) for x, y in curves])
     for rank, label in enumerate(np.argsort(areas, kind="stable")):
-        if rank < NAMED:
-            axes.plot(
-                *curves[label],
-                **class_style(label),
-                drawstyle=drawstyle,
-                linestyle=DASHES["test"],
-                linewidth=1.8,
-                markersize=5,
-                markevery=(0.03 * (rank % 5), 0.25),  # of the axes' diagonal
-                zorder=3,
-                label=f"{measure} {areas[label]:.1%}: {plain(names[label], 14 if len(names) > 5 else 30)}",
-            )
-        else:
-            other = "the other classes" if rank == NAMED else None
-            axes.plot(*curves[label], drawstyle=drawstyle, color=LIGHT["soft"], linewidth=0.6, label=other)
+        look: dict[str, Any] = {"color": base.LIGHT["soft"], "linewidth": 0.6}
+        if rank < base.LEGEND_CLASSES:
+            name = base.plain(names[label], 14 if len(names) > 5 else 30)
+            look = {"linestyle": base.DASHES["test"], "linewidth": 1.8, "markersize": 5, "zorder": 3}
+            look |= base.class_style(label) | {"label": f"{measure} {areas[label]:.1%}: {name}"}
+            look["markevery"] = (0.03 * (rank % 5), 0.25)  # start and distance, as parts of the axes' diagonal
+        elif rank == base.LEGEND_CLASSES:
+            look["label"] = "the other classes"
+        axes.plot(*curves[label], drawstyle=drawstyle, **look)
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(percent)
-    axes.grid()
-    axes.legend(
-        **BELOW,
-        ncols=2 if len(names) > 5 else 1,
-        handlelength=1.5,
-        title=f"the {NAMED} lowest of {len(names)} classes" if len(names) > NAMED else None,
-    )
+    _format_as_percentages(axes)
+    title = f"the {base.LEGEND_CLASSES} lowest of {len(names)} classes" if len(names) > base.LEGEND_CLASSES else None
+    axes.legend(**base.BELOW, ncols=2 if len(names) > 5 else 1, handlelength=1.5, title=title)
+
+
+def _area(x: np.ndarray, y: np.ndarray, drawstyle: str) -> float:
+    """Returns the area below a curve as it is drawn: sklearn.metrics.auc; of steps, average_precision_score."""
+    return np.sum(np.diff(x) * y[1:]) if drawstyle == "steps-pre" else np.trapezoid(y, x)
 
 
 def _draw_reliability(axes: Axes, table: pd.DataFrame, model: str) -> None:
-    """Draws hollow points before and filled ones after temperature scaling, with error bars."""
-    axes.plot([0, 1], [0, 1], color=LIGHT["soft"], linewidth=0.8)
-    for calibrated, marker in ((False, "s"), (True, "o")):
+    """Draws points with error bars: hollow before temperature scaling, filled after it."""
+    axes.plot([0, 1], [0, 1], color=base.LIGHT["soft"], linewidth=0.8)
+    before = {"label": "before temperature scaling", "color": base.LIGHT["soft"], "marker": "s", "fillstyle": "none"}
+    after = {"label": "after temperature scaling", "color": base.LIGHT[model], "marker": "o", "fillstyle": "full"}
+    for calibrated, look in ((False, before | {"linestyle": ""}), (True, after | {"linestyle": base.DASHES["test"]})):
         bins = table[(table["model"] == model) & (table["calibrated"] == calibrated)]
-        axes.errorbar(
-            bins["confidence"],
-            bins["accuracy"],
-            yerr=[bins["accuracy"] - bins["low"], bins["high"] - bins["accuracy"]],
-            color=LIGHT[model] if calibrated else LIGHT["soft"],
-            marker=marker,
-            fillstyle="full" if calibrated else "none",
-            linestyle=DASHES["test"] if calibrated else "",
-            elinewidth=1,
-            capsize=3,
-            label=f"{'after' if calibrated else 'before'} temperature scaling",
-        )
+        ends = [bins["accuracy"] - bins["low"], bins["high"] - bins["accuracy"]]
+        axes.errorbar(bins["confidence"], bins["accuracy"], yerr=ends, elinewidth=1, capsize=3, **look)
     axes.set(ylabel="Accuracy", xlabel="Confidence (probability of the top-1 class)")
     axes.set(xlim=(table["confidence"].min() - 0.03, 1.02), ylim=(table["low"].min() - 0.03, 1.03))
+    _format_as_percentages(axes)
+    axes.legend(**base.BELOW, ncols=2)
+
+
+def _format_as_percentages(axes: Axes) -> None:
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(percent)
+        axis.set_major_formatter(base.percent)
     axes.grid()
-    axes.legend(**BELOW, ncols=2)

@@ -1,4 +1,8 @@
-"""Charts that show test images with their predictions, as matplotlib figures."""
+"""Charts that show test images with their predictions, as matplotlib figures.
+
+`pixels` are uint8 [N, size, size, 3], drawn in the aspect ratios of their files, whose `sizes` are given. `table` has a
+row per image with path, actual, predicted (both class names) and probability.
+"""
 
 from typing import Any
 
@@ -7,30 +11,23 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure, SubFigure
 
-from stages.charts.base import CORRECT, WIDTH, WRONG, grid, plain, shortened
+from stages.charts import base
+from stages.common.arrays import Sizes
 
 
-def predictions(pixels: np.ndarray, sizes: np.ndarray, table: pd.DataFrame) -> Figure:
-    """Draws images with their true and predicted class; the wrong ones in red.
-
-    Args:
-        pixels: uint8 [N, size, size, 3].
-        sizes: int [N, 2], width and height of the files, whose aspect ratio the images are drawn in.
-        table: N rows with actual, predicted and probability.
-    """
+def predictions(pixels: np.ndarray, sizes: Sizes, table: pd.DataFrame) -> Figure:
+    """Draws images with their true and predicted class; the titles of the wrong ones are red."""
     titles = [f"{row.predicted} {row.probability:.0%}\n{_outcome(row)}" for row in table.itertuples()]
-    return grid(pixels, titles, "Predictions of the fine-tuned model on test images", _colours(table), sizes)
+    return base.grid(pixels, titles, "Predictions of the fine-tuned model on test images", _colours(table), sizes)
 
 
-def by_class(pixels: np.ndarray, sizes: np.ndarray, rows: np.ndarray, table: pd.DataFrame, heading: str) -> Figure:
+def by_class(pixels: np.ndarray, sizes: Sizes, rows: np.ndarray, table: pd.DataFrame, heading: str) -> Figure:
     """Draws images in a row for each true class, with path, label, predicted class and its probability.
 
     Args:
-        pixels: uint8 [K, size, size, 3]; K may be 0.
-        sizes: int [K, 2], as in `predictions`.
-        rows: int [K], which rows of `table` these are, class by class.
-        table: N rows with path, actual, predicted and probability: all of the test split.
-        heading: above them all.
+        pixels, sizes: of K images, which may be none.
+        rows: int [K], row numbers of these images in `table`, class by class.
+        table: predictions of the whole test split.
     """
     selected = table.iloc[rows].reset_index(drop=True)
     if selected.empty:
@@ -40,7 +37,7 @@ def by_class(pixels: np.ndarray, sizes: np.ndarray, rows: np.ndarray, table: pd.
         return figure
     groups = selected.groupby("actual")
     columns = max(5, groups.size().max())
-    figure = Figure(figsize=(WIDTH, (WIDTH / columns + 1) * len(groups) + 0.5))
+    figure = Figure(figsize=(base.WIDTH, (base.WIDTH / columns + 1) * len(groups) + 0.5))
     figure.set_layout_engine("constrained", h_pad=0.1)
     count = table["actual"].nunique()
     figure.suptitle(f"{heading}, {len(groups)} of {count} classes" if len(groups) < count else heading, fontsize=14)
@@ -48,14 +45,14 @@ def by_class(pixels: np.ndarray, sizes: np.ndarray, rows: np.ndarray, table: pd.
     for (name, part), strip in zip(groups, strips, strict=True):
         of_class = table[table["actual"] == name]
         wrong = (of_class["predicted"] != name).sum()
-        title = f"{wrong} of {len(of_class)} wrong: {plain(name, 50)}"
+        title = f"Class {base.plain(name, 50)}: {wrong} of {len(of_class)} wrong"
         strip.suptitle(title, x=0.01, ha="left", weight="bold", fontsize=11)
         _draw_strip(strip, columns, pixels, sizes, part)
     return figure
 
 
-def _draw_strip(strip: SubFigure, columns: int, pixels: np.ndarray, sizes: np.ndarray, table: pd.DataFrame) -> None:
-    """Draws the images of one class, `pixels` of the index of `table`, from the left in a row of `columns` places."""
+def _draw_strip(strip: SubFigure, columns: int, pixels: np.ndarray, sizes: Sizes, table: pd.DataFrame) -> None:
+    """Draws the images of one class, whose rows in `pixels` are the index of `table`, in a row of `columns` places."""
     places = strip.subplots(1, columns, squeeze=False)[0]
     for axes in places:
         axes.axis("off")
@@ -63,30 +60,21 @@ def _draw_strip(strip: SubFigure, columns: int, pixels: np.ndarray, sizes: np.nd
         width, height = sizes[row.Index]
         axes.set_anchor("N")
         axes.imshow(pixels[row.Index], aspect=height / width)
-        title = (
-            f"{plain(row.path, 24)}\nlabel: {plain(row.actual, 17)}\n{row.probability:.0%} {plain(row.predicted, 18)}"
-        )
-        axes.set_title(title, fontsize=8, color=colour, y=1)
+        path, label, predicted = base.plain(row.path, 24), base.plain(row.actual, 17), base.plain(row.predicted, 18)
+        axes.set_title(f"{path}\nlabel: {label}\n{row.probability:.0%} {predicted}", fontsize=8, color=colour, y=1)
 
 
-def gradcam(pixels: np.ndarray, sizes: np.ndarray, heat_maps: np.ndarray, table: pd.DataFrame) -> Figure:
-    """Draws each image beside what `heat_overlay` returns, with an outline at half of the maximum.
-
-    Args:
-        pixels: uint8 [N, size, size, 3].
-        sizes: int [N, 2], as in `predictions`.
-        heat_maps: float [N, size, size] in [0, 1], for the predicted class.
-        table: N rows with path, actual, predicted and probability.
-    """
+def gradcam(pixels: np.ndarray, sizes: Sizes, heat_maps: np.ndarray, table: pd.DataFrame) -> Figure:
+    """Draws each image beside its `heat_overlay`, with an outline at half of the maximum."""
     size = pixels.shape[1]
     pairs = np.concatenate([pixels, heat_overlay(pixels, heat_maps)], axis=2)
-    titles = [
-        f"{row.probability:.0%} {row.predicted}{'' if heat_map.any() else ' (no evidence for it)'}\n{_outcome(row)}\n"
-        f"{shortened(row.path, 52)}"
-        for row, heat_map in zip(table.itertuples(), heat_maps, strict=True)
-    ]
+    titles = []
+    for row, heat_map in zip(table.itertuples(), heat_maps, strict=True):
+        evidence = "" if heat_map.any() else " (no evidence for it)"
+        path = base.shortened(row.path, 52)
+        titles.append(f"{row.probability:.0%} {row.predicted}{evidence}\n{_outcome(row)}\n{path}")
     heading = "Grad-CAM: evidence for the predicted class (bright; outlined: at least half of the maximum)"
-    figure = grid(pairs, titles, heading, _colours(table), sizes)
+    figure = base.grid(pairs, titles, heading, _colours(table), sizes)
     for axes, heat_map in zip(figure.axes, heat_maps, strict=False):  # the grid may have more places than images
         if heat_map.any():
             axes.contour(np.arange(size) + size, np.arange(size), heat_map, levels=[0.5], colors="white", linewidths=1)
@@ -94,9 +82,9 @@ def gradcam(pixels: np.ndarray, sizes: np.ndarray, heat_maps: np.ndarray, table:
 
 
 def heat_overlay(pixels: np.ndarray, heat_maps: np.ndarray) -> np.ndarray:
-    """Returns images in grey with their heat maps laid over them, uint8 of the shape of `pixels`."""
+    """Returns images in grey, uint8 as `pixels`, under their heat maps, float [N, size, size] in [0, 1]."""
     grey = pixels.mean(axis=3, keepdims=True) / 255
-    heat = matplotlib.colormaps["inferno"](heat_maps)[..., :3]  # the brighter, the more: no colours are needed to tell
+    heat = matplotlib.colormaps["inferno"](heat_maps)[..., :3]  # brightness shows the evidence to the colour-blind, too
     return ((grey + heat) / 2 * 255).astype(np.uint8)
 
 
@@ -105,4 +93,4 @@ def _outcome(row: Any) -> str:
 
 
 def _colours(table: pd.DataFrame) -> list[str]:
-    return [CORRECT if row.actual == row.predicted else WRONG for row in table.itertuples()]
+    return [base.CORRECT if row.actual == row.predicted else base.WRONG for row in table.itertuples()]

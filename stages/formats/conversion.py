@@ -13,12 +13,13 @@ import numpy as np
 import tensorflow as tf
 
 from stages.common import cli, dataset, files
+from stages.common.arrays import Labels
 from stages.common.cli import UserError
 from stages.common.dataset import Split
 from stages.formats import litert, litert_metadata, onnx_model
 from stages.model import backend, saved_model
 
-CALIBRATION = 50  # training images for int8's calibration; 25 to 200 give the same accuracy, and take time
+CALIBRATION = 50  # number of training images that calibrate int8; 25 to 200 give the same accuracy, in more time
 
 
 def use_one_thread() -> None:
@@ -28,15 +29,9 @@ def use_one_thread() -> None:
 
 
 def convert(path: str, split: Split, folder: Path) -> Any:
-    """Writes float16.tflite, int8.tflite, model.onnx and labels.txt. A second process makes int8, half of the work.
+    """Writes float16.tflite, int8.tflite, model.onnx and labels.txt into `folder`; returns the loaded SavedModel.
 
-    Args:
-        path: of the SavedModel.
-        split: some of its images calibrate int8.
-        folder: where to write.
-
-    Returns:
-        What saved_model.load returned.
+    Images of `split` calibrate int8. A second process makes int8, which is half of the work.
 
     Raises:
         UserError: there is no SavedModel, or a converter fails.
@@ -45,8 +40,8 @@ def convert(path: str, split: Split, folder: Path) -> Any:
     (folder / litert_metadata.LABELS).write_text(labels, encoding="utf-8")
     spawn = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
     with files.scratch(folder) as scratch, ProcessPoolExecutor(1, spawn, start_second_process) as second:
-        with cli.quiet():  # that process, for as long as it lives
-            second.submit(int)  # starts it while the next lines run
+        with cli.quiet():  # the second process writes its standard error there until it ends
+            second.submit(int)  # starts the process, while the next lines run
         model = saved_model.load(path)
         with converting(path, "LiteRT"):
             litert.fix_batch(model, scratch / "single")
@@ -63,13 +58,13 @@ def convert(path: str, split: Split, folder: Path) -> Any:
 
 def start_second_process() -> None:
     backend.configure()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the first, which then reports it in one line
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the first process, which reports it in one line
     use_one_thread()
 
 
 @contextlib.contextmanager
 def converting(path: str, name: str) -> Iterator[None]:
-    """Holds back a converter's output, and turns its failure, of whatever type, into a UserError."""
+    """Hides what a converter prints, and turns its failure, of whatever type, into a UserError."""
     with cli.quiet():
         try:
             yield
@@ -78,9 +73,8 @@ def converting(path: str, name: str) -> Iterator[None]:
             raise UserError(f"{path} cannot be converted to {name}: {reason}. Fix that and run again.") from None
 
 
-def sample(labels: np.ndarray, count: int) -> np.ndarray:
-    """Returns the rows, int [M], of about `count` images: the same number per class, evenly spaced within each."""
-    per_class = max(1, count // len(np.unique(labels)))
-    return np.concatenate(
-        [dataset.evenly_spaced(np.flatnonzero(labels == label), per_class) for label in np.unique(labels)]
-    )
+def sample(labels: Labels, count: int) -> np.ndarray:
+    """Returns the row numbers of about `count` images: equally many of each class, evenly spaced within the class."""
+    present = np.unique(labels)
+    rows = [np.flatnonzero(labels == label) for label in present]
+    return np.concatenate([dataset.evenly_spaced(of_class, max(1, count // len(present))) for of_class in rows])

@@ -1,6 +1,6 @@
-"""LiteRT (TensorFlow Lite) files for phones: made by TensorFlow's converter, run by LiteRT's own interpreter.
+"""LiteRT (TensorFlow Lite) files for phones: TensorFlow's converter makes them, LiteRT's own interpreter runs them.
 
-All map one image of raw pixels in [0, 255], [1, size, size, 3], to its class probabilities, [1, C].
+Each maps one image, [1, size, size, 3], raw pixels in [0, 255], to its class probabilities, [1, C].
 """
 
 from collections.abc import Callable
@@ -13,14 +13,10 @@ from ai_edge_litert.interpreter import Interpreter
 
 
 def fix_batch(model: Any, folder: Path) -> None:
-    """Writes a SavedModel that takes one float32 image at a time, for `float16` and `int8`.
+    """Writes a SavedModel that takes one float32 image at a time, for `float16` and `int8`, into a new folder.
 
-    All shapes are then known before run time, as accelerators of phones need them. The converter would write such a
-    folder itself, but ignore a full disk and convert in another way, to other bytes.
-
-    Args:
-        model: what saved_model.load returned.
-        folder: a path that does not exist yet.
+    Accelerators of phones need all shapes before run time. The converter would write such a folder itself, but ignore a
+    full disk and convert in another way, to other bytes.
     """
     size = int(model.image_size)
     signature = [tf.TensorSpec([1, size, size, 3], tf.float32, name="images")]
@@ -31,7 +27,7 @@ def fix_batch(model: Any, folder: Path) -> None:
 
 
 def float16(folder: Path) -> bytes:
-    """Converts what `fix_batch` wrote: weights in float16, images and probabilities in float32."""
+    """Converts the SavedModel of `fix_batch`: weights in float16, images and probabilities in float32."""
     converter = tf.lite.TFLiteConverter.from_saved_model(str(folder))
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.target_spec.supported_types = [tf.float16]
@@ -39,15 +35,12 @@ def float16(folder: Path) -> bytes:
 
 
 def int8(folder: Path, images: np.ndarray) -> bytes:
-    """Converts what `fix_batch` wrote with full integer quantization: images and probabilities (times 256) in uint8.
+    """Converts the SavedModel of `fix_batch` to integers: images and probabilities (times 256) in uint8.
 
-    Args:
-        folder: what `fix_batch` wrote.
-        images: uint8 [N, size, size, 3], typical ones, from which each layer's range of values is calibrated.
+    Typical images, uint8 [N, size, size, 3], calibrate each layer's range of values.
     """
     images = images.astype(np.float32)
-    # Whatever the images, the range of the input then is [0, 255]: a quantized pixel is the pixel.
-    images[0, 0, 0, :2] = 0, 255
+    images[0, 0, 0, :2] = 0, 255  # the range of the input is then [0, 255], so that a quantized pixel is the pixel
     converter = tf.lite.TFLiteConverter.from_saved_model(str(folder))
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]

@@ -1,6 +1,6 @@
 """TensorFlow Lite metadata: labels and preprocessing inside a .tflite file, for Android's tools and MediaPipe.
 
-Schema version 1.0.0: a FlatBuffer in the model's buffer "TFLITE_METADATA", and the files that it names appended to the
+Schema version 1.0.0: a FlatBuffer in the model's buffer "TFLITE_METADATA"; the files that it names are appended to the
 model as a ZIP archive. The numbers of fields below are their positions in
 https://github.com/google-ai-edge/mediapipe/blob/master/mediapipe/tasks/metadata/metadata_schema.fbs. The libraries that
 could write it do not install beside ours (tflite-support 0.4.4) or do not import (MediaPipe 1.2.3).
@@ -17,8 +17,8 @@ from ai_edge_litert.tools import flatbuffer_utils
 
 LABELS = "labels.txt"
 
-RGB, TENSOR_AXIS_LABELS = np.uint8(1), np.uint8(2)  # of the schema's enumerations
-FEATURE_PROPERTIES, IMAGE_PROPERTIES, NORMALIZATION_OPTIONS = np.uint8(1), np.uint8(2), np.uint8(1)  # of its unions
+RGB, TENSOR_AXIS_LABELS = np.uint8(1), np.uint8(2)  # numbers in enumerations of the schema
+FEATURE_PROPERTIES, IMAGE_PROPERTIES, NORMALIZATION_OPTIONS = np.uint8(1), np.uint8(2), np.uint8(1)  # in its unions
 
 
 def add(model: bytes, labels: str, image_size: int, temperature: float) -> bytes:
@@ -26,9 +26,9 @@ def add(model: bytes, labels: str, image_size: int, temperature: float) -> bytes
 
     Args:
         model: a .tflite file from images of raw pixels in [0, 255] to class probabilities.
-        labels: the class names in the order of the probabilities, one a line.
+        labels: lines of class names in the order of the probabilities.
         image_size: side of the images in pixels.
-        temperature: that of temperature scaling, which calibrates the probabilities.
+        temperature: temperature that calibrates the probabilities (temperature scaling).
     """
     builder = flatbuffers.Builder()
     builder.Finish(_add(builder, _metadata(image_size, temperature)), b"M001")  # the schema's file_identifier
@@ -37,12 +37,12 @@ def add(model: bytes, labels: str, image_size: int, temperature: float) -> bytes
     tree.buffers.append(BufferT(data=np.frombuffer(builder.Output(), np.uint8)))
     file = io.BytesIO(flatbuffer_utils.convert_object_to_bytearray(tree))
     with zipfile.ZipFile(file, "a") as archive:
-        archive.writestr(zipfile.ZipInfo(LABELS), labels)  # dated 1980, not today: the same bytes each time
+        archive.writestr(zipfile.ZipInfo(LABELS), labels)  # ZipInfo's date is 1980, so the bytes are always the same
     return file.getvalue()
 
 
 def _metadata(image_size: int, temperature: float) -> dict[int, Any]:
-    """Returns the table ModelMetadata, for `_add`: {number of the field: value}."""
+    """Returns the table ModelMetadata for `_add`, values by the numbers of their fields."""
     image = {
         0: "image",
         1: f"RGB image, EXIF orientation applied, resized to {image_size} x {image_size} pixels without keeping the "
@@ -67,7 +67,7 @@ def _metadata(image_size: int, temperature: float) -> dict[int, Any]:
 
 
 def _floats(value: float) -> np.ndarray:
-    """Returns a vector of one float, one value for all channels."""
+    """Returns a vector of one float, which holds for all channels."""
     return np.array([value], np.float32)
 
 

@@ -1,4 +1,4 @@
-"""The model as an ONNX file: made by tf2onnx, run by ONNX Runtime."""
+"""The model as an ONNX file: tf2onnx makes it, ONNX Runtime runs it."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -15,14 +15,10 @@ OPSET = 18  # the newest that tf2onnx 1.17 writes
 
 
 def convert(model: Any, classes: Sequence[str]) -> bytes:
-    """Converts a SavedModel, with the same bytes each time.
-
-    Args:
-        model: what saved_model.load returned.
-        classes: C class names.
+    """Converts a model of saved_model.load with C classes, with the same bytes each time.
 
     Returns:
-        bytes, a file from `images`, uint8 [N, size, size, 3], raw pixels, to `probabilities`, float32 [N, C]. Its
+        an ONNX file from `images`, uint8 [N, size, size, 3], raw pixels, to `probabilities`, float32 [N, C]; its
         metadata_props describe input and output.
     """
     size = int(model.image_size)
@@ -30,30 +26,28 @@ def convert(model: Any, classes: Sequence[str]) -> bytes:
     proto, _ = tf2onnx.convert.from_function(tf.function(model.__call__, autograph=False), signature, opset=OPSET)
     for value in (*proto.graph.input, *proto.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "N"
-    onnx.helper.set_model_props(
-        proto,
-        {
-            "class_names": json.dumps(classes, ensure_ascii=False),
-            "image_size": str(size),
-            "input_layout": "NHWC",
-            "preprocessing": "RGB, EXIF orientation applied, resized to a square without keeping the aspect ratio; "
-            "pixels from 0 to 255, which the model scales itself",
-            "temperature": f"{float(model.temperature):.9g}",
-            "calibration": "p ** (1 / temperature), divided by the sum over the classes",
-        },
-    )
+    properties = {
+        "class_names": json.dumps(classes, ensure_ascii=False),
+        "image_size": str(size),
+        "input_layout": "NHWC",
+        "preprocessing": "RGB, EXIF orientation applied, resized to a square without keeping the aspect ratio; "
+        "pixels from 0 to 255, which the model scales itself",
+        "temperature": f"{float(model.temperature):.9g}",
+        "calibration": "p ** (1 / temperature), divided by the sum over the classes",
+    }
+    onnx.helper.set_model_props(proto, properties)
     make_reproducible(proto.graph)
     onnx.checker.check_model(proto)
     return proto.SerializeToString(deterministic=True)
 
 
 def make_reproducible(graph: onnx.GraphProto) -> None:
-    """Gives a graph that tf2onnx made the same names and order in every process, so that its bytes are the same.
+    """Gives a graph of tf2onnx the same names and order in every process, so that its bytes are the same.
 
-    - tf2onnx names nodes and values by a running number of the process: they are numbered here by where they are first
-      used; the names of input and output stay.
-    - It sorts constants by the order of a Python set, which differs between processes: they are sorted by first use.
-    - `doc_string` holds a running number of the process: it is removed.
+    - tf2onnx names nodes and values by a running number of the process. Here their numbers follow their first use; the
+      names of input and output stay.
+    - tf2onnx sorts constants by the order of a Python set, which differs between processes. Here first use sorts them.
+    - `doc_string`, which holds a running number of the process, is removed.
     """
     new_names = {name: name for name in ("", "images", "probabilities")}
     for number, node in enumerate(graph.node):

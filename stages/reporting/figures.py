@@ -24,8 +24,8 @@ def charts(run: Run) -> dict[str, str]:
     actual, predicted, sizes = run.predictions["actual"], run.predictions["predicted"], run.overview["sizes"]
     differ, curve = (sizes != sizes[0]).any(), run.learning_curve
     figures = {
-        "accuracy": history.accuracy(run.history),
-        "loss": history.loss(run.history),
+        "accuracy": history.panel(run.history, "accuracy"),
+        "loss": history.panel(run.history, "loss"),
         "confusion": metrics.confusion_matrix(actual, predicted, run.classes),
         "roc": metrics.roc_curves(run.roc),
         "precision_recall": metrics.precision_recall_curves(run.precision_recall),

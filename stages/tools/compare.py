@@ -3,7 +3,7 @@
     python -m stages.tools.compare A B
 
     A  an experiment, a git revision, or a name given to `python -m stages.tools.repeat_seeds`
-    B  another; the experiments of two such names are paired seed by seed
+    B  another one; the experiments of two names of repeats are paired seed by seed
 
 Reads plots/predictions.csv of both; writes nothing.
 """
@@ -14,7 +14,7 @@ if __name__ == "__main__":
     cli.start()
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
@@ -34,9 +34,8 @@ def main() -> None:
     terminal.show(paired_test.describe_difference(table, arguments.a, arguments.b))
 
 
-def pair(a: str, b: str, names: Iterable[str]) -> list[tuple[str, str]]:
+def pair(a: str, b: str, names: Sequence[str]) -> list[tuple[str, str]]:
     """Returns the pairs of revisions to compare: seed by seed where both are repeats, or (a, b) itself."""
-    names = list(names)
     seeds_of_a, seeds_of_b = seeds(a, names), seeds(b, names)
     if not seeds_of_a and not seeds_of_b:
         return [(a, b)]
@@ -55,26 +54,16 @@ def seeds(name: str, names: Iterable[str]) -> set[str]:
 
 
 def align(first: pd.DataFrame, second: pd.DataFrame, a: str, b: str) -> pd.DataFrame:
-    """Returns a row per image with path, group, and whether `a` and `b` are right.
-
-    Args:
-        first, second: predictions of revision `a` and of revision `b`.
-        a, b: the names of the revisions.
+    """Returns a row per image with path, group, and whether the predictions of revisions `a` and `b` are right.
 
     Raises:
-        UserError: they are not of the same images.
+        UserError: the predictions are not of the same images.
     """
     both = first.merge(second, on=["path", "actual"], suffixes=("_a", "_b"))
     if not len(both) == len(first) == len(second):
         raise UserError(f"{a} and {b} were tested on different images: give them the same seed and data.")
-    return pd.DataFrame(
-        {
-            "path": both["path"],
-            "group": both["group_a"],
-            "a": both["predicted_a"] == both["actual"],
-            "b": both["predicted_b"] == both["actual"],
-        }
-    )
+    right = {name: both[f"predicted_{name}"] == both["actual"] for name in ("a", "b")}
+    return pd.DataFrame({"path": both["path"], "group": both["group_a"], **right})
 
 
 if __name__ == "__main__":

@@ -1,17 +1,16 @@
-"""Cross-validates the settings: predicts every image once, with a model that saw neither it nor its group.
+"""Cross-validates the settings: predicts every image once, with a model trained without it and its group.
 
     python -m stages.tools.cross_validate [--folds N] [--name NAME] [KEY=VALUE ...]
 
     --folds N    number of folds (5)
-    --name NAME  of the folds' experiments, NAME-fold-1, NAME-fold-2 and so on (cv)
-    KEY=VALUE    change a parameter in all of them, as in finetune.fine_tune_at=100
+    --name NAME  name of the folds' experiments, NAME-fold-1, NAME-fold-2 and so on (cv)
+    KEY=VALUE    change of a parameter in all folds, as in finetune.fine_tune_at=100
 
 Each fold is an experiment of DVC in a temporary copy, which runs as far as the stage plot, with that fold as its test
 split: the workspace stays as it is, and folds that have finished are not run again. Writes, of the fine-tuned models,
-plots/cross_validation.csv (the out-of-fold predictions), plots/cross_validation_labels.csv (the labels that they would
-change, as in the label audit), plots/cross_validation_slices.csv (accuracy by slice), plots/cross_validation.png (the
-confusion matrix), plots/cross_validation_mistakes.png, and metrics/cross_validation.json (metrics over all images, with
-95% intervals).
+plots/cross_validation.csv (out-of-fold predictions), plots/cross_validation_labels.csv (possible label errors, as in
+the label audit), plots/cross_validation_slices.csv (accuracy by slice), plots/cross_validation.png (confusion matrix),
+plots/cross_validation_mistakes.png, and metrics/cross_validation.json (metrics over all images, with 95% intervals).
 """
 
 if __name__ == "__main__":
@@ -55,12 +54,12 @@ def main() -> None:
     arguments = parser.parse_intermixed_args()  # so that KEY=VALUE may follow --folds
     if arguments.folds < 2:
         raise UserError(f"--folds is {arguments.folds}, but must be at least 2.")
-    names = [f"{arguments.name}-fold-{fold}" for fold in range(1, arguments.folds + 1)]
+    names = {fold: f"{arguments.name}-fold-{fold}" for fold in range(1, arguments.folds + 1)}
     repeat_seeds.run_missing(
-        {name: [*arguments.changes, f"data.fold={fold}/{len(names)}"] for fold, name in enumerate(names, 1)}
+        {name: [*arguments.changes, f"data.fold={fold}/{arguments.folds}"] for fold, name in names.items()}
     )
-    check_alike(names)
-    summarise(names)
+    check_alike(list(names.values()))
+    summarise(list(names.values()))
 
 
 @base.style()
@@ -118,10 +117,8 @@ def check_alike(names: Sequence[str]) -> None:
         of_other = experiments.hashes(name)["split"]
         differing += [f"the content of {path}" for path in sources if of_other.get(path) != of_first.get(path)]
         if differing:
-            raise UserError(
-                f"{name} differs from {first} in {cli.enumeration(differing)}: take another --name, or `dvc exp remove "
-                f"{' '.join(names)}` and run this again."
-            )
+            remedy = f"take another --name, or `dvc exp remove {' '.join(names)}` and run this again."
+            raise UserError(f"{name} differs from {first} in {cli.enumeration(differing)}: {remedy}")
 
 
 def gather(names: Sequence[str]) -> tuple[pd.DataFrame, Probabilities, Probabilities]:
@@ -151,29 +148,26 @@ def evaluate(
 def read_images(names: Sequence[str], rows: np.ndarray) -> tuple[pd.DataFrame, np.ndarray]:
     """Reads the test splits of all folds, one after the other.
 
-    Args:
-        names: of the folds.
-        rows: int [K], which images to return; row 0 is the first of the first fold.
-
     Returns:
-        (DataFrame, uint8 [K, size, size, 3]): the manifests of all folds, with what slices.measure returns; and the
-        images of `rows`.
+        the manifests of all folds with the columns of slices.measure, and the images of `rows`, int [K], of this table
+        as uint8 [K, size, size, 3].
     """
-    images: dict[int, np.ndarray] = {}
-    manifests, first = [], 0
+    manifests: list[pd.DataFrame] = []
+    first = 0  # row of the fold's first image
     for name in names:
         with experiments.test_split(name) as split:
+            if not manifests:
+                images = np.empty((len(rows), *split.pixels.shape[1:]), np.uint8)
             manifests.append(split.manifest.assign(**slices.measure(split.pixels)))
-            images |= {row: split.pixels[row - first] for row in rows if first <= row < first + len(split.labels)}
+            for place, row in enumerate(rows - first):
+                if 0 <= row < len(split.labels):
+                    images[place] = split.pixels[row]
             first += len(split.labels)
-            shape = split.pixels.shape[1:]
-    return pd.concat(manifests, ignore_index=True), np.array([images[row] for row in rows], np.uint8).reshape(
-        -1, *shape
-    )
+    return pd.concat(manifests, ignore_index=True), images
 
 
 def write(tables: Mapping[str, pd.DataFrame], confusion: Figure, mistakes: Figure, summary: Mapping[str, Any]) -> None:
-    """Writes the tables, by their names in PATHS, both charts and the metrics: all of them or none."""
+    """Writes all tables, by their names in PATHS, both charts and the metrics, or none of them."""
     with files.replacing(**PATHS) as out:
         for name, table in tables.items():
             files.write_csv(table, getattr(out, name), errors="backslashreplace")

@@ -1,8 +1,7 @@
 """DVC experiments: runs of them, their names, parameters, metrics and predictions.
 
-Names come from `dvc.api.exp_show`. Its values are text for a table, in which 100 and 100.0, or the parameter
-`train.dropout` and a metric of that name, are the same: values come from `dvc.api.params_show` and from files of the
-experiment.
+Names come from `dvc.api.exp_show`. Its values are text for a table, which does not tell 100 from 100.0, nor a parameter
+from a metric of that name: values come from `dvc.api.params_show` and from files of the experiment.
 """
 
 import contextlib
@@ -14,6 +13,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import dvc.api
@@ -27,16 +27,17 @@ from scmrepo.exceptions import SCMError
 
 from stages.common import dataset, files, params, tracked
 from stages.common.cli import UserError
+from stages.common.phases import FINETUNE, PHASES
 
-# What DVC passes on of a folder without git, of a clone that belongs to another user, or of a broken one.
+# Errors of DVC in a folder without git, in another user's clone, or in a broken one.
 REPOSITORY_ERRORS = (DvcException, SCMError, pygit2.GitError)
-YAML = ruamel.yaml.YAML(typ="safe")  # as DVC reads values: 1e-05 is a number
+YAML = ruamel.yaml.YAML(typ="safe")  # DVC's reader of values, to which 1e-05 is a number
 
 
 def setting(text: str) -> tuple[str, Any]:
-    """Returns the key and the value of a text such as "finetune.fine_tune_at=100".
+    """Returns the key and the value of a change such as "finetune.fine_tune_at=100".
 
-    What is no number, boolean, null or text in quotes is a text as it stands: a path may have any characters.
+    The value is a number, a boolean, null, a text in quotes, or else the text as it stands: a path has any characters.
     """
     key, equals, value = text.partition("=")
     if not equals:
@@ -50,52 +51,40 @@ def setting(text: str) -> tuple[str, Any]:
 
 
 def override(change: str) -> str:
-    """Returns a text such as "data.images=data/my pics" as -S takes it, with a text in quotes (Hydra's grammar)."""
+    """Returns a change such as "data.images=data/my pics" as -S takes it, with a text in quotes (Hydra's grammar)."""
     key, value = setting(change)
     if not isinstance(value, str):
         return change
-    escaped = value.replace("${", "\\${")  # which OmegaConf would interpolate
+    escaped = value.replace("${", "\\${")  # OmegaConf would interpolate ${...}
     return f"{key}={QuotedString(escaped, Quote.single).with_quotes()}"
 
 
 def check_paths(changes: Iterable[str]) -> None:
-    """Raises a UserError if params.yaml is wrong or temporary copies would lack a file that they read: before any runs.
-
-    Args:
-        changes: texts such as "data.images=data/mine"; without this key, the images are those of params.yaml.
-    """
+    """Raises a UserError if params.yaml is wrong, or temporary copies would lack a file that it or a change names."""
     given = [setting(change) for change in changes]
-    current = params.read("data", "model")
-    for key in ("data.images", "data.labels", "model.weights"):
-        group, name = key.split(".")
-        for path in [str(value) for other, value in given if other == key] or [getattr(getattr(current, group), name)]:
+    p = params.read("data", "model")
+    current = {"data.images": p.data.images, "data.labels": p.data.labels, "model.weights": p.model.weights}
+    for key, default in current.items():
+        for path in [str(value) for changed, value in given if changed == key] or [default]:
             tracked.check(path, in_copies=True)
 
 
 @contextlib.contextmanager
 def run(name: str, changes: Sequence[str]) -> Iterator[Iterable[str]]:
-    """Runs an experiment in a temporary copy, as far as the stage plot.
+    """Runs an experiment in a temporary copy, as far as the stage plot, and yields the lines of its standard output.
 
-    If the block fails, the experiment is interrupted as by Ctrl-C, and DVC removes the copy.
-
-    Args:
-        name: of the experiment.
-        changes: texts such as "finetune.fine_tune_at=100".
-
-    Yields:
-        the lines of its standard output, as they come, to be read to the end.
+    The block reads the lines to the end. If it fails, the experiment is interrupted as by Ctrl-C, and DVC removes the
+    copy. `changes` are texts such as "finetune.fine_tune_at=100".
 
     Raises:
-        UserError: it failed.
+        UserError: the experiment failed.
     """
     command = ["dvc", "exp", "run", "--temp", "--name", name]
-    command += [part for change in changes for part in ("-S", override(change))] + ["plot"]
+    for change in changes:
+        command += ["-S", override(change)]
+    accept_interrupts = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a script's background ignores them
     process = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # which the background of a script ignores
+        [*command, "plot"], stdout=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=accept_interrupts
     )
     try:
         yield process.stdout or ()
@@ -105,16 +94,14 @@ def run(name: str, changes: Sequence[str]) -> Iterator[Iterable[str]]:
     finally:
         process.communicate()
     if process.returncode:
-        raise UserError(
-            f"experiment {name} failed, see above. Those before it are kept: correct the cause and run this again."
-        )
+        remedy = "Those before it are kept: correct the cause and run this again."
+        raise UserError(f"experiment {name} failed, see above. {remedy}")
 
 
 def epochs(lines: Iterable[str]) -> Iterator[tuple[int, float]]:
-    """Yields number and validation loss of the epochs of which the lines of `run` tell."""
+    """Yields number and validation loss of each epoch that stands in the output of `run` (history.format_epoch)."""
     for line in lines:
-        match = re.match(r" *(\d+)(?: +\d+\.\d{4}){3} +(\d+\.\d{4}) +\d+\.\d$", line)  # as history.format_epoch has it
-        if match:
+        if match := re.match(r" *(\d+)(?: +\d+\.\d{4}){3} +(\d+\.\d{4}) +\d+\.\d$", line):
             yield int(match[1]), float(match[2])
 
 
@@ -126,14 +113,13 @@ def commit() -> str:
 def names() -> list[str]:
     """Returns the names of the finished experiments of the commit that is checked out, sorted.
 
-    Queued, running and failed experiments are left out: they have no results; DVC shows those of the commit for them.
+    Queued, running and failed experiments have no results: DVC shows those of the commit for them.
     """
     try:
         rows = dvc.api.exp_show()
     except REPOSITORY_ERRORS as error:
-        raise UserError(
-            f"the experiments cannot be listed ({error}). Run this in a git clone of your own: docs/troubleshooting.md."
-        ) from None
+        remedy = "Run this in a git clone of your own: docs/troubleshooting.md."
+        raise UserError(f"the experiments cannot be listed ({error}). {remedy}") from None
     return sorted(row["Experiment"] for row in rows if row["Experiment"] and row["State"] in (None, "Success"))
 
 
@@ -141,7 +127,7 @@ def parameters(revision: str, required: Iterable[str] = ()) -> dict[str, Any]:
     """Returns the parameters by dotted names, such as "finetune.learning_rate".
 
     Raises:
-        UserError: one that is required is not among them.
+        UserError: a required parameter does not exist.
     """
     with _one_line_error("params.yaml", revision):
         found = pd.json_normalize(dvc.api.params_show("params.yaml", rev=revision)).to_dict("records")[0]
@@ -153,43 +139,40 @@ def parameters(revision: str, required: Iterable[str] = ()) -> dict[str, Any]:
 
 def scores(revision: str) -> pd.Series:
     """Returns all scores of both models as a Series, "finetuned accuracy" and so on."""
-    tree = _json("data/evaluation/metrics.json", revision)
-    return pd.Series(
-        {f"{model} {metric}": value for model in ("frozen", "finetuned") for metric, value in tree[model].items()}
-    )
+    tree = json.loads(_read("data/evaluation/metrics.json", revision))
+    return pd.concat([pd.Series(tree[phase.model]).add_prefix(f"{phase.model} ") for phase in PHASES])
 
 
 def validation(revision: str) -> dict[str, float]:
     """Returns val_accuracy and val_loss of the fine-tuned model."""
-    tree = _json("data/training/finetune.json", revision)
+    tree = json.loads(_read(FINETUNE.metrics, revision))
     return {metric: tree[metric] for metric in ("val_accuracy", "val_loss")}
 
 
 def counts(revision: str) -> tuple[list[int], list[int]]:
-    """Returns how many images of each class the training split and the test split have, in the order of the classes."""
-    split = _json("data/splits/summary.json", revision)
+    """Returns the numbers of images of each class in the training split and in the test split."""
+    split = json.loads(_read("data/splits/summary.json", revision))
     return list(split["train"].values()), list(split["test"].values())
 
 
 def hashes(revision: str) -> dict[str, dict[str, str]]:
-    """Returns what dvc.lock says of each stage: {stage: {path of a dependency or output: its MD5}}."""
-    with _one_line_error("dvc.lock", revision):
-        stages = YAML.load(dvc.api.read("dvc.lock", rev=revision))["stages"]
-    return {
-        name: {file["path"]: file.get("md5", "") for file in stage.get("deps", []) + stage.get("outs", [])}
-        for name, stage in stages.items()
-    }
+    """Returns the MD5 hashes in dvc.lock of dependencies and outputs, by stage and path."""
+    stages = YAML.load(_read("dvc.lock", revision))["stages"]
+    found: dict[str, dict[str, str]] = {}
+    for name, stage in stages.items():
+        paths = stage.get("deps", []) + stage.get("outs", [])
+        found[name] = {path["path"]: path.get("md5", "") for path in paths}
+    return found
 
 
 def classes(revision: str) -> list[str]:
     """Returns the class names, sorted."""
-    return list(_json("data/splits/summary.json", revision)["test"])
+    return list(json.loads(_read("data/splits/summary.json", revision))["test"])
 
 
 def predictions(revision: str) -> pd.DataFrame:
     """Returns plots/predictions.csv, a row per image of the test split."""
-    with _one_line_error("plots/predictions.csv", revision):
-        return files.read_csv(io.StringIO(dvc.api.read("plots/predictions.csv", rev=revision, encoding="utf-8")))
+    return files.read_csv(io.StringIO(_read("plots/predictions.csv", revision).decode()))
 
 
 @contextlib.contextmanager
@@ -205,18 +188,17 @@ def test_split(revision: str) -> Iterator[dataset.Split]:
 
 def array(path: str, revision: str) -> np.ndarray:
     """Reads a .npy file."""
-    with _one_line_error(path, revision):
-        return np.load(io.BytesIO(dvc.api.read(path, rev=revision, mode="rb")))
+    return np.load(io.BytesIO(_read(path, revision)))
 
 
-def _json(path: str, revision: str) -> dict[str, Any]:
+def _read(path: str, revision: str) -> bytes:
     with _one_line_error(path, revision):
-        return json.loads(dvc.api.read(path, rev=revision, encoding="utf-8"))
+        return dvc.api.read(path, rev=revision, mode="rb")
 
 
 @contextlib.contextmanager
 def _one_line_error(path: str, revision: str) -> Iterator[None]:
-    """Turns DVC's error, of a revision or a file in it that does not exist, into a UserError."""
+    """Turns DVC's error about a missing revision, or a file that it lacks, into a UserError."""
     try:
         yield
     except (*REPOSITORY_ERRORS, OSError) as error:

@@ -2,9 +2,9 @@
 
     python -m stages.tools.repeat_seeds NAME [--seeds N] [KEY=VALUE ...]
 
-    NAME       of the repeats; their experiments are NAME-seed-1, NAME-seed-2 and so on
+    NAME       name of the repeats; their experiments are NAME-seed-1, NAME-seed-2 and so on
     --seeds N  number of repeats, at least 2 (5)
-    KEY=VALUE  change a parameter in all of them, as in finetune.fine_tune_at=100
+    KEY=VALUE  change of a parameter in all repeats, as in finetune.fine_tune_at=100
 
 Each seed is an experiment of DVC in a temporary copy, which runs as far as the stage plot: the workspace stays as it
 is, and experiments that have finished are not run again.
@@ -25,7 +25,7 @@ from stages.statistics import intervals
 from stages.tools import experiments
 
 OF_ALL_IMAGES, OF_CLASSES = ["accuracy", "top5_accuracy"], ["auc", "precision", "recall", "f1"]  # fractions of images
-SHOWN = ["frozen accuracy", "frozen loss", "finetuned accuracy", "finetuned loss"]  # of each repeat
+SHOWN = ["frozen accuracy", "frozen loss", "finetuned accuracy", "finetuned loss"]  # scores that the table has
 UNBOUNDED = ["loss", "calibrated_loss", "temperature"]  # all others are at most 1
 
 
@@ -51,24 +51,20 @@ def main() -> None:
 
 
 def run_missing(wanted: Mapping[str, Sequence[str]]) -> None:
-    """Runs those of the experiments that have not finished yet.
-
-    Args:
-        wanted: their names, and the changes of parameters in each.
+    """Runs the experiments, given as changes of parameters by name, that have not finished yet.
 
     Raises:
-        UserError: one failed, or has finished with other parameters.
+        UserError: an experiment failed, or has finished with other parameters.
     """
-    changed = dict.fromkeys(change for changes in wanted.values() for change in changes)
-    for change in changed:
+    all_changes = dict.fromkeys(change for changes in wanted.values() for change in changes)
+    for change in all_changes:
         experiments.setting(change)
-    finished = experiments.names()
-    missing = {name: changes for name, changes in wanted.items() if name not in finished}
-    for name, changes in wanted.items():
-        if name in finished:
-            check(name, changes)
+    missing = dict(wanted)
+    for name in experiments.names():
+        if name in missing:
+            check(name, missing.pop(name))
     if missing:
-        experiments.check_paths(changed)
+        experiments.check_paths(all_changes)
     for name, changes in missing.items():
         with experiments.run(name, changes) as lines:
             for line in lines:
@@ -81,9 +77,8 @@ def check(name: str, changes: Sequence[str]) -> None:
     for change in changes:
         key, value = experiments.setting(change)
         if found.get(key) != value:
-            raise UserError(
-                f"experiment {name} has {key}={found.get(key)}: take another NAME, or `dvc exp remove {name}`."
-            )
+            actual = f"{key}={found.get(key)}"
+            raise UserError(f"experiment {name} has {actual}: take another NAME, or `dvc exp remove {name}`.")
 
 
 def summary(table: pd.DataFrame, train: Sequence[int], test: Sequence[int]) -> pd.DataFrame:

@@ -2,13 +2,13 @@
 
     python -m stages.tools.search NAME [--trials N] KEY=VALUES...
 
-    NAME           of the search; its experiments are NAME-trial-0, NAME-trial-1 and so on
+    NAME           name of the search; its experiments are NAME-trial-0, NAME-trial-1 and so on
     --trials N     number of trials (20), those of a stopped search included
     KEY=LOW..HIGH  search this parameter between two numbers, both included
-    KEY=A,B,C      search among these values; 'A,B' is one value with a comma
-    KEY=VALUE      set it in all trials
+    KEY=A,B,C      search this parameter among these values; 'A,B' is one value with a comma
+    KEY=VALUE      set this parameter in all trials
 
-Trials run in temporary copies as far as plot, or are pruned. .dvc/tmp/search.db lists them: a stopped search goes on.
+Trials run in temporary copies as far as plot, or are pruned. .dvc/tmp/search.db keeps them: the same command goes on.
 """
 
 if __name__ == "__main__":
@@ -34,7 +34,7 @@ def main() -> None:
     known = experiments.parameters("HEAD", [text.split("=")[0] for text in arguments.space])
     for text in arguments.space:
         experiments.setting(text)
-    space = [(key, values) for key, _, values in (text.partition("=") for text in arguments.space)]
+    space = [text.split("=", 1) for text in arguments.space]
     experiments.check_paths(f"{key}={choice}" for key, values in space for choice in choices(values))
     study_name = " ".join([experiments.commit(), arguments.name, *arguments.space])
     storage = "sqlite:///.dvc/tmp/search.db"
@@ -47,24 +47,25 @@ def main() -> None:
     terminal.show(terminal.table(trials, "{:.4g}"))
 
 
-def run(trial: optuna.Trial, name: str, space: list[tuple[str, str]]) -> float:
-    """Returns the validation loss of a trial, or nan if it failed. What is worse than the median is pruned."""
-    name, changes = f"{name}-trial-{trial.number}", [suggest(trial, *values) for values in space]
+def run(trial: optuna.Trial, name: str, space: list[list[str]]) -> float:
+    """Returns the validation loss of a trial, or nan if it failed; a trial worse than the median is pruned."""
+    name, changes = f"{name}-trial-{trial.number}", [suggest(trial, key, values) for key, values in space]
     try:
         with experiments.run(name, changes) as lines:
             for epoch, loss in experiments.epochs(lines):
                 trial.report(loss, epoch)
                 if trial.should_prune():
                     raise optuna.TrialPruned
-    except (UserError, KeyboardInterrupt) as error:
-        if isinstance(error, KeyboardInterrupt):
-            trial.study.stop()
+    except KeyboardInterrupt:
+        trial.study.stop()
+        return float("nan")
+    except UserError:
         return float("nan")
     return experiments.validation(name)["val_loss"]
 
 
 def suggest(trial: optuna.Trial, key: str, values: str) -> str:
-    """Returns KEY=VALUE with one of A,B,C, or a number from LOW to HIGH, on a log scale if HIGH is 30 * LOW or more."""
+    """Returns KEY=VALUE with one of A,B,C or a number from LOW to HIGH, on a log scale if HIGH is 30 * LOW or more."""
     ends = [experiments.setting(f"{key}={end}")[1] for end in values.split("..")]
     if len(ends) != 2 or not all(isinstance(end, int | float) for end in ends):
         return f"{key}={trial.suggest_categorical(key, choices(values))}"
@@ -74,7 +75,7 @@ def suggest(trial: optuna.Trial, key: str, values: str) -> str:
 
 
 def choices(values: str) -> list[str]:
-    """Splits A,B,C at its commas; one that stands in single quotes may have commas itself."""
+    """Splits A,B,C at its commas, except those within single quotes."""
     return next(csv.reader([values], quotechar="'"))
 
 

@@ -2,13 +2,13 @@
 
     python -m stages.tools.sweep PARAMETER [SECOND] [KEY=VALUE ...]
 
-    PARAMETER  the parameter on the horizontal axis, such as finetune.fine_tune_at
-    SECOND     another one, with a line for each of its values
-    KEY=VALUE  draw only experiments that have this value of this parameter
+    PARAMETER  parameter on the horizontal axis, such as finetune.fine_tune_at
+    SECOND     second parameter, with a line for each of its values
+    KEY=VALUE  value that all drawn experiments have
 
 Writes plots/sweep.png and plots/sweep.csv: the fine-tuned model's validation accuracy and loss. The setting with the
-lowest validation loss, mean over the seeds, is marked, and its test score is given: those of the others play no part in
-the choice.
+lowest mean validation loss over the seeds is marked. Only its test score is read: test scores play no part in the
+choice.
 """
 
 if __name__ == "__main__":
@@ -29,9 +29,10 @@ from matplotlib.ticker import NullFormatter
 from stages.charts import base
 from stages.common import cli, files, terminal
 from stages.common.cli import UserError
+from stages.common.phases import FINETUNE
 from stages.tools import experiments
 
-LOG_RANGE = 30  # of values that span more than this factor the axis is logarithmic
+LOG_RANGE = 30  # factor between the ends of an axis above which it is logarithmic
 
 
 @base.style()
@@ -66,53 +67,48 @@ def main() -> None:
 
 
 def choose(parameters: pd.DataFrame, keys: Sequence[str], wanted: Mapping[str, Any]) -> pd.DataFrame:
-    """Returns the experiments that are to be compared, one for each setting of `keys` and seed.
+    """Returns the experiments that have the `wanted` values, one for each setting of `keys` and seed.
 
-    Args:
-        parameters: a row per experiment, a column per parameter.
-        keys: the parameters to draw.
-        wanted: values that the experiments must have, by parameter.
+    `parameters` has a row per experiment and a column per parameter.
 
     Raises:
-        UserError: none has these values, or they differ in other parameters than `keys` and the seed.
+        UserError: no experiment has these values, or they differ in other parameters than `keys` and the seed.
     """
     for key, value in wanted.items():
         parameters = parameters[parameters[key] == value]
         if parameters.empty:
-            raise UserError(f"no experiment of the current commit has {key}={value} and what stands before it.")
+            raise UserError(f"no experiment of the current commit has {key}={value} and the values given before it.")
     varied = [str(key) for key, values in parameters.items() if values.nunique(dropna=False) > 1]
     data = [key for key in varied if key.startswith("data.")]
     if data:
-        one = f"choose one, as with {describe(data[0], parameters)}"
-        raise UserError(f"the experiments validate on different images, as they differ in {', '.join(data)}: {one}.")
+        reason = f"the experiments validate on different images, as they differ in {', '.join(data)}"
+        raise UserError(f"{reason}: {advise_value(data[0], parameters)}.")
     others = [key for key in varied if key not in (*keys, "seed")]
     if others:
         second = f"add {others[0]} as second PARAMETER, or " if len(keys) == 1 else ""
-        one = f"{second}choose one, as with {describe(others[0], parameters)}"
-        raise UserError(f"the experiments differ in {', '.join(others)}, too: {one}.")
+        advice = second + advise_value(others[0], parameters)
+        raise UserError(f"the experiments differ in {', '.join(others)}, too: {advice}.")
     return parameters.drop_duplicates([*keys, "seed"])
 
 
-def describe(key: str, parameters: pd.DataFrame) -> str:
-    """Returns KEY=VALUE of the first experiment, and the values of the others."""
+def advise_value(key: str, parameters: pd.DataFrame) -> str:
+    """Advises to add KEY=VALUE to the command: the value of the first experiment, or one of the others."""
     first, *others = (str(value) for value in parameters[key].unique())
-    return f"{key}={first} (others are {cli.enumeration(others)})"
+    return f"choose one, as with {key}={first} (others are {cli.enumeration(others)})"
 
 
 def check_content(parameters: pd.DataFrame) -> None:
     """Raises a UserError if the files of data.images are not the same in all experiments, by their hashes."""
-    hashes = {name: experiments.hashes(name)["split"].get(path) for name, path in parameters["data.images"].items()}
-    first = parameters.index[0]
-    for name, value in hashes.items():
-        if value != hashes[first]:
-            raise UserError(
-                f"{parameters['data.images'].iloc[0]} has other images in experiment {name} than in {first}: commit "
-                "them, and run the experiments on that commit."
-            )
+    first, path = parameters.index[0], parameters["data.images"].iloc[0]
+    expected = experiments.hashes(first)["split"].get(path)
+    for name in parameters.index[1:]:
+        if experiments.hashes(name)["split"].get(path) != expected:
+            reason = f"{path} has other images in experiment {name} than in {first}"
+            raise UserError(f"{reason}: commit them, and run the experiments on that commit.")
 
 
 def common_seeds(points: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
-    """Returns the points of those seeds that every setting has: each seed has other images to validate on."""
+    """Returns the points of the seeds that every setting has: each seed validates on other images."""
     seeds = set.intersection(*(set(rows["seed"]) for _, rows in points.groupby(list(keys), dropna=False)))
     if not seeds:
         raise UserError("the settings have no seed in common, so no images to compare on: run each with the same seed.")
@@ -124,8 +120,9 @@ def common_seeds(points: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
 
 def score_text(names: pd.Series) -> str:
     """Returns the mean test accuracy and loss of experiments as a text."""
+    model = FINETUNE.saved_model
     for name in names:
-        hashes, model = experiments.hashes(name), "data/models/finetuned"
+        hashes = experiments.hashes(name)
         if hashes.get("evaluate", {}).get(model) != hashes["finetune"][model]:
             return f"not tested yet (`dvc exp apply {name}`, then `dvc repro`)"
     scores = pd.DataFrame([experiments.scores(name) for name in names]).mean()
@@ -137,15 +134,13 @@ def draw(points: pd.DataFrame, settings: pd.DataFrame, keys: Sequence[str], titl
     """Draws accuracy above and loss below: a point per experiment, a line through the means, a ring around the best.
 
     Args:
-        points: columns of `keys`, val_accuracy, val_loss and best, a bool.
-        settings: the means, a row per setting of `keys`.
-        keys: one parameter, or two.
-        title: its lines.
+        points: a row per experiment with the columns of `keys`, val_accuracy, val_loss and best (bool).
+        settings: means of val_accuracy and val_loss, a row per setting of `keys`.
     """
     key, *second = keys
     figure = Figure(figsize=(8, 9), layout="constrained")
     figure.suptitle("\n".join(base.plain(line, 110) for line in title.split("\n")), fontsize=11)
-    panels = figure.subplots(2, 1, sharex=True)
+    upper, lower = figure.subplots(2, 1, sharex=True)
     place = places(points[key])
     groups = list(settings.groupby(second[0], dropna=False)) if second else [(None, settings)]
     colours: Any = [f"C{number}" for number in range(10)]
@@ -153,7 +148,7 @@ def draw(points: pd.DataFrame, settings: pd.DataFrame, keys: Sequence[str], titl
         colours = matplotlib.colormaps["viridis"](np.linspace(0, 1, len(groups)))
     best = points[points["best"]]
     lines = {}
-    for axes, column in zip(panels, ("val_accuracy", "val_loss"), strict=True):
+    for axes, column in ((upper, "val_accuracy"), (lower, "val_loss")):
         for colour, (value, means) in zip(colours, groups, strict=False):
             rows = points[points[second[0]] == value] if second else points
             axes.plot(rows[key].map(place), rows[column], "o", color=colour, alpha=0.4, markersize=4)
@@ -161,7 +156,6 @@ def draw(points: pd.DataFrame, settings: pd.DataFrame, keys: Sequence[str], titl
         ring = {"markersize": 13, "fillstyle": "none", "color": "black"}
         axes.plot(place[best[key].iloc[0]], best[column].mean(), "o", **ring)
         axes.grid(alpha=0.3)
-    upper, lower = panels
     upper.set_ylabel("Accuracy")
     lower.set_ylabel("Loss (cross-entropy)")
     lower.set_xlabel(key)
@@ -172,14 +166,14 @@ def draw(points: pd.DataFrame, settings: pd.DataFrame, keys: Sequence[str], titl
 
 
 def places(values: pd.Series) -> dict[Hashable, Any]:
-    """Returns where on the axis each value stands: numbers where they are, texts at equal distances, in order."""
+    """Returns the position of each value on the axis: of a number the number itself, of sorted texts 0, 1, 2, ..."""
     if pd.api.types.is_numeric_dtype(values):
         return {value: value for value in sorted(values.unique())}
     return {value: place for place, value in enumerate(sorted(values.unique(), key=str))}
 
 
 def set_axis(axes: Axes, place: dict[Hashable, Any]) -> None:
-    """Names the values on the axis where they are texts; makes it logarithmic where numbers span much."""
+    """Labels the axis with values that are texts; makes it logarithmic for numbers over a wide range."""
     lowest, highest = min(place.values()), max(place.values())
     if list(place) != list(place.values()):
         axes.set_xticks(list(place.values()), [base.plain(str(value), 20) for value in place])

@@ -105,7 +105,7 @@ def test_thirty_five_classes_look_different_and_none_as_a_model():
 
 
 @pytest.mark.parametrize(("size", "shape"), [((300, 100), (11, 32)), ((20, 80), (32, 8)), ((7, 7), (32, 32))])
-def test_a_squeezed_image_gets_the_aspect_ratio_of_its_file(size, shape):
+def test_a_square_image_gets_the_aspect_ratio_of_its_file(size, shape):
     pixels = np.zeros((48, 48, 3), np.uint8)
     pixels[:, 24:] = 200  # black left, grey right
     image = base.restore_aspect(pixels, size, 32)
@@ -126,8 +126,8 @@ def test_a_grid_is_no_wider_than_a_page_holds(count, width):
     assert figure.get_size_inches()[0] <= base.WIDTH + 1e-9
 
 
-def test_letters_that_no_font_has_are_told_once(tmp_path, capsys):
-    base.tell_of_boxes.cache_clear()
+def test_letters_that_no_font_has_are_reported_once(tmp_path, capsys):
+    base.report_missing_fonts.cache_clear()
     for name in ("1.png", "2.png"):
         figure = Figure()
         figure.text(0.5, 0.5, "\U00012000")  # a cuneiform sign

@@ -37,7 +37,10 @@ def test_a_sheet_has_a_row_per_class_with_path_label_prediction_and_probability(
     pixels = PIXELS[:2].copy()
     pixels[1] = 200
     figure = prediction_charts.by_class(pixels, SIZES[:2], np.array([1, 3]), TABLE, "Mistakes")
-    assert [row.get_suptitle() for row in figure.subfigs] == ["1 of 2 wrong: \\$dog\\$ _x", "1 of 1 wrong: emu"]
+    assert [row.get_suptitle() for row in figure.subfigs] == [
+        "Class \\$dog\\$ _x: 1 of 2 wrong",
+        "Class emu: 1 of 1 wrong",
+    ]
     assert figure.get_suptitle() == "Mistakes, 2 of 3 classes"
     assert titles(figure) == [
         "\\$dog\\$ _x/a/very/d…/2.png\nlabel: \\$dog\\$ _x\n60% cat",

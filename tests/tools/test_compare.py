@@ -54,7 +54,7 @@ def test_the_scores_of_an_experiment_are_those_of_its_models(monkeypatch):
         "finetuned": {"accuracy": 0.9, "top5_accuracy": 1.0},
         "changed": {"gained": 3, "p_value": 0.2},
     }
-    monkeypatch.setattr("dvc.api.read", lambda path, rev, encoding: json.dumps(tree))
+    monkeypatch.setattr("dvc.api.read", lambda path, rev, mode: json.dumps(tree))
     assert experiments.scores("any").to_dict() == {
         "frozen accuracy": 0.8,
         "finetuned accuracy": 0.9,
@@ -92,5 +92,5 @@ stages:
   split: {cmd: x, deps: [{path: data/mine, md5: 1a.dir}], outs: [{path: data/splits, md5: 2b.dir}]}
   report: {cmd: x}
 """
-    monkeypatch.setattr("dvc.api.read", lambda path, rev: lock)
+    monkeypatch.setattr("dvc.api.read", lambda path, rev, mode: lock)
     assert experiments.hashes("any") == {"split": {"data/mine": "1a.dir", "data/splits": "2b.dir"}, "report": {}}
