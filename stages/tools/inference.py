@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import Image
 
 from stages.common.cli import UserError
-from stages.decoding.decode import decode
+from stages.decoding.decode import decode, decode_image
 from stages.evaluation import metrics
 from stages.labels.files import walk
 from stages.model.temperature import scale_probabilities
@@ -21,7 +21,6 @@ from stages.model.temperature import scale_probabilities
 # A path, of a file or of a folder of images; or an image in memory: a file's content, or pixels in RGB.
 Source = str | os.PathLike[str] | bytes | Image.Image | np.ndarray
 NO_COLLECTIONS = (Mapping, io.IOBase, bytearray, memoryview)  # although they can be iterated over
-PNG_MODES = ("1", "L", "LA", "I;16", "P", "RGB", "RGBA")
 BATCH = 32  # images; the batches that are decoded ahead take 5 MB each at 224 pixels
 
 
@@ -135,7 +134,7 @@ def _decoded(files: Iterable[tuple[Source, str]], size: int) -> Iterator[list[tu
         if problem:
             return path, problem, None
         try:
-            return path, "", decode(source if isinstance(source, str | bytes) else _encoded(source), size)[2]
+            return path, "", _pixels(source, size)
         except ValueError as error:
             return path, str(error), None
 
@@ -150,37 +149,35 @@ def _decoded(files: Iterable[tuple[Source, str]], size: int) -> Iterator[list[tu
             yield list(ahead.popleft())
 
 
-def _encoded(image: Any) -> bytes:
-    """Returns an image in memory as a file, without loss, so that it is read as files are.
+def _pixels(source: Any, size: int) -> np.ndarray:
+    """Returns the pixels of a file or an image in memory, as split packs them.
 
     Raises:
-        ValueError: it has no pixels, or of another type than images have.
+        ValueError: it cannot be read.
     """
-    try:
-        if isinstance(image, np.ndarray):
-            image = Image.fromarray(_as_pillow_takes_it(image))
-        exif, file = Image.Exif(), io.BytesIO()
-        exif[ExifTags.Base.Orientation] = image.getexif().get(ExifTags.Base.Orientation, 1)
-        # PNG keeps transparency of every kind, TIFF inks and floating-point values.
-        kind = "TIFF" if image.mode in ("CMYK", "F", "I") else "PNG"
-        plain = image if kind == "TIFF" or image.mode in PNG_MODES else image.convert("RGB")
-        plain.save(file, kind, exif=exif, compress_level=1)
-        return file.getvalue()
-    except Exception as error:  # as decode does: a file that Pillow has only opened may be broken in any way
-        raise ValueError(str(error) or type(error).__name__) from None
+    if isinstance(source, str | bytes):
+        return decode(source, size)[2]
+    return decode_image(_pil_image(source) if isinstance(source, np.ndarray) else source, size)
 
 
-def _as_pillow_takes_it(array: np.ndarray) -> np.ndarray:
-    """Returns an array with grey levels as [height, width], and with colours and large integer types as uint8.
+def _pil_image(array: np.ndarray) -> Image.Image:
+    """Returns an array of grey levels or colours as a PIL image, with colours and large integer types as uint8.
 
     Raises:
-        ValueError: the colours are not within [0, 1] in floating-point, nor within [0, 255].
+        ValueError: the values are not within [0, 1] in floating-point, nor within [0, 255]; or the array has no such
+            shape.
     """
     if array.shape[2:] == (1,):
         array = array[..., 0]
-    if array.dtype in (bool, np.uint8) or array.ndim == 2 and array.dtype in (np.uint16, np.float32, np.float64):
-        return array
-    low, high = np.min(array, initial=0), np.max(array, initial=0)
-    if not 0 <= low <= high <= 255:
-        raise ValueError(f"values from {low:g} to {high:g}: give uint8, or floating-point numbers up to 1 or to 255")
-    return np.rint(array * (255.0 if array.dtype.kind == "f" and high <= 1 else 1)).astype(np.uint8)
+    as_it_is = array.dtype in (bool, np.uint8) or array.ndim == 2 and array.dtype in (np.uint16, np.float32, np.float64)
+    if not as_it_is:
+        low, high = np.min(array, initial=0), np.max(array, initial=0)
+        if not 0 <= low <= high <= 255:
+            raise ValueError(
+                f"values from {low:g} to {high:g}: give uint8, or floating-point numbers up to 1 or to 255"
+            )
+        array = np.rint(array * (255.0 if array.dtype.kind == "f" and high <= 1 else 1)).astype(np.uint8)
+    try:
+        return Image.fromarray(array)
+    except TypeError as error:
+        raise ValueError(str(error)) from None

@@ -115,7 +115,7 @@ def test_samples_of_12_bits_that_are_packed(tmp_path):
     ],
 )
 def test_values_that_may_be_of_fewer_bits_are_refused_by_name(tmp_path, data):
-    with pytest.raises(ValueError, match="16 bits a sample, but no value needs more than 14"):
+    with pytest.raises(ValueError, match="16 bits per channel, but no value needs more than 14 bits"):
         colours(tmp_path, data)
 
 
@@ -150,18 +150,18 @@ def test_formats_that_scale_to_16_bits_themselves_may_be_dark(tmp_path):
             tiff((COLOURS << 4).astype(np.uint16), photometric="rgb", extratags=[(281, "H", 3, (4095,) * 3, True)]),
             "colours of 16 bits of which white is 4095",
         ),
-        (tiff((GREYS // 2).astype(np.int8)), "1 signed sample of 8 bits"),
-        (tiff((GREYS - 128).astype(np.int8)), "1 signed sample of 8 bits"),
-        (tiff(GREYS / 255), "1 floating-point sample of 64 bits"),
-        (tiff((COLOURS / 255).astype(np.float32), photometric="rgb"), "3 floating-point samples of 32 bits"),
+        (tiff((GREYS // 2).astype(np.int8)), "1 signed channel of 8 bits"),
+        (tiff((GREYS - 128).astype(np.int8)), "1 signed channel of 8 bits"),
+        (tiff(GREYS / 255), "1 floating-point channel of 64 bits"),
+        (tiff((COLOURS / 255).astype(np.float32), photometric="rgb"), "3 floating-point channels of 32 bits"),
         (
             tiff(np.hstack([COLOURS, COLOURS]).astype(np.uint8), photometric="minisblack", planarconfig="contig"),
-            "6 samples of 8 bits",
+            "6 channels of 8 bits",
         ),
-        (tiff(np.stack([DEEP_GREYS] * 2, 1), photometric="minisblack", planarconfig="contig"), "2 samples of 16 bits"),
+        (tiff(np.stack([DEEP_GREYS] * 2, 1), photometric="minisblack", planarconfig="contig"), "2 channels of 16 bits"),
         (
             tiff(np.hstack([DEEP_COLOURS, DEEP_COLOURS]), planes=True, photometric="rgb", planarconfig="separate"),
-            "6 samples of 16 bits",
+            "6 channels of 16 bits",
         ),
     ],
 )

@@ -44,7 +44,7 @@ def images(tmp_path):
     folder = make_images(tmp_path / "images", {"x/deeper": 20, "y": 20})
     (folder / "x/deeper/003.png").write_bytes((folder / "x/deeper/003.png").read_bytes()[:60])
     (folder / "y/007.png").write_text("no image")
-    (folder / "y/.hidden.png").write_text("passed over")
+    (folder / "y/.hidden.png").write_text("ignored")
     return folder
 
 
