@@ -57,7 +57,7 @@ def main() -> None:
     sys.stdout.reconfigure(errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]
     files = list(inference.find(expand_paths(arguments.paths)))
     if not files:
-        raise UserError(f"there is no image in {cli.enumeration(arguments.paths)}.")
+        raise UserError(f"there is no image in {cli.enumeration([*map(cli.printable, arguments.paths)])}.")
     model = saved_model.load(arguments.model)
     predictions = inference.classify(files, model, arguments.threshold, arguments.calibrated)
     # On a terminal, the lines show the progress by themselves.

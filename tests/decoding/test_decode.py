@@ -1,20 +1,13 @@
 import hashlib
-import io
-import os
-import threading
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pillow_heif
 import pytest
 from PIL import Image
 
-from stages.common.params import Data
-from stages.decoding import decode as module
-from stages.decoding.decode import MAX_PIXELS, decode
+from stages.decoding.decode import decode
 from tests.decoding import odd_files
 from tests.decoding.odd_files import COLOURS, heic, quadrants, rgb, swapped_profile
-from tests.support import make_images
 
 
 def test_a_file_without_permission(tmp_path, monkeypatch):
@@ -24,14 +17,6 @@ def test_a_file_without_permission(tmp_path, monkeypatch):
     monkeypatch.setattr("builtins.open", deny)
     with pytest.raises(ValueError, match="^Permission denied$"):
         decode(tmp_path / "locked.png", 32)
-
-
-def test_what_is_no_image_is_not_read_to_its_end(tmp_path):
-    path = tmp_path / "film.jpg"
-    path.write_bytes(b"\0\0\0\x14ftypisom")
-    os.truncate(path, 1 << 40)  # a file of a terabyte that takes no room
-    with pytest.raises(ValueError, match="a video"):
-        decode(path, 32)
 
 
 def test_takes_the_content_of_a_file_as_well(tmp_path):
@@ -127,60 +112,3 @@ def test_heic_of_10_bits_with_a_profile_or_transparency(tmp_path):
     expected = {"deep": COLOURS, "profile": COLOURS[:, [1, 0, 2]], "clear": 255}
     for name, right in expected.items():
         assert np.abs(colours(tmp_path / name) - right).max() <= 8, name
-
-
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "GIF", "WEBP", "JPEG2000", "PPM", "HEIF"])
-def test_the_limit_of_pixels_is_the_parameter_that_the_error_names(tmp_path, kind):
-    data = io.BytesIO()
-    if kind == "HEIF":
-        data.write(heic(rgb(width=80, height=60)))
-    else:
-        rgb(width=80, height=60).save(data, kind)
-    (tmp_path / "image").write_bytes(data.getvalue())
-    assert decode(tmp_path / "image", 32, max_pixels=4800)[1] == (80, 60)
-    with pytest.raises(ValueError, match=r"^80 x 60 pixels, more than data\.max_pixels, 4,799$"):
-        decode(tmp_path / "image", 32, max_pixels=4799)
-
-
-def test_pillow_s_own_limit_counts_for_others_only(tmp_path, monkeypatch):
-    make_images(tmp_path, {"a": 8})
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)  # Pillow refuses twice as many
-    with ThreadPoolExecutor(4) as pool:
-        assert len(list(pool.map(lambda path: decode(path, 32), sorted((tmp_path / "a").iterdir())))) == 8
-    assert Image.MAX_IMAGE_PIXELS == 100
-    with pytest.raises(Image.DecompressionBombError):
-        Image.open(tmp_path / "a/000.png")
-
-
-def test_large_images_are_decoded_one_at_a_time(tmp_path, monkeypatch):
-    make_images(tmp_path, {"a": 6})
-    monkeypatch.setattr(module, "LARGE", 100)
-    upright, running, most = module._upright, [], []
-    together = threading.Barrier(2)
-
-    def record(*arguments):
-        running.append(1)
-        most.append(len(running))
-        try:
-            together.wait(0.05)  # until another thread decodes as well
-        except threading.BrokenBarrierError:
-            together.reset()
-        running.pop()
-        return upright(*arguments)
-
-    monkeypatch.setattr(module, "_upright", record)
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda path: decode(path, 32), sorted((tmp_path / "a").iterdir())))
-    assert max(most) == 1
-
-
-def test_a_jpeg_photograph_of_200_megapixels_is_scaled_while_it_is_decoded(tmp_path, monkeypatch):
-    Image.new("L", (16_320, 12_240)).save(tmp_path / "large.jpg")
-    upright, sizes = module._upright, []
-    monkeypatch.setattr(module, "_upright", lambda image, *more: sizes.append(image.size) or upright(image, *more))
-    assert decode(tmp_path / "large.jpg", 224)[1] == (16_320, 12_240)
-    assert sizes == [(2040, 1530)]
-
-
-def test_predict_and_the_default_of_split_have_the_same_limit_of_pixels():
-    assert MAX_PIXELS == Data().max_pixels

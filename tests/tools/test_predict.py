@@ -273,6 +273,16 @@ def test_what_a_user_can_get_wrong_is_one_line(model, tmp_path, monkeypatch, cap
     assert output == "" and errors.count("\n") == 1 and words in errors
 
 
+def test_paths_with_control_characters_are_escaped(model, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(make_images(tmp_path / "images", {"\x1b[31m": 1}))
+    Path("\x1b[2Jbroken.png").write_text("no image")
+    table, errors = run(capsys, ".", "--model", model, status=1)
+    assert r"'./\x1b[31m/000.png'" in table and r"'./\x1b[2Jbroken.png': not an image" in errors
+    Path("\x1b[empty").mkdir()
+    for argument, words in {"\x1b[2J": r"'\x1b[2J' does not exist", "\x1b[empty": r"no image in '\x1b[empty'"}.items():
+        assert words in run(capsys, argument, "--model", model, status=1)[1]
+
+
 def test_more_than_two_classes_have_no_threshold():
     model = SimpleNamespace(class_names=SimpleNamespace(numpy=lambda: [b"a", b"b", b"c"]))
     with pytest.raises(UserError, match="the model has 3"):
