@@ -19,14 +19,8 @@ UNKNOWN_WHITE = (
     f"16 bits per channel, but no value needs more than {FEWEST_BITS} bits, and the file does not state which value is "
     "white: save it with 8 bits per channel, or scaled to 65535"
 )
-MODES = {  # Pillow's mode of a TIFF file, by its photometric interpretation and ExtraSamples
-    (0, ()): "L",
-    (1, ()): "L",
-    (2, ()): "RGB",
-    (2, (0,)): "RGB",
-    (2, (1,)): "RGBa",
-    (2, (2,)): "RGBA",
-}
+# Pillow's mode of a TIFF file, by its photometric interpretation and ExtraSamples.
+MODES = {(0, ()): "L", (1, ()): "L", (2, ()): "RGB", (2, (0,)): "RGB", (2, (1,)): "RGBa", (2, (2,)): "RGBA"}
 
 
 @dataclass(frozen=True)
@@ -62,9 +56,8 @@ def planes(data: bytes) -> Planes | None:
             raise Image.UnidentifiedImageError
         if bits[0] <= 8 or photometric != 0 and found.values(tiff.PLANAR, (1,))[0] != 2:
             return None
-        extra = found.values(tiff.EXTRA_CHANNELS)
+        extra, count = found.values(tiff.EXTRA_CHANNELS), found.values(tiff.CHANNELS, (1,))[0]
         mode = MODES.get((photometric, extra))
-        count = found.values(tiff.CHANNELS, (1,))[0]
         if mode is None or count != (1 if mode == "L" else 3 + len(extra)) or len(set(bits)) > 1:
             raise Image.UnidentifiedImageError
         return Planes(tiff.planes(found), *bits_and_white(data), photometric == 0, mode)
@@ -94,17 +87,13 @@ def bits_and_white(data: bytes) -> tuple[int, int | None]:
 
 
 def eight_bits(bands: Sequence[Image.Image], bits: int, white: int | None, inverted: bool = False) -> list[Image.Image]:
-    """Converts the bands of one image, in mode I, I;16 or F, to mode L.
+    """Converts the bands of one image, in mode I, I;16 or F, to mode L; if inverted, 0 is white.
 
     Whole numbers keep the highest 8 of the bits that white takes. Floating-point values go from 0 to 1, or to 255 if
-    any is above 1.
-
-    Args:
-        bits, white: as `bits_and_white` returns them.
-        inverted: whether 0 is white.
+    any is above 1. Bits and white are those of `bits_and_white`.
 
     Raises:
-        UnreadableError: values beyond white, or an unknown white.
+        UnreadableError: values are beyond white, or white is unknown.
     """
     extrema = [(part.min(), part.max()) for band in bands for _, part in _parts(band)]
     lowest, highest = np.min(extrema), np.max(extrema)  # not a number, if any value is not
@@ -124,10 +113,7 @@ def eight_bits(bands: Sequence[Image.Image], bits: int, white: int | None, inver
 
 
 def check_colours(image: Image.Image, bits: int, white: int | None) -> None:
-    """Refuses an RGB or RGBA image, of which Pillow has kept the highest 8 bits, if it leaves those bits unused.
-
-    Args:
-        bits, white: as `bits_and_white` returns them.
+    """Refuses an RGB or RGBA image that leaves its highest bits unused, because Pillow has kept only the highest 8.
 
     Raises:
         UnreadableError: white is not the highest value of these bits, or is unknown.

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 from PIL import ExifTags, Image, ImageCms
+from PIL.Image import Transpose
 from pillow_heif import HeifImageFile
 
-from stages.decoding import bit_depth, faulty_metadata, tiff, unreadable
+from stages.decoding import bit_depth, faulty_metadata, unreadable
 from stages.decoding.unreadable import UnreadableError
 
 BACKGROUND = "white"  # what transparent images are composited on, as on a page
@@ -24,15 +25,14 @@ FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP
 MAX_PIXELS = 250_000_000  # pixels: a photograph of 200 megapixels and some margin; the default of data.max_pixels
 MARGIN = 2**28  # bytes of a file beyond those that max_pixels of 16 bytes take, for metadata
 LARGE = 50_000_000  # pixels of an image, or bytes of a file, above which images are decoded one at a time
-TRANSPOSE = {  # what shows an image upright, by its orientation: EXIF 2.3, tag 0x0112
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
+# What shows an image upright, by its orientation: EXIF 2.3, tag 0x0112.
+TRANSPOSE = {
+    2: Transpose.FLIP_LEFT_RIGHT,
+    3: Transpose.ROTATE_180,
+    4: Transpose.FLIP_TOP_BOTTOM,
+    5: Transpose.TRANSPOSE,
 }
+TRANSPOSE |= {6: Transpose.ROTATE_270, 7: Transpose.TRANSVERSE, 8: Transpose.ROTATE_90}
 _one_at_a_time = threading.RLock()
 
 
@@ -70,8 +70,8 @@ def decode(
             with _alone(length), _no_limit:
                 file.seek(0)
                 head = data = file.read()
-                if data.startswith(tiff.STARTS) and (reason := unreadable.raw(name, data)):
-                    raise UnreadableError(reason)
+                if unreadable.raw(name, data):
+                    raise Image.UnidentifiedImageError
                 return hashlib.sha256(data).hexdigest(), *_decode(data, size, max_pixels)
     except UnreadableError:
         raise
@@ -88,7 +88,7 @@ def decode_image(image: Image.Image, size: int) -> np.ndarray:
     """Converts an image in memory to pixels, as `decode` does with a file that holds the same without loss.
 
     Args:
-        image: of any mode; an image that Pillow has only opened is decoded now, and stays open.
+        image: an image of any mode; if Pillow has only opened it, it is loaded now, and stays open.
         size: side of the square in pixels.
 
     Returns:
@@ -199,12 +199,9 @@ def _pixels(
 
 
 def _open(data: bytes) -> Image.Image:
-    if not unreadable.is_heif(data[: unreadable.HEAD]):
-        return Image.open(io.BytesIO(data), formats=FORMATS)
-    try:
+    if unreadable.is_heif(data[: unreadable.HEAD]):
         return HeifImageFile(io.BytesIO(data))
-    except SyntaxError:  # Image.open turns it into this
-        raise Image.UnidentifiedImageError from None
+    return Image.open(io.BytesIO(data), formats=FORMATS)
 
 
 def _orientation(image: Image.Image, data: bytes) -> int:
@@ -222,11 +219,7 @@ def _upright(image: Image.Image, orientation: int | None) -> Image.Image:
 
 
 def _eight_bits(image: Image.Image, bits: int, white: int | None) -> Image.Image:
-    """Returns the image in mode L, CMYK, RGB or RGBA: modes of 8 bits, which resize() interpolates.
-
-    Args:
-        bits, white: as bit_depth.bits_and_white returns them.
-    """
+    """Returns the image in mode L, CMYK, RGB or RGBA: modes of 8 bits, which resize() interpolates."""
     key = image.info.get("transparency")
     if image.mode == "F" or image.mode.startswith("I"):  # convert() would clip at 255
         [grey] = bit_depth.eight_bits([image], bits, white)

@@ -86,11 +86,11 @@ def is_heif(head: bytes) -> bool:
 
 
 def raw(name: str, head: bytes) -> str:
-    """Returns why a camera's raw file cannot be read, or "": its first image is a preview, which is not to pass for it.
+    """Returns why a camera's raw file cannot be read: its first image is a preview. Returns "" for another file.
 
     Args:
-        name: of the file.
-        head: a TIFF file's whole content; of another's at least the first 16 bytes.
+        name: name of the file.
+        head: the whole content of a TIFF file, or at least the first 16 bytes of another one.
     """
     suffix = PurePath(name).suffix.lower()
     by_content = head.startswith(RAW_STARTS) or b"crx " in _brands(head)
@@ -101,13 +101,7 @@ def raw(name: str, head: bytes) -> str:
 
 
 def reason(name: str, head: bytes, size: int) -> str:
-    """Says what a file is that cannot be read as an image, and what to do.
-
-    Args:
-        name: of the file.
-        head: its first HEAD bytes, or fewer, if it is shorter.
-        size: of the file in bytes.
-    """
+    """Says what a file of this name, first HEAD bytes and size in bytes is, if it is not an image, and what to do."""
     if not head.strip(b"\0"):
         if size == 0:
             return "an empty file: a cloud's placeholder, or a copy that failed; download or copy it again"
@@ -127,14 +121,12 @@ def reason(name: str, head: bytes, size: int) -> str:
         return f"TIFF{tiff.pixel_format(head)}: broken, or not supported; save it as RGB or grey of 8 bits"
     if precision := re.match(rb"\xff\xd8\xff.*?\xff[\xc0-\xc3]\0.([\x09-\x10])", head, re.DOTALL):
         return f"JPEG of {precision[1][0]} bits per channel: {CONVERT} of 8 bits"
-    text = _text(head)
-    return next((found for pattern, found in TEXT if re.search(pattern, text, re.IGNORECASE)), "") or (
-        "not an image in a known format, or truncated"
-    )
+    found = next((found for pattern, found in TEXT if re.search(pattern, _text(head), re.IGNORECASE)), "")
+    return found or "not an image in a known format, or truncated"
 
 
 def _brands(head: bytes) -> set[bytes]:
-    """Returns the brands of a file of ISO/IEC 14496-12, which say of what kind it is; none of another's."""
+    """Returns the brands, which tell the kind of a file of ISO/IEC 14496-12 (MP4, HEIF); none for another file."""
     if head[4:8] != b"ftyp":
         return set()
     box = head[8 : int.from_bytes(head[:4], "big")]
@@ -142,7 +134,7 @@ def _brands(head: bytes) -> set[bytes]:
 
 
 def _text(head: bytes) -> bytes:
-    """Returns the beginning of a text without the mark of its encoding, in ASCII if it is UTF-16."""
+    """Returns the beginning of a text without its byte order mark, in ASCII if it is UTF-16."""
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         return head[2:4096].replace(b"\0", b"")
     return head[:4096].removeprefix(b"\xef\xbb\xbf")

@@ -52,8 +52,8 @@ MODEL = "data/models/classifier"
 
 def main() -> None:
     arguments = parse_arguments()
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends this quietly, as it ends other commands
-    warnings.simplefilter("ignore")  # Pillow's, about odd metadata
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends this command quietly, like others
+    warnings.simplefilter("ignore")  # Pillow's warnings about odd metadata
     sys.stdout.reconfigure(errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]
     files = list(inference.find(expand_paths(arguments.paths)))
     if not files:
@@ -84,32 +84,30 @@ def predict(
     threshold: float | None = None,
     calibrated: bool = False,
 ) -> Iterator[Prediction]:
-    """Predicts the classes of images, at the speed of batches and in little memory, however many they are.
+    """Predicts the classes of images, in batches; memory does not depend on their number.
 
     Args:
-        images: one image, or any number: paths of files, or of folders, of which all images are predicted; PIL images;
-            arrays, [height, width, 3] in RGB or [height, width] in grey, uint8 or floating-point from 0 to 1 or to 255;
-            the bytes of files.
+        images: one image or several: paths of files, or of folders with images; PIL images; the bytes of files; arrays,
+            [height, width, 3] in RGB or [height, width] in grey, uint8 or floating-point from 0 to 1 or to 255.
         model: folder of the SavedModel.
-        threshold: of two classes, the second is predicted where its unscaled probability reaches it; the model's own,
-            which evaluate chose, if not given.
-        calibrated: whether to scale the probabilities by the model's temperature (scale_probabilities); the predicted
-            classes stay the same.
+        threshold: the second of two classes is predicted where its unscaled probability reaches this; None: the model's
+            own, which evaluate chose.
+        calibrated: whether to scale the probabilities by the model's temperature; the predicted classes stay the same.
 
     Returns:
         iterator of inference.Prediction, in the order of `images`; in folders sorted by name.
 
     Raises:
-        UserError: there is no such model; the threshold is not in [0, 1], or given for more than two classes.
+        UserError: there is no such model; the threshold is not in [0, 1], or the model has more than two classes.
     """
     return inference.classify(inference.find(images), saved_model.load(os.fspath(model)), threshold, calibrated)
 
 
 def expand_paths(arguments: Iterable[str]) -> Iterator[str]:
-    """Yields the paths that the command is given, and in the place of - those on standard input.
+    """Yields the paths of the command line; in the place of -, those on standard input, which may not exist.
 
     Raises:
-        UserError: an argument does not exist. (One on standard input is an image that cannot be read.)
+        UserError: a path of the command line does not exist.
     """
     for argument in arguments:
         if argument == "-":
@@ -117,13 +115,12 @@ def expand_paths(arguments: Iterable[str]) -> Iterator[str]:
         elif os.path.lexists(argument):
             yield argument
         else:
-            raise UserError(
-                f"{cli.printable(argument)} does not exist. Name images, folders of images, or - for a list."
-            )
+            name = cli.printable(argument)
+            raise UserError(f"{name} does not exist. Name images, folders of images, or - for a list.")
 
 
 def split_list(data: bytes) -> list[str]:
-    """Returns the paths of a list, ended by zero bytes or by line ends; those of Windows only if all are."""
+    """Returns the paths of a list, which zero bytes end, or line ends; Windows's (CRLF) only if all of them are."""
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # as PowerShell writes it
         data = data.decode("utf-16", errors="replace").encode()
     text = os.fsdecode(data.removeprefix(codecs.BOM_UTF8))
