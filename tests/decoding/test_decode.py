@@ -6,8 +6,7 @@ import pytest
 from PIL import Image
 
 from stages.decoding.decode import decode
-from tests.decoding import odd_files
-from tests.decoding.odd_files import COLOURS, heic, quadrants, rgb, swapped_profile
+from tests.decoding.image_files import COLOURS, colours, encode, heic, quadrants, rgb, stored, swapped_profile
 
 
 def test_a_file_without_permission(tmp_path, monkeypatch):
@@ -20,7 +19,7 @@ def test_a_file_without_permission(tmp_path, monkeypatch):
 
 
 def test_takes_the_content_of_a_file_as_well(tmp_path):
-    for data in (odd_files.encode(rgb(), "PNG"), heic(rgb())):
+    for data in (encode(rgb(), "PNG"), heic(rgb())):
         (tmp_path / "image").write_bytes(data)
         of_path, of_content = decode(tmp_path / "image", 32), decode(data, 32)
         assert of_path[:2] == of_content[:2] and (of_path[2] == of_content[2]).all()
@@ -44,24 +43,9 @@ def test_applies_exif_orientation(tmp_path, orientation):
     upright = Image.fromarray(np.zeros((64, 64, 3), np.uint8))
     upright.paste((255, 0, 0), (0, 0, 32, 32))  # red, upper left
     upright.paste((0, 255, 0), (32, 0, 64, 32))  # green, upper right
-    # How a camera stores what shows upright under each orientation (EXIF 2.3, tag 0x0112).
-    turns = Image.Transpose
-    stored = {
-        1: [],
-        2: [turns.FLIP_LEFT_RIGHT],
-        3: [turns.ROTATE_180],
-        4: [turns.FLIP_TOP_BOTTOM],
-        5: [turns.TRANSPOSE],
-        6: [turns.ROTATE_90],
-        7: [turns.TRANSVERSE],
-        8: [turns.ROTATE_270],
-    }
-    image = upright
-    for turn in stored[orientation]:
-        image = image.transpose(turn)
     exif = Image.Exif()
     exif[0x0112] = orientation
-    image.save(tmp_path / "turned.png", exif=exif)
+    stored(upright, orientation).save(tmp_path / "turned.png", exif=exif)
     assert np.abs(decode(tmp_path / "turned.png", 64)[2].astype(int) - np.asarray(upright)).max() == 0
 
 
@@ -84,19 +68,12 @@ def test_incomplete_images_and_other_files(tmp_path):
             decode(tmp_path / f"{name}.jpg", 32)
 
 
-def colours(path):
-    """The colours of the quadrants of a file, as split packs them."""
-    return decode(path, 64)[2][[16, 16, 48, 48], [16, 48, 16, 48]].astype(int)
-
-
 @pytest.mark.parametrize("orientation", [1, 3, 6, 8])
 @pytest.mark.parametrize("name", ["a.heic", "a.HEIF", "renamed.jpg"])
 def test_heic_is_turned_once(tmp_path, name, orientation):
-    turns = {3: Image.Transpose.ROTATE_180, 6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}
-    image, exif = rgb(width=128, height=96), Image.Exif()
-    stored = image.transpose(turns[orientation]) if orientation in turns else image
+    exif = Image.Exif()
     exif[0x0112] = orientation
-    (tmp_path / name).write_bytes(heic(stored, exif=exif.tobytes()))
+    (tmp_path / name).write_bytes(heic(stored(rgb(width=128, height=96), orientation), exif=exif.tobytes()))
     assert decode(tmp_path / name, 64)[1] == (128, 96)
     assert np.abs(colours(tmp_path / name) - COLOURS).max() <= 6
 

@@ -14,7 +14,7 @@ from PIL import Image
 from stages.common.params import Data
 from stages.decoding import decode as module, faulty_metadata, tiff
 from stages.decoding.decode import MAX_PIXELS, decode, decode_image
-from tests.decoding.odd_files import COLOURS, encode, exif, heic, rgb, with_chunk
+from tests.decoding.image_files import COLOURS, encode, exif, heic, rgb, with_chunk
 from tests.support import make_images
 
 

@@ -8,7 +8,7 @@ import tifffile
 from PIL import Image
 
 from stages.decoding.decode import decode
-from tests.decoding.odd_files import GREYS, encode, grey, heic, quadrants, rgb, tiff
+from tests.decoding.image_files import GREYS, encode, grey, heic, quadrants, rgb, tiff
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Pillow's, about broken TIFF files
 
