@@ -120,7 +120,7 @@ def check_colours(image: Image.Image, bits: int, white: int | None) -> None:
     """
     highest = max(int(np.max(image.getchannel(band).getextrema())) for band in "RGB")
     if white is not None and white < 2**bits - 1:
-        raise UnreadableError(f"colours of {bits} bits of which white is {white}: save it with 8 bits per channel")
+        raise UnreadableError(f"colours of {bits} bits, but white is {white}: save it with 8 bits per channel")
     if white is None and 0 < highest < 2 ** (FEWEST_BITS - 8):
         raise UnreadableError(UNKNOWN_WHITE)
 
@@ -129,8 +129,8 @@ def colour_key_alpha(image: Image.Image, data: bytes, key: Sequence[int]) -> Ima
     """Returns the alpha channel of a PNG file whose transparency key is a colour of 16 bits per channel.
 
     Args:
-        image: mode RGB, of which Pillow has kept the highest 8 bits of the file.
-        data: the file.
+        image: the decoded image in mode RGB, in which Pillow keeps the highest 8 bits.
+        data: content of the file.
         key: red, green and blue.
     """
     opaque = Image.new("L", image.size)

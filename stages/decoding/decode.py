@@ -26,19 +26,13 @@ MAX_PIXELS = 250_000_000  # pixels: a photograph of 200 megapixels and some marg
 MARGIN = 2**28  # bytes of a file beyond those that max_pixels of 16 bytes take, for metadata
 LARGE = 50_000_000  # pixels of an image, or bytes of a file, above which images are decoded one at a time
 # What shows an image upright, by its orientation: EXIF 2.3, tag 0x0112.
-TRANSPOSE = {
-    2: Transpose.FLIP_LEFT_RIGHT,
-    3: Transpose.ROTATE_180,
-    4: Transpose.FLIP_TOP_BOTTOM,
-    5: Transpose.TRANSPOSE,
-}
-TRANSPOSE |= {6: Transpose.ROTATE_270, 7: Transpose.TRANSVERSE, 8: Transpose.ROTATE_90}
+TRANSPOSE = {2: Transpose.FLIP_LEFT_RIGHT, 3: Transpose.ROTATE_180, 4: Transpose.FLIP_TOP_BOTTOM}
+TRANSPOSE |= {5: Transpose.TRANSPOSE, 6: Transpose.ROTATE_270, 7: Transpose.TRANSVERSE, 8: Transpose.ROTATE_90}
+Size = tuple[int, int]  # width and height in pixels
 _one_at_a_time = threading.RLock()
 
 
-def decode(
-    path: str | Path | bytes, size: int, max_pixels: int = MAX_PIXELS
-) -> tuple[str, tuple[int, int], np.ndarray]:
+def decode(path: str | Path | bytes, size: int, max_pixels: int = MAX_PIXELS) -> tuple[str, Size, np.ndarray]:
     """Reads an image file once: its hash and its pixels, as a viewer shows them.
 
     All of the image, or of an animation's first frame, is decoded, so a truncated file is an error; faulty metadata is
@@ -52,8 +46,7 @@ def decode(
         max_pixels: the most pixels of an image: before it is resized, each takes 4 bytes of memory or more.
 
     Returns:
-        (str, tuple, array): SHA-256 of the file in hexadecimal; width and height in pixels, orientation applied; and
-        uint8 [size, size, 3], RGB.
+        SHA-256 of the file in hexadecimal; its width and height, orientation applied; and uint8 [size, size, 3], RGB.
 
     Raises:
         ValueError: the file is not a complete image in one of FORMATS or HEIF, or has more pixels; the text says why,
@@ -119,13 +112,13 @@ def _is_known(head: bytes) -> bool:
     return unreadable.is_heif(head) or any(test is not None and test(head) is True for test in tests)
 
 
-def _check_size(size: tuple[int, int], max_pixels: int) -> None:
+def _check_size(size: Size, max_pixels: int) -> None:
     if math.prod(size) > max_pixels:
         raise UnreadableError(f"{size[0]} x {size[1]} pixels, more than data.max_pixels, {max_pixels:,}")
 
 
 def _alone(size: int) -> contextlib.AbstractContextManager:
-    """Returns what keeps other images of this kind waiting, if `size`, in pixels or bytes, is LARGE."""
+    """Returns a lock for images that are LARGE, none for others; the size is in pixels or bytes."""
     return _one_at_a_time if size > LARGE else contextlib.nullcontext()
 
 
@@ -151,7 +144,7 @@ class _NoLimit:
 _no_limit = _NoLimit()
 
 
-def _decode(data: bytes, size: int, max_pixels: int) -> tuple[tuple[int, int], np.ndarray]:
+def _decode(data: bytes, size: int, max_pixels: int) -> tuple[Size, np.ndarray]:
     """Decodes a file as `decode` does, and where that fails, the file without metadata, which pixels do not need."""
     try:
         return _pixels(data, size, max_pixels)
@@ -168,10 +161,8 @@ def _decode(data: bytes, size: int, max_pixels: int) -> tuple[tuple[int, int], n
         raise
 
 
-def _pixels(
-    data: bytes, size: int, max_pixels: int, orientation: int | None = None
-) -> tuple[tuple[int, int], np.ndarray]:
-    """Decodes a file as `decode` does, under the orientation that it states, or under another, 1 to 8."""
+def _pixels(data: bytes, size: int, max_pixels: int, orientation: int | None = None) -> tuple[Size, np.ndarray]:
+    """Decodes a file as `decode` does, under this orientation, 1 to 8; None: under the one that the file states."""
     planes = bit_depth.planes(data)
     with contextlib.ExitStack() as stack:
         images = [stack.enter_context(_open(file)) for file in (planes.files if planes else [data])]

@@ -16,10 +16,10 @@ MOST_TEXT = 2**20  # bytes of such a text that are decompressed
 
 
 def without_metadata(data: bytes) -> Iterator[tuple[bytes, int | None]]:
-    """Yields a file without metadata but the colour profile, then without that, if they differ from the file.
+    """Yields a file without its metadata, first with and then without its colour profile, unless nothing is removed.
 
-    With each goes the orientation, 1 to 8, that the removed metadata states; None where it is part of the image, as in
-    AVIF and HEIF.
+    With each comes the orientation, 1 to 8, that the removed metadata states; None where the image itself states it,
+    as in AVIF and HEIF.
     """
     try:
         stripped, bare, stated = _strip(data)
@@ -39,7 +39,7 @@ def orientation(exif: bytes, xmp: bytes = b"") -> int:
 
 
 def _strip(data: bytes) -> tuple[bytes, bytes, int | None]:
-    """Returns a file of any kind without metadata but the profile, the same without that, and the orientation.
+    """Returns a file without metadata but with its profile, the file without either, and the orientation.
 
     Raises:
         ValueError, struct.error: the structure of the file is broken.

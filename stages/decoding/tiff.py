@@ -35,7 +35,7 @@ DECODING |= {*PLACES, EXTRA_CHANNELS, FORMAT, 347, *range(512, 522), 529, 530, 5
 TYPES = {1: "B", 2: "B", 3: "H", 4: "I", 5: "II", 6: "b", 7: "B", 8: "h", 9: "i", 10: "ii", 11: "f", 12: "d", 13: "I"}
 TYPES |= {16: "Q", 17: "q", 18: "Q"}  # BigTIFF
 TEXT, UNDEFINED = 2, 7  # types whose bytes are no numbers
-MOST_DIRECTORIES = 64  # directories that are read of a file: one of thousands of pages has as many
+MOST_DIRECTORIES = 64  # directories of a file that are read, though it may have one for each of thousands of pages
 
 
 @dataclass(frozen=True)
@@ -121,12 +121,12 @@ def is_raw(data: bytes) -> bool:
 
 
 def with_tags(found: Directory, tags: Collection[int]) -> bytes:
-    """Returns a file's image of this directory alone, of whose entries only those of some tags stay."""
+    """Returns the file with this image alone, which keeps only the entries of these tags."""
     return _rewritten(found, {tag: entry for tag, entry in found.entries.items() if tag in tags})
 
 
 def _rewritten(found: Directory, entries: Mapping[int, bytes]) -> bytes:
-    """Returns the file with other entries, not more of them, in the place of a directory, and no other images."""
+    """Returns the file with this image alone and these entries, not more than it has, which take their place."""
     order, number = _layout(found.data)
     block = struct.pack(order + ("Q" if number == "Q" else "H"), len(entries))
     block += b"".join(entries[tag] for tag in sorted(entries)) + bytes(struct.calcsize(number))
@@ -134,7 +134,7 @@ def _rewritten(found: Directory, entries: Mapping[int, bytes]) -> bytes:
 
 
 def planes(found: Directory) -> list[bytes]:
-    """Returns a grey file, of which 0 is black, for each colour plane of an image.
+    """Returns a grey file, with black at 0, for each colour plane of an image.
 
     Raises:
         ValueError, struct.error: the planes have different numbers of strips or tiles.

@@ -2,22 +2,22 @@
 
     python -m stages.tools.predict PATH... [OPTIONS]
 
-    PATH             an image, a folder of images, however deep, or - for a list of such paths on
-                     standard input, one a line or, as `find -print0` writes them, each ended by a
-                     zero byte; a list from Windows (CRLF, byte order mark, UTF-16) is one, too
+    PATH             an image, a folder of images and sub-folders, or - for a list of such paths on
+                     standard input: one per line, or each ended by a zero byte, as `find -print0`
+                     writes them; lists from Windows (CRLF, byte order mark, UTF-16) are read as well
     --model FOLDER   the SavedModel (data/models/classifier), the only output of the pipeline needed
-    --threshold T    two classes: predict the second where its probability reaches T; instead of the
-                     model's own threshold
+    --threshold T    of two classes, predict the second where its probability reaches T, instead of
+                     the model's own threshold
     --calibrated     scale the probabilities by the model's temperature; the predicted classes stay
                      the same, because thresholds refer to unscaled probabilities
-    --format FORMAT  table (default), or jsonl (JSON Lines) or csv, which have the probabilities of
+    --format FORMAT  table (default); or jsonl (JSON Lines) or csv, which have the probabilities of
                      all classes
 
-Prints a line per image as they are done: the predicted class and its probability. Files that cannot be read are named
-with the reason on standard error, and skipped. The exit status is 0 if all could be read, 1 otherwise.
+Prints a line per image as soon as it is done: the predicted class and its probability. Files that cannot be read are
+named with the reason on standard error. The exit status is 0 if all images could be read, 1 otherwise.
 
-The same in Python, one image after the other, of paths and of images in memory (PIL images, NumPy arrays in RGB, the
-bytes of a file); importing this module changes nothing else in the process:
+The same in Python, for paths and for images in memory (PIL images, NumPy arrays in RGB, the bytes of a file); importing
+this module changes nothing else in the process:
 
     from stages.tools.predict import predict
     for image in predict(["holiday", "more/dog.jpg"]):

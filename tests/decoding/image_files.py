@@ -63,7 +63,7 @@ def encode(image, kind, **options):
 
 
 def animation(kind, **options):
-    """Several frames or pages, of which the first is `rgb()` and the others are black."""
+    """A file of three frames or pages: `rgb()`, and two black ones."""
     black = [Image.new("RGB", (64, 64))] * 2
     return encode(rgb(), kind, save_all=True, append_images=black, duration=100, **options)
 

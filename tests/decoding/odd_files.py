@@ -51,7 +51,7 @@ def good_files():
 
 
 def jpegs():
-    """Sizes of which libjpeg scales the large one while it decodes; grey, inks and colour profiles in both."""
+    """Colours, grey, inks and colour profiles, small and large: libjpeg scales large images while it decodes."""
     large = {"width": 1024, "height": 768}
     exchanged = COLOURS[:, [1, 0, 2]]  # red and green
     adobe = jpeg(cmyk())
@@ -216,7 +216,7 @@ def too_large_images():
 
 
 def unknown_greys():
-    """Measurements of which no value is known to be white."""
+    """Measurements, in a range that does not tell which value is white."""
     return {
         "infinite.tif": (tiff(np.array([0, 1, 2, np.inf], np.float32)), "grey values from 0.0 to inf"),
         "science.tif": (tiff(np.array([0, -1, 2, 3], np.int32)), "grey values from -1 to 3"),

@@ -85,7 +85,7 @@ def test_fewer_bits_than_16_where_the_file_says_so(bits, stated):
     assert (colours(data) == GREYS_AS_RGB).all()
 
 
-def test_samples_of_12_bits_that_are_packed():
+def test_packed_values_of_12_bits():
     values = quadrants(GREYS << 4).ravel()
     packed = np.stack([values[::2] >> 4, (values[::2] & 15) << 4 | values[1::2] >> 8, values[1::2] & 255], 1)
     data = bytearray(tiff(np.zeros(4, np.uint16), photometric="minisblack", metadata=None))
@@ -131,7 +131,7 @@ def test_black_and_what_is_known_to_be_dark_is_read(data):
     assert (colours(data) == 0).all()
 
 
-def test_signed_samples_reach_white_at_their_highest_value():
+def test_signed_values_reach_white_at_their_highest_value():
     assert (colours(tiff((GREYS << 7).astype(np.int16))) == GREYS_AS_RGB).all()
 
 
@@ -147,7 +147,7 @@ def test_formats_that_scale_to_16_bits_themselves_may_be_dark():
     [
         (
             tiff((COLOURS << 4).astype(np.uint16), photometric="rgb", extratags=[(281, "H", 3, (4095,) * 3, True)]),
-            "colours of 16 bits of which white is 4095",
+            "colours of 16 bits, but white is 4095",
         ),
         (tiff((GREYS // 2).astype(np.int8)), "1 signed channel of 8 bits"),
         (tiff((GREYS - 128).astype(np.int8)), "1 signed channel of 8 bits"),
@@ -164,7 +164,7 @@ def test_formats_that_scale_to_16_bits_themselves_may_be_dark():
         ),
     ],
 )
-def test_other_samples_are_refused_by_name(data, words):
+def test_other_channels_are_refused_by_name(data, words):
     with pytest.raises(ValueError, match=words):
         colours(data)
 

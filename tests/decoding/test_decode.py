@@ -1,12 +1,26 @@
 import hashlib
+import io
 
 import numpy as np
 import pillow_heif
 import pytest
 from PIL import Image
 
-from stages.decoding.decode import decode
-from tests.decoding.image_files import COLOURS, colours, encode, heic, quadrants, rgb, stored, swapped_profile
+from stages.decoding.decode import decode, decode_image
+from tests.decoding.image_files import (
+    COLOURS,
+    GREYS,
+    ON_WHITE,
+    colours,
+    encode,
+    heic,
+    quadrants,
+    rgb,
+    rgba,
+    stored,
+    swapped_profile,
+    with_orientation,
+)
 
 
 def test_a_file_without_permission(tmp_path, monkeypatch):
@@ -89,3 +103,49 @@ def test_heic_of_10_bits_with_a_profile_or_transparency(tmp_path):
     expected = {"deep": COLOURS, "profile": COLOURS[:, [1, 0, 2]], "clear": 255}
     for name, right in expected.items():
         assert np.abs(colours(tmp_path / name) - right).max() <= 8, name
+
+
+def palette_with_alpha():
+    image = rgb().quantize(4).convert("PA")
+    image.putalpha(rgba().getchannel("A"))
+    return image
+
+
+@pytest.mark.parametrize(
+    ("image", "expected"),
+    [
+        (rgb(), COLOURS),
+        (rgb().convert("YCbCr"), COLOURS),
+        (rgb().convert("CMYK"), COLOURS),
+        (rgb().quantize(4), COLOURS),
+        (rgba(), ON_WHITE),
+        (rgba().convert("RGBa"), ON_WHITE),
+        (palette_with_alpha(), ON_WHITE),
+    ],
+    ids=lambda value: getattr(value, "mode", ""),
+)
+def test_images_in_memory_of_any_mode(image, expected):
+    assert np.abs(decode_image(image, 64)[[16, 16, 48, 48], [16, 48, 16, 48]] - expected).max() <= 2
+
+
+@pytest.mark.parametrize("mode", ["I;16", "I;16L", "I;16B"])
+def test_16_bits_in_memory_are_read_in_their_byte_order(mode):
+    values = quadrants(GREYS * 257).astype(">u2" if mode == "I;16B" else "<u2")
+    image = Image.frombytes(mode, (64, 64), values.tobytes())
+    assert (decode_image(image, 64) == quadrants(GREYS)[..., np.newaxis]).all()
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_an_image_that_pillow_has_only_opened_is_turned_once_and_stays_open(kind):
+    data = with_orientation(6, kind)
+    image = Image.open(io.BytesIO(data))
+    for _ in range(2):
+        assert (
+            np.abs(decode_image(image, 64).astype(int) - decode(data, 64)[2]).max() <= 20
+        )  # JPEG: not scaled by libjpeg
+    assert image.getpixel((0, 0))
+
+
+def test_an_image_without_pixels():
+    with pytest.raises(ValueError, match="an image without pixels"):
+        decode_image(Image.new("RGB", (0, 5)), 32)
