@@ -15,12 +15,8 @@ from stages.model.mobilenet_v2 import mobilenet_v2
 def build(image_size: int, class_count: int, mixed_precision: str = "none") -> keras.Model:
     """Returns the network, from pixels in [0, 255] to logits (arrays.Logits). Its layer "base" is MobileNetV2.
 
-    Augmentation and dropout belong to training and are no part of it.
-
-    Args:
-        image_size: side of the images in pixels.
-        class_count: number of classes.
-        mixed_precision: "float16" or "bfloat16", the dtype of MobileNetV2's computations, not its variables; or "none".
+    It has neither augmentation nor dropout, which belong to training. `mixed_precision` is the dtype of MobileNetV2's
+    computations, "float16" or "bfloat16", or "none"; variables are float32.
     """
     keras.config.set_dtype_policy("float32" if mixed_precision == "none" else f"mixed_{mixed_precision}")
     base = mobilenet_v2(image_size)
@@ -44,10 +40,6 @@ def split_at(network: keras.Model, layer_index: int) -> tuple[keras.Model, keras
     The frozen part ends behind the last complete block of MobileNetV2 below `layer_index`, because the tensors between
     blocks are small ("linear bottlenecks", M. Sandler et al., CVPR 2018). If its activations are still larger than the
     pixels, it is the identity; the trained part is the identity if no layer of the base is trained.
-
-    Args:
-        network: a model that `build` made.
-        layer_index: the first layer of the base that is trained, as in `freeze_below`.
     """
     images, features = network.inputs[0], network.layers[-1].input
     base = network.get_layer("base")
@@ -113,12 +105,8 @@ def load_base(network: keras.Model, path: str) -> None:
 def freeze_below(network: keras.Model, layer_index: int) -> str:
     """Freezes the layers of the base below `layer_index` and unfreezes the others; the head is always trainable.
 
-    Args:
-        network: a model that `build` made.
-        layer_index: 0 to 154, the number of layers of the base; 154 freezes all of it.
-
-    Returns:
-        The first layer that is trained and the number of trainable parameters, in words.
+    An index of 154 freezes the whole base. Returns the first layer that is trained and the number of trainable
+    parameters, in words.
     """
     base = network.get_layer("base")
     base.trainable = True

@@ -37,14 +37,8 @@ def save(network: keras.Model, classes: Sequence[str], temperature: float, folde
       `threshold`, float64 [], 0.5 until `copy_with_threshold` sets another, as variables;
     - `weights`, the variables of the network in Keras's order.
 
-    Args:
-        network: a model that network.build made.
-        classes: class names.
-        temperature: the network's temperature.fit_temperature.
-        folder: a path that does not exist yet.
-
     Raises:
-        UserError: the folder cannot be written.
+        UserError: the folder, which must not exist yet, cannot be written.
     """
     # Names of traced functions end in TensorFlow's running number, which depends on what the process did before. Moved
     # on to a number that training does not reach, it is the same in every process.
@@ -101,11 +95,8 @@ def load(folder: str | Path) -> Any:
 def restore(weights: Sequence[Any], folder: str | Path) -> float:
     """Gives variables the values of a SavedModel that `save` wrote, and returns its temperature.
 
-    Only arrays are read: loading the whole SavedModel takes ten times as long.
-
-    Args:
-        weights: the variables of a network of the same size and classes, or `weights` of a loaded SavedModel.
-        folder: the SavedModel.
+    The variables are those of a network of the same size and classes, or `weights` of a loaded SavedModel. Only arrays
+    are read: loading the whole SavedModel takes ten times as long.
 
     Raises:
         UserError: there is none, or it is incomplete.
@@ -155,10 +146,9 @@ def _serving_module(network: keras.Model, classes: Sequence[str], temperature: f
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
     def classify_bytes(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        pixels = tf.TensorSpec([size, size, 3], tf.uint8)
-        return classify(
-            tf.map_fn(lambda data: serving_decoder.decode(data, size), image_bytes, fn_output_signature=pixels)
-        )
+        square = tf.TensorSpec([size, size, 3], tf.uint8)
+        decoded = tf.map_fn(lambda x: serving_decoder.decode(x, size), image_bytes, fn_output_signature=square)
+        return classify(decoded)
 
     module = tf.Module()
     module.weights = [weight.value for weight in network.weights]

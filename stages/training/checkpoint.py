@@ -53,10 +53,8 @@ class Checkpoint:
     def save(self, rows: list[dict[str, Any]], variables: Sequence[np.ndarray], best: Sequence[np.ndarray]) -> None:
         """Replaces the state.
 
-        Args:
-            rows: the history so far, as JSON can hold it.
-            variables: values of all variables that training changes, the optimizer's included.
-            best: validation logits of the best epoch, and its weights unless the last epoch counts as best.
+        It holds the history so far, the values of all variables that training changes, the optimizer's included, and of
+        the best epoch its validation logits, and its weights unless the last epoch counts as best.
         """
         partial = self.path.with_suffix(f".{os.getpid()}.tmp")
         arrays: dict[str, Any] = {f"variable{number}": array for number, array in enumerate(variables)}
