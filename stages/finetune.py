@@ -3,8 +3,8 @@
     python -m stages.finetune
 
 Reads data/splits/{train,validation}, data/models/frozen and data/training/train_frozen.csv; writes
-data/models/finetuned (SavedModel), data/training/finetune.csv (history) and data/training/finetune.json (the epoch and
-mix that are kept). The epochs count on from the frozen ones.
+data/models/finetuned (SavedModel), data/training/finetune.csv (history) and data/training/finetune.json (metrics of the
+epoch and the mix that are kept). Epochs are counted on from those of train_frozen.
 """
 
 if __name__ == "__main__":
@@ -12,23 +12,21 @@ if __name__ == "__main__":
 
     backend.start()
 
-import keras
-
-from stages.common import cli, history, params
-from stages.model import saved_model
-from stages.training import phase
+from stages.common import cli, params
+from stages.common.phases import FINETUNE, TRAIN_FROZEN
+from stages.training import mixing, phase
 
 
 def main() -> None:
     p = params.read("seed", "batch_size", "augmentation", "train", "finetune")
-    phase.run("finetune", p, p.finetune.fine_tune_at, prepare)
-
-
-def prepare(model: keras.Model, p: params.Params) -> phase.Start:
-    """Takes over the frozen model."""
-    epochs = history.read(phase.HISTORIES["train_frozen"])
-    saved_model.restore(model.weights, phase.MODELS["train_frozen"])
-    return phase.Start(int(epochs["epoch"].max()) + 1, epochs[epochs["kept"]].to_dict("records")[0])
+    with phase.begin(FINETUNE, p.finetune, p) as training:
+        row = training.continue_from(TRAIN_FROZEN)
+        training.freeze_below(p.finetune.fine_tune_at)
+        frozen = mixing.measure(training.network, row, training.validate)
+        result = training.fit(candidate=row)
+        result = mixing.mix(result, frozen, training.network, training.validate, p.finetune.mix)
+    training.write(result)
+    training.remove_shared_views()  # no phase follows that needs them
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
     python -m stages.train_frozen
 
 Reads data/splits/{train,validation} and model.weights; writes data/models/frozen (SavedModel),
-data/training/train_frozen.csv (history), data/training/train_frozen.json (the epoch that is kept) and
-data/training/augmentations.npy.
+data/training/train_frozen.csv (history), data/training/train_frozen.json (metrics of the epoch that is kept) and
+data/training/augmentations.npy (a training image, augmented several times).
 """
 
 if __name__ == "__main__":
@@ -12,29 +12,22 @@ if __name__ == "__main__":
 
     backend.start()
 
-import keras
-import numpy as np
-
-from stages.common import cli, dataset, files, params
+from stages.common import cli, params
+from stages.common.phases import TRAIN_FROZEN
 from stages.model import network
 from stages.training import augmentation, phase, strategy
 
 
 def main() -> None:
     p = params.read("seed", "batch_size", "model", "augmentation", "train", "train_frozen")
-    phase.run("train_frozen", p, params.BASE_LAYERS, prepare)
-
-
-def prepare(model: keras.Model, p: params.Params) -> phase.Start:
-    """Loads the base's weights, and shows how training augments an image."""
-    network.load_base(model, p.model.weights)
-    if strategy.is_chief():
-        with (
-            files.replacing(augmentations="data/training/augmentations.npy") as out,
-            out.augmentations.open("wb") as file,
-        ):
-            np.save(file, augmentation.preview(dataset.load("train").pixels[0], p.seed, p.augmentation))
-    return phase.Start(initial_epoch=1)
+    with phase.begin(TRAIN_FROZEN, p.train_frozen, p) as training:
+        network.load_base(training.network, p.model.weights)
+        if strategy.is_chief():
+            image = training.train_split.pixels[0]
+            augmentation.write_preview("data/training/augmentations.npy", image, p.seed, p.augmentation)
+        training.freeze_below(params.BASE_LAYERS)
+        result = training.fit()
+    training.write(result)
 
 
 if __name__ == "__main__":

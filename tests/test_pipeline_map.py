@@ -49,15 +49,13 @@ def groups_read(script):
     return arguments
 
 
-def parameters_used(name, stage):
+def parameters_used(stage):
     """What stands after `p.` in a stage's script and the modules that it imports, such as finetune.learning_rate."""
     used = set()
     for path in all_imported_files(script_of(stage)):
         for node in ast.walk(parse(path)):
             if isinstance(node, ast.Attribute) and ast.unparse(node).startswith("p."):
                 used.add(ast.unparse(node).removeprefix("p."))
-            elif isinstance(node, ast.Call) and ast.unparse(node) == "getattr(p, stage)":
-                used.add(name)
     return {key for key in used if key.partition(".")[0] in Params.model_fields}
 
 
@@ -92,7 +90,7 @@ def test_a_stage_declares_the_parameters_it_reads(name, stage):
         assert read == ["*params.Params.model_fields"]
         return
     assert list(dict.fromkeys(key.partition(".")[0] for key in declared)) == read
-    used = parameters_used(name, stage)
+    used = parameters_used(stage)
     assert {key.partition(".")[0] for key in used} == set(read)
     for key in declared:
         if "." in key:  # one of a group: the others are not used

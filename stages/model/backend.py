@@ -1,7 +1,6 @@
-"""TensorFlow and Keras as the scripts need them: quiet, with the same bytes each time, and with memory that is reused.
+"""Set-up of TensorFlow and Keras for scripts: quiet, deterministic, and with memory that is reused.
 
-Importing this module, or any other of the project, changes nothing; a script calls `start` under
-`__name__ == "__main__"`, before its other imports.
+Importing this module changes nothing; a script calls `start` under `__name__ == "__main__"`, before its other imports.
 """
 
 import contextlib
@@ -9,13 +8,18 @@ import ctypes
 import gc
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from stages.common import cli
 
+# glibc's M_ARENA_MAX, in arenas, M_MMAP_THRESHOLD, M_TRIM_THRESHOLD and M_TOP_PAD, in bytes; numbers as in malloc.h.
+MALLOC_OPTIONS = {-8: 1, -3: 2**30, -1: 2**31 - 1, -2: 2**26}
+# Optional dependencies of Keras that take a fifth of its import time, for features that this project does not use.
+UNUSED_BY_KERAS = ("matplotlib.pyplot", "sklearn")
+
 
 def start() -> None:
-    """Prepares the process of a script that computes with TensorFlow: as cli.start, and `configure`."""
+    """Prepares the process of a script that computes with TensorFlow."""
     cli.start()
     configure()
 
@@ -24,61 +28,57 @@ def configure() -> None:
     """Imports TensorFlow and Keras, without their output, and sets them up for the whole process.
 
     TensorFlow 2.21 writes a handful of lines to standard error while it is imported, before its own log level counts.
-    They are held back, and shown only if the import fails.
+    They are shown only if the import fails.
     """
     _keep_freed_memory()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # warnings off, errors on
     if "TF_CONFIG" in os.environ:
         # On some processors with AVX-512, oneDNN's kernels fail in TensorFlow 2.21 in the graph of a replica: "input
-        # depth must be evenly divisible by filter depth". Without them, workers without a GPU are slower, but work
-        # everywhere.
+        # depth must be evenly divisible by filter depth". Without them, workers without a GPU are slower.
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
-    os.environ["KERAS_BACKEND"] = "tensorflow"  # this and what is set below, whatever the user's keras.json says
-    with cli.quiet(), _lean_imports():
+    os.environ["KERAS_BACKEND"] = "tensorflow"  # this and the settings below override the user's keras.json
+    gc.disable()  # looking for garbage takes a tenth of the time of the imports
+    with cli.quiet(), _unimportable(UNUSED_BY_KERAS):
         import keras
         import tensorflow as tf
 
         keras.config.set_floatx("float32")
         keras.config.set_epsilon(1e-7)
         keras.config.set_image_data_format("channels_last")
-        # The same bytes each time, whatever order threads finish in.
-        tf.config.experimental.enable_op_determinism()
-        # Without this, the first op writes another few lines about what hardware there is.
-        tf.config.list_physical_devices()
+        tf.config.experimental.enable_op_determinism()  # the same bytes, in whatever order threads finish
+        tf.config.list_physical_devices()  # writes lines about the hardware, which the first op would write otherwise
+    gc.freeze()
+    gc.enable()
+    gc.set_threshold(100_000, 50)  # rarer than usual: tracing makes many objects that stay
 
 
 def release_memory() -> None:
-    """Gives freed memory back to the kernel, where glibc keeps it for further tensors: half of a gigabyte and more."""
-    with contextlib.suppress(AttributeError, OSError):  # glibc alone has it
+    """Gives freed memory back to the kernel, half of a gigabyte and more, which glibc keeps for further tensors."""
+    with contextlib.suppress(AttributeError, OSError):  # only glibc has malloc_trim
         ctypes.CDLL(None).malloc_trim(0)
 
 
 def _keep_freed_memory() -> None:
-    """Lets glibc keep a freed tensor for the next one.
+    """Lets glibc keep the memory of a freed tensor for the next one.
 
     By default it gives large blocks back to the kernel, which zeroes them page by page when they are asked for again:
     half the time of a step (docs/benchmarks.md).
     """
-    with contextlib.suppress(AttributeError, OSError):  # glibc alone has it; numbers as in malloc.h
-        for option, value in {
-            "M_ARENA_MAX": (-8, 1),
-            "M_MMAP_THRESHOLD": (-3, 2**30),
-            "M_TRIM_THRESHOLD": (-1, 2**31 - 1),
-            "M_TOP_PAD": (-2, 2**26),
-        }.values():
+    with contextlib.suppress(AttributeError, OSError):  # only glibc has mallopt
+        for option, value in MALLOC_OPTIONS.items():
             ctypes.CDLL(None).mallopt(option, value)
 
 
 @contextlib.contextmanager
-def _lean_imports() -> Iterator[None]:
-    """Saves a third of the time that Keras and TensorFlow take to be imported."""
-    # Importing these two, which are optional, takes a quarter of Keras's import time; what needs them is not used here.
-    unused = [name for name in ("matplotlib.pyplot", "sklearn") if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(unused))  # type: ignore[arg-type]
-    gc.disable()  # a tenth of the time of a stage went into looking for garbage among all that the import makes
-    yield
-    for name in unused:
-        del sys.modules[name]
-    gc.freeze()
-    gc.enable()
-    gc.set_threshold(100_000, 50)  # tracing makes many objects, too
+def _unimportable(names: Iterable[str]) -> Iterator[None]:
+    """Lets imports of these modules fail in the block, unless they are imported already.
+
+    None in sys.modules is Python's own way to make an import fail (The import system, section 5.3.1).
+    """
+    absent = [name for name in names if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(absent))  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        for name in absent:
+            del sys.modules[name]

@@ -1,4 +1,4 @@
-"""The network: MobileNetV2 with a new head; trainable layers and initial weights."""
+"""The network: MobileNetV2 with a new head, its parts, trainable layers and initial weights."""
 
 import math
 import re
@@ -13,16 +13,10 @@ from stages.model.mobilenet_v2 import mobilenet_v2
 
 
 def build(image_size: int, class_count: int, mixed_precision: str = "none") -> keras.Model:
-    """Builds the network without augmentation and dropout, which only training has.
+    """Returns the network, from pixels in [0, 255] to logits (arrays.Logits). Its layer "base" is MobileNetV2.
 
-    Args:
-        image_size: side of the images in pixels.
-        class_count: number of classes, C.
-        mixed_precision: "float16" or "bfloat16", what MobileNetV2 computes in, its variables being float32; or "none".
-
-    Returns:
-        keras.Model from pixels in [0, 255], [N, image_size, image_size, 3], to logits, float32: [N, 1], that of the
-        second class, where C is 2, and [N, C] otherwise. Its layer "base" is MobileNetV2.
+    It has neither augmentation nor dropout, which belong to training. `mixed_precision` is the dtype of MobileNetV2's
+    computations, "float16" or "bfloat16", or "none"; variables are float32.
     """
     keras.config.set_dtype_policy("float32" if mixed_precision == "none" else f"mixed_{mixed_precision}")
     base = mobilenet_v2(image_size)
@@ -35,25 +29,17 @@ def build(image_size: int, class_count: int, mixed_precision: str = "none") -> k
 
 
 def split_head(network: keras.Model) -> tuple[keras.Model, keras.layers.Layer]:
-    """Returns the feature extractor, from pixels to features, float32 [N, 1280], and the head, from those to logits."""
+    """Returns the feature extractor, from pixels to features (arrays.Features), and the head, from these to logits."""
     head = network.layers[-1]
     return keras.Model(network.inputs[0], head.input), head
 
 
 def split_at(network: keras.Model, layer_index: int) -> tuple[keras.Model, keras.Model]:
-    """Splits the feature extractor into a frozen part and the part that is trained.
+    """Splits the feature extractor into a frozen part, from pixels to activations, and a trained part, to features.
 
-    The frozen part ends where a block of MobileNetV2 does, because little passes from block to block ("linear
-    bottlenecks", M. Sandler et al., CVPR 2018): behind the last complete block below `layer_index`. Where even that is
-    more than the pixels are, all is in the second part.
-
-    Args:
-        network: a model that `build` made.
-        layer_index: the first layer of the base that is trained, as in `freeze_below`.
-
-    Returns:
-        (frozen, trained): from pixels, [N, image_size, image_size, 3], to activations, [N, ...]; and from those to
-        features, float32 [N, 1280]. Either part may do nothing.
+    The frozen part ends behind the last complete block of MobileNetV2 below `layer_index`, because the tensors between
+    blocks are small ("linear bottlenecks", M. Sandler et al., CVPR 2018). If its activations are still larger than the
+    pixels, it is the identity; the trained part is the identity if no layer of the base is trained.
     """
     images, features = network.inputs[0], network.layers[-1].input
     base = network.get_layer("base")
@@ -65,7 +51,7 @@ def split_at(network: keras.Model, layer_index: int) -> tuple[keras.Model, keras
         for layer, following in pairwise(base.layers[: layer_index + 1])
         if layer.name.endswith("_add") or layer.name.endswith("_project_BN") and not following.name.endswith("_add")
     ]
-    if not ends or math.prod(ends[-1].shape[1:]) * 2 >= math.prod(images.shape[1:]):  # float16 against uint8
+    if not ends or math.prod(ends[-1].shape[1:]) * 2 >= math.prod(images.shape[1:]):  # bytes: float16 against uint8
         return keras.Model(images, images), keras.Model(images, features)
     rescaling, pooling = network.layers[1], network.layers[3]
     activations = keras.Input(ends[-1].shape[1:], dtype=ends[-1].dtype)
@@ -76,9 +62,9 @@ def split_at(network: keras.Model, layer_index: int) -> tuple[keras.Model, keras
 
 
 def to_serving(network: keras.Model) -> keras.Model:
-    """Returns the network as it is served: computing in float32 and with its variables on one device.
+    """Returns the network for serving, which computes in float32 and has its variables on one device.
 
-    To be called outside of the scope of the strategy that it was trained with.
+    Call it outside of the scope of the strategy that the network was trained with.
     """
     distributed = isinstance(network.weights[0].value, tf.distribute.DistributedValues)
     if not distributed and network.get_layer("base").compute_dtype == "float32":
@@ -89,16 +75,16 @@ def to_serving(network: keras.Model) -> keras.Model:
 
 
 def load_base(network: keras.Model, path: str) -> None:
-    """Sets the weights of the layer "base" from a file of the weights of Keras's MobileNetV2 without top.
+    """Loads the weights of the base from a file of Keras's MobileNetV2 without top.
 
-    Only arrays are read from the file: `.weights.h5`, which `save_weights` writes, or `..._no_top.h5`, which Keras
-    downloads and which has an older layout.
+    The file is `.weights.h5`, which `save_weights` writes, or `..._no_top.h5`, an older layout, which Keras downloads.
+    Only its arrays are read.
 
     Raises:
         UserError: the file is missing, is no weights file, or does not fit; the first layer that does not fit is named.
     """
     try:
-        with warnings.catch_warnings(action="ignore"):  # of containers without weights
+        with warnings.catch_warnings(action="ignore"):  # Keras warns of layers without weights
             network.get_layer("base").load_weights(path)
     except FileNotFoundError:
         raise UserError(
@@ -119,17 +105,13 @@ def load_base(network: keras.Model, path: str) -> None:
 def freeze_below(network: keras.Model, layer_index: int) -> str:
     """Freezes the layers of the base below `layer_index` and unfreezes the others; the head is always trainable.
 
-    Args:
-        network: a model that `build` made.
-        layer_index: 0 to 154, the number of layers of the base; 154 freezes all of it.
-
-    Returns:
-        str: in words, from which layer on the network is trained, and how many of its parameters.
+    An index of 154 freezes the whole base. Returns the first layer that is trained and the number of trainable
+    parameters, in words.
     """
     base = network.get_layer("base")
     base.trainable = True
     for index, layer in enumerate(base.layers):
-        layer.trainable = index >= layer_index  # one by one: base.trainable = True does not unfreeze layers of its own
+        layer.trainable = index >= layer_index  # base.trainable = True does not unfreeze a layer that is frozen itself
     trainable = sum(weight.numpy().size for weight in network.trainable_weights)
     where = (
         f"training from layer {layer_index}, {base.layers[layer_index].name}"

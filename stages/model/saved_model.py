@@ -1,9 +1,10 @@
-"""The model on disk: a TensorFlow SavedModel that serves by itself and that fine-tuning continues from."""
+"""The model on disk: a TensorFlow SavedModel for serving, from which fine-tuning continues, too."""
 
+import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from tensorflow.python.framework import ops
 from stages.common.cli import UserError
 from stages.model import serving_decoder
 
-VALUE = ".ATTRIBUTES/VARIABLE_VALUE"  # ends the name of a variable's array in a checkpoint
+ARRAYS = "variables/variables"  # prefix of the files of a SavedModel that hold the variables
+VALUE = ".ATTRIBUTES/VARIABLE_VALUE"  # suffix of the name of a variable in these files
 
 
 def save(network: keras.Model, classes: Sequence[str], temperature: float, folder: Path) -> None:
@@ -26,55 +28,48 @@ def save(network: keras.Model, classes: Sequence[str], temperature: float, folde
     - `signatures["serving_default"]`: `images`, float32 [N, image_size, image_size, 3], raw pixels in [0, 255], to
       {"probabilities": float32 [N, C]}, the columns in the order of `class_names`; `signatures["serving_uint8"]`: the
       same from uint8. Called as a function, the object takes either type;
-    - `signatures["serving_bytes"]`: `image_bytes`, string [N], complete JPEG or PNG files, to the same, as
-      serving_decoder.decode reads them. One that it cannot read fails the whole call. TensorFlow Serving takes them in
+    - `signatures["serving_bytes"]`: the same from `image_bytes`, string [N], complete JPEG or PNG files, which
+      serving_decoder.decode reads. One that it cannot read fails the whole call. TensorFlow Serving takes them in
       Base64, {"b64": ...}, because the name ends in _bytes;
-    - `feature_maps`, a function from uint8 [N, image_size, image_size, 3] to what comes out of MobileNetV2, float32
+    - `feature_maps`, a function from uint8 [N, image_size, image_size, 3] to the output of MobileNetV2, float32
       [N, image_size / 32, image_size / 32, 1280], before global average pooling and the head;
     - `class_names`, str [C], `image_size`, int32 [], `temperature`, float32 [] (temperature.scale_probabilities), and
       `threshold`, float64 [] (scores.predict), 0.5 until `copy_with_threshold` sets another, as variables;
     - `weights`, the variables of the network in Keras's order.
 
-    Args:
-        network: what network.build made.
-        classes: C class names.
-        temperature: what temperature.fit_temperature returns for the network.
-        folder: a path that does not exist yet.
-
     Raises:
-        UserError: it cannot be written.
+        UserError: the folder, which must not exist yet, cannot be written.
     """
-    _save_reproducibly(lambda: _serving_module(network, classes, temperature), folder)
+    # Names of traced functions end in TensorFlow's running number, which depends on what the process did before. Moved
+    # on to a number that training does not reach, it is the same in every process.
+    while ops.uid() < 1_000_000:
+        pass
+    module, signatures = _serving_module(network, classes, temperature)
+    with _explain_write_errors(folder):
+        tf.saved_model.save(module, str(folder), signatures)
+    (folder / "fingerprint.pb").unlink()  # optional, and holds a random number
 
 
 def copy_with_threshold(source: str, target: Path, threshold: float) -> None:
-    """Copies a SavedModel that `save` wrote and sets its variable `threshold`, with the same bytes each time.
+    """Copies a SavedModel that `save` wrote to a new path, with a threshold, with the same bytes each time.
 
-    Args:
-        source: folder of the SavedModel.
-        target: a path that does not exist yet.
-        threshold: the probability of the second of two classes from which on it is predicted.
+    The threshold is the lowest probability of the second of two classes at which it is predicted.
 
     Raises:
         UserError: there is no complete SavedModel, or the copy cannot be written.
     """
-    path = "variables/variables"
     try:
-        reader = tf.train.load_checkpoint(f"{source}/{path}")
+        reader = tf.train.load_checkpoint(f"{source}/{ARRAYS}")
         arrays = {name: reader.get_tensor(name) for name in sorted(reader.get_variable_to_dtype_map())}
-    except Exception as error:  # of many types, depending on what is missing or truncated
+    except Exception as error:  # its type depends on what is missing or truncated
         raise UserError(f"{source} holds no complete SavedModel: run `dvc repro` ({error}).") from None
     arrays[f"threshold/{VALUE}"] = np.float64(threshold)
     shutil.copytree(source, target, ignore=shutil.ignore_patterns("variables.*"))
-    try:
+    names, slices = list(arrays), [""] * len(arrays)
+    with _explain_write_errors(target):
         tf.raw_ops.SaveV2(
-            prefix=str(target / path),
-            tensor_names=list(arrays),
-            shape_and_slices=[""] * len(arrays),
-            tensors=list(arrays.values()),
+            prefix=str(target / ARRAYS), tensor_names=names, shape_and_slices=slices, tensors=list(arrays.values())
         )
-    except tf.errors.OpError as error:  # a full disk, which TensorFlow does not report as an OSError
-        raise UserError(f"{target} cannot be written: {error.message}. Fix that and run again.") from None
 
 
 def load(folder: str | Path) -> Any:
@@ -86,11 +81,11 @@ def load(folder: str | Path) -> Any:
     try:
         with tempfile.TemporaryDirectory() as place:
             path = Path(folder)
-            if set("[\\") & set(str(path)):  # TensorFlow would look for files that match a pattern
+            if set("[\\") & set(str(path)):  # TensorFlow would take the path for a pattern
                 path = Path(place) / "model"
                 path.symlink_to(os.path.abspath(folder))
             model = tf.saved_model.load(path)
-    except Exception as error:  # of many types, depending on what is missing or truncated
+    except Exception as error:  # its type depends on what is missing or truncated
         raise UserError(f"{folder} holds no complete SavedModel: run `dvc repro` first ({error}).") from None
     if not hasattr(model, "threshold"):
         raise UserError(f"{folder} holds a SavedModel of another program, or of an earlier version: run `dvc repro`.")
@@ -98,33 +93,37 @@ def load(folder: str | Path) -> Any:
 
 
 def restore(weights: Sequence[Any], folder: str | Path) -> float:
-    """Gives `weights` the values of a SavedModel that `save` wrote for a network of the same size and classes.
+    """Gives variables the values of a SavedModel that `save` wrote, and returns its temperature.
 
-    Only arrays are read: loading all of it takes ten times as long.
-
-    Args:
-        weights: the variables of a network in Keras's order, or `weights` of a SavedModel that was loaded.
-        folder: the SavedModel.
-
-    Returns:
-        The temperature of the SavedModel.
+    The variables are those of a network of the same size and classes, or `weights` of a loaded SavedModel. Only arrays
+    are read: loading the whole SavedModel takes ten times as long.
 
     Raises:
         UserError: there is none, or it is incomplete.
     """
     try:
-        reader = tf.train.load_checkpoint(f"{folder}/variables/variables")
+        reader = tf.train.load_checkpoint(f"{folder}/{ARRAYS}")
         for number, variable in enumerate(weights):
             variable.assign(reader.get_tensor(f"weights/{number}/{VALUE}"))
         return float(reader.get_tensor(f"temperature/{VALUE}"))
-    except Exception as error:  # of many types, depending on what is missing or truncated
+    except Exception as error:  # its type depends on what is missing or truncated
         raise UserError(f"{folder} holds no complete SavedModel of this pipeline: run `dvc repro` ({error}).") from None
 
 
-def _serving_module(
-    network: keras.Model, classes: Sequence[str], temperature: float
-) -> tuple[tf.Module, dict[str, Any]]:
-    """Returns the object that `save` writes, and its signatures."""
+@contextlib.contextmanager
+def _explain_write_errors(folder: Path) -> Iterator[None]:
+    """Raises a UserError for errors of TensorFlow, which does not report a full disk as an OSError."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        raise UserError(f"{folder} cannot be written: {error.message}. Fix that and run again.") from None
+
+
+def _serving_module(network: keras.Model, classes: Sequence[str], temperature: float) -> tuple[tf.Module, dict]:
+    """Returns the object that `save` writes, and its signatures.
+
+    It keeps the variables in a list in Keras's order: Keras's own export names and orders them differently every time.
+    """
     size = network.input_shape[1]
     base_end = [layer.name for layer in network.layers].index("base") + 1
 
@@ -134,7 +133,7 @@ def _serving_module(
             images = layer(images)
         return images
 
-    feature_maps = feature_maps.get_concrete_function()  # traced once, for all that is called from outside
+    feature_maps = feature_maps.get_concrete_function()  # traced once for all signatures
 
     @tf.function(autograph=False)
     def classify(images: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -147,10 +146,9 @@ def _serving_module(
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
     def classify_bytes(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        pixels = tf.TensorSpec([size, size, 3], tf.uint8)
-        return classify(
-            tf.map_fn(lambda data: serving_decoder.decode(data, size), image_bytes, fn_output_signature=pixels)
-        )
+        square = tf.TensorSpec([size, size, 3], tf.uint8)
+        decoded = tf.map_fn(lambda x: serving_decoder.decode(x, size), image_bytes, fn_output_signature=square)
+        return classify(decoded)
 
     module = tf.Module()
     module.weights = [weight.value for weight in network.weights]
@@ -169,22 +167,3 @@ def _serving_module(
         for name, dtype in {"serving_default": tf.float32, "serving_uint8": tf.uint8}.items()
     }
     return module, signatures | {"serving_bytes": classify_bytes.get_concrete_function()}
-
-
-def _save_reproducibly(build: Callable[[], tuple[tf.Module, dict[str, Any]]], folder: Path) -> None:
-    """Writes the module and signatures that `build` makes as a SavedModel, with the same bytes in every process.
-
-    - Names of traced functions end in TensorFlow's running number, which depends on what the process did before: it is
-      moved on to one that training does not reach, and only then is anything traced.
-    - `build` keeps the variables in a list of a plain tf.Module, in Keras's order: Keras's own export names and orders
-      them differently at every save.
-    - fingerprint.pb is optional and holds a random number: it is removed.
-    """
-    while ops.uid() < 1_000_000:
-        pass
-    module, signatures = build()
-    try:
-        tf.saved_model.save(module, str(folder), signatures)
-    except tf.errors.OpError as error:  # a full disk, which TensorFlow does not report as an OSError
-        raise UserError(f"{folder} cannot be written: {error.message}. Fix that and run again.") from None
-    (folder / "fingerprint.pb").unlink()

@@ -3,25 +3,19 @@
 import tensorflow as tf
 from PIL import Image
 
-JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"  # what files of these kinds start with
+JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"  # first bytes of the files
 
 
 def decode(data: tf.Tensor, size: int) -> tf.Tensor:
-    """Does in the graph what decoding.decode does to a file, as far as TensorFlow can.
+    """Decodes a complete JPEG or PNG file, string [], to RGB, uint8 [size, size, 3], like decoding.decode.
 
-    The decoders and the scaling are the same, but Pillow rounds once more in resizing: opaque images differ by at most
-    1 in 255, transparent ones by 2. Not done: colour profiles, and an orientation that stands in XMP only.
+    EXIF orientation is applied, transparency is composited on white, and the image is resized to a square without
+    keeping its aspect ratio. The decoders and the scaling are those of decoding.decode, but Pillow rounds once more in
+    resizing: opaque images differ by at most 1 in 255, transparent ones by 2. Colour profiles, and an orientation in
+    XMP alone, are ignored.
 
-    Args:
-        data: string [], a complete JPEG or PNG file.
-        size: side of the square in pixels.
-
-    Returns:
-        uint8 [size, size, 3], RGB: EXIF orientation is applied, transparency is composited on white, and the image is
-        resized to a square without keeping its aspect ratio.
-
-    Running the graph raises tf.errors.InvalidArgumentError where the file is neither, is broken or truncated, or has
-    more pixels than Pillow's limit against decompression bombs, which is looked at before anything is decoded.
+    Running the graph raises tf.errors.InvalidArgumentError if the file is neither, is broken or truncated, or has more
+    pixels than Pillow's limit against decompression bombs, which is checked before anything is decoded.
     """
     is_png = tf.strings.substr(data, 0, len(PNG)) == PNG
     known = is_png | (tf.strings.substr(data, 0, len(JPEG)) == JPEG)
@@ -35,7 +29,7 @@ def decode(data: tf.Tensor, size: int) -> tf.Tensor:
 
 
 def _png_shape(data: tf.Tensor) -> tf.Tensor:
-    """Height and width, int32 [2], as the first chunk of every PNG file has them (PNG specification, 11.2.1)."""
+    """Returns height and width, int32 [2], from the first chunk of a PNG file (PNG specification, 11.2.1)."""
     header = tf.strings.substr(data, 0, 24) + bytes(24)  # missing bytes count as 0
     return tf.io.decode_raw(tf.strings.substr(header, 16, 8), tf.int32, little_endian=False)[::-1]
 
@@ -44,11 +38,11 @@ def _decode_png(data: tf.Tensor, size: int) -> tf.Tensor:
     """Returns float32 [size, size, 3]."""
     image = tf.cast(tf.io.decode_png(data, channels=4), tf.uint16)
     colours, alpha = image[..., :3], image[..., 3:]
-    # Where the file has no transparency and fewer than 8 bits, TensorFlow makes up an alpha that counts in its bits.
+    # For a file without transparency and with fewer than 8 bits, TensorFlow's alpha is the highest value of these bits.
     bits = tf.cast(tf.io.decode_raw(tf.strings.substr(data, 24, 1), tf.uint8), tf.int32)
     opaque = tf.cast(tf.bitwise.left_shift(1, bits) - 1, tf.uint16)
     alpha = tf.where(tf.reduce_all(alpha == opaque), tf.constant(255, tf.uint16), alpha)
-    # Composited on white before resizing: the colour of what is transparent must not bleed. 255 * 255 fits in 16 bits.
+    # Composited on white before resizing, or the colours of transparent pixels would bleed. 255 * 255 fits in 16 bits.
     return _resize(colours * alpha + 255 * (255 - alpha), size) / 255
 
 
@@ -56,23 +50,20 @@ def _decode_jpeg(data: tf.Tensor, shape: tf.Tensor, size: int) -> tf.Tensor:
     """Returns float32 [size, size, 3]. libjpeg scales while it decodes, by as much as Image.draft lets it."""
     scales = [1, 2, 4, 8]
     scale = tf.reduce_sum(tf.cast(tf.reduce_min(shape) // size >= scales[1:], tf.int32))
-    decoders = [
-        lambda ratio=ratio: tf.io.decode_jpeg(data, 3, ratio, dct_method="INTEGER_ACCURATE") for ratio in scales
-    ]
+    decoders = [lambda r=ratio: tf.io.decode_jpeg(data, 3, r, dct_method="INTEGER_ACCURATE") for ratio in scales]
     return _resize(tf.switch_case(scale, decoders), size)
 
 
 def _resize(image: tf.Tensor, size: int) -> tf.Tensor:
-    return tf.image.resize(image, (size, size), antialias=True)  # bilinear; Pillow's is antialiased, too
+    return tf.image.resize(image, (size, size), antialias=True)  # bilinear and antialiased, like Pillow's
 
 
 def _orientation(data: tf.Tensor, is_png: tf.Tensor) -> tf.Tensor:
-    """Returns how EXIF says that an image is stored, int32 [] (EXIF 2.3, tag 0x0112): 1, upright, where nothing is
-    said.
+    """Returns the EXIF orientation, int32 [] (EXIF 2.3, tag 0x0112), or 1, upright, if there is none.
 
-    EXIF data is a small TIFF file, all of whose parts start at even places (TIFF 6.0, section 2): 2 bytes for the order
-    of bytes, 2 for its kind, 4 that say where the first directory starts; there 2 for the number of entries, and 12 for
-    each: 2 for the tag, 2 for the type, 4 for the count and 4 that start with the value.
+    EXIF data is a small TIFF file, all parts of which start at even offsets (TIFF 6.0, section 2): 2 bytes for the byte
+    order, 2 for the kind of file, 4 for the offset of the first directory; there 2 for the number of entries, and for
+    each entry 12: 2 for the tag, 2 for the type, 4 for the count and 4 that start with the value.
     """
     parts = tf.strings.split(data, tf.where(is_png, b"eXIf", b"Exif\0\0"), maxsplit=1)
     tiff = tf.concat([parts, [b""]], 0)[1]
@@ -80,14 +71,14 @@ def _orientation(data: tf.Tensor, is_png: tf.Tensor) -> tf.Tensor:
     big_endian = tf.strings.substr(tiff, 0, 2) == b"MM"
     words = tf.where(big_endian, *(tf.io.decode_raw(tiff, tf.uint16, little_endian=x) for x in (False, True)))
     words = tf.concat([tf.cast(words, tf.int32), [0, 0, 0, 0]], 0)
-    start = tf.where(big_endian, words[3], words[2]) // 2  # the other half is 0: EXIF data has less than 64 kB
+    start = tf.where(big_endian, words[3], words[2]) // 2  # the other half is 0: EXIF data is shorter than 64 kB
     entries = words[start + 1 :][: 6 * tf.reduce_sum(words[start : start + 1])]
     entries = tf.reshape(entries[: tf.size(entries) // 6 * 6], [-1, 6])
     return tf.concat([entries[entries[:, 0] == 0x0112][:, 4], [1]], 0)[0]
 
 
 def _apply_orientation(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
-    """Returns a square image, [size, size, 3], that was stored under an EXIF orientation, upright."""
+    """Returns a square image, [size, size, 3], turned upright from its EXIF orientation."""
     transposed, mirrored, upside_down = (
         tf.reduce_any(orientation == numbers) for numbers in ([5, 6, 7, 8], [2, 3, 6, 7], [3, 4, 7, 8])
     )

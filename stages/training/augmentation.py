@@ -1,11 +1,11 @@
-"""Augmentation of training images. Random numbers are drawn here, with NumPy, and handed to TensorFlow as numbers."""
+"""Augmentation of training images. Random numbers are drawn here, with NumPy; TensorFlow applies them."""
 
 import math
 
 import numpy as np
 import tensorflow as tf
 
-from stages.common import params
+from stages.common import files, params
 
 FLIPS = {
     "none": (False, False),
@@ -13,26 +13,19 @@ FLIPS = {
     "vertical": (False, True),
     "horizontal_and_vertical": (True, True),
 }
-ASPECT = 4 / 3  # of crops: at most, and at least 3 / 4 (C. Szegedy et al., CVPR 2015, section 6)
-GREY = (0.299, 0.587, 0.114)  # luma of red, green and blue (ITU-R BT.601)
-COLUMNS = 11  # of transforms
+ASPECT = 4 / 3  # highest aspect ratio of a crop; the lowest is 3 / 4 (C. Szegedy et al., CVPR 2015, section 6)
+GREY = (0.299, 0.587, 0.114)  # weights of red, green and blue in the luma (ITU-R BT.601)
 
 
 def random_transforms(rng: np.random.Generator, count: int, size: int, augmentation: params.Augmentation) -> np.ndarray:
-    """Draws transforms of `count` images.
+    """Draws transforms for `count` images with a side of `size` pixels.
 
     A rectangle is cropped, its area and aspect ratio (on a logarithmic scale) uniform in their ranges, and resized to
-    the whole square; half of the images are flipped, each way by itself; all are rotated by an angle that is uniform in
-    its range; brightness, contrast and saturation are multiplied by factors that are uniform around 1.
-
-    Args:
-        rng: generator of all random numbers.
-        count: number of images, n.
-        size: their side in pixels.
-        augmentation: the group of params.yaml.
+    the whole square; each flip is applied to half of the images; rotation angles are uniform in their range; factors of
+    brightness, contrast and saturation are uniform around 1.
 
     Returns:
-        float32 [n, COLUMNS]: (a, b, c, d, e, f, 0, 0, ...) takes the pixel (x, y) of the augmented image from
+        float32 [count, 11]: (a, b, c, d, e, f, 0, 0, ...) takes the pixel (x, y) of the augmented image from
         (a x + b y + c, d x + e y + f) of the image; the last three are the factors of brightness, contrast and
         saturation.
     """
@@ -41,7 +34,7 @@ def random_transforms(rng: np.random.Generator, count: int, size: int, augmentat
     area = rng.uniform(augmentation.crop, 1, count)
     aspect = np.exp(rng.uniform(-1, 1, count) * math.log(ASPECT)) if augmentation.crop < 1 else np.ones(count)
     sides = np.sqrt(np.stack([area * aspect, area / aspect], axis=1))
-    # Where one side would be longer than the image, the other is long enough for the area.
+    # Where one side would be longer than the image, the other side is long enough for the area.
     sides = np.clip(sides, augmentation.crop, 1)
     turn = np.stack([np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle)], axis=1).reshape(count, 2, 2)
     matrix = (np.where(flipped, -1, 1) * sides)[:, :, np.newaxis] * turn
@@ -55,19 +48,19 @@ def random_transforms(rng: np.random.Generator, count: int, size: int, augmentat
 
 
 def identity_transforms(count: int) -> np.ndarray:
-    """Returns transforms, float32 [count, COLUMNS], that leave images as they are."""
+    """Returns transforms, float32 [count, 11], that leave images as they are."""
     return np.tile(np.array([1, 0, 0, 0, 1, 0, 0, 0, 1, 1, 1], np.float32), (count, 1))
 
 
 def apply_transforms(pixels: tf.Tensor, transforms: tf.Tensor) -> tf.Tensor:
-    """Augments images: one bilinear resampling, beyond the border of the image reflected; then the colours.
+    """Augments images: one bilinear resampling, which reflects the image at its borders; then the colours.
 
-    Contrast moves all values of an image away from their mean, saturation those of a pixel away from its grey level, as
-    in torchvision's ColorJitter.
+    Contrast scales the differences of an image's values from their mean, saturation those of a pixel's values from its
+    grey level, as in torchvision's ColorJitter.
 
     Args:
         pixels: [n, size, size, 3], in [0, 255].
-        transforms: what `random_transforms` returns.
+        transforms: the return value of `random_transforms`.
 
     Returns:
         float32, [n, size, size, 3], in [0, 255].
@@ -83,14 +76,15 @@ def apply_transforms(pixels: tf.Tensor, transforms: tf.Tensor) -> tf.Tensor:
     brightness, contrast, saturation = [transforms[:, column, None, None, None] for column in (8, 9, 10)]
     grey = tf.tensordot(moved, tf.constant(GREY), axes=1)[..., None]
     mean = tf.reduce_mean(grey, axis=[1, 2], keepdims=True)
-    # mean * brightness + (grey + (moved - grey) * saturation - mean) * contrast, in few passes over the pixels, and so
-    # that factors of 1 change nothing.
+    # mean * brightness + (grey + (moved - grey) * saturation - mean) * contrast, arranged so that it takes few passes
+    # over the pixels and factors of 1 change nothing.
     same_in_all_channels = grey * (contrast * (1 - saturation)) + mean * (brightness - contrast)
     return tf.clip_by_value(moved * (saturation * contrast) + same_in_all_channels, 0, 255)
 
 
-def preview(image: np.ndarray, seed: int, augmentation: params.Augmentation, count: int = 9) -> np.ndarray:
-    """Returns an image, uint8 [size, size, 3], augmented `count` times: uint8 [count, size, size, 3]."""
-    transforms = random_transforms(np.random.default_rng(seed), count, len(image), augmentation)
-    augmented = apply_transforms(np.repeat(image[np.newaxis], count, axis=0), transforms)
-    return np.clip(np.round(augmented), 0, 255).astype(np.uint8)
+def write_preview(path: str, image: np.ndarray, seed: int, augmentation: params.Augmentation) -> None:
+    """Writes nine augmented versions of an image as a .npy file, uint8 [9, size, size, 3]."""
+    transforms = random_transforms(np.random.default_rng(seed), 9, len(image), augmentation)
+    augmented = apply_transforms(np.repeat(image[np.newaxis], 9, axis=0), transforms)
+    with files.replacing(preview=path) as out, out.preview.open("wb") as file:
+        np.save(file, np.clip(np.round(augmented), 0, 255).astype(np.uint8))

@@ -15,20 +15,15 @@ import numpy as np
 
 from stages.common.dataset import Split
 
-DAYS = 7  # after which the state of a training that nobody resumed is removed
-ROOMS = ("common", "model", "training")  # whose code decides what training computes
+DAYS = 7  # days after which the state of a training that nobody resumed is removed
+ROOMS = ("common", "model", "training")  # the rooms whose code determines what training computes
 
 
 class Checkpoint:
-    """One file in .checkpoints, outside of what DVC knows: DVC deletes a stage's outputs before it runs it.
+    """The state of one training, a file in .checkpoints: DVC deletes a stage's outputs before it runs the stage.
 
-    Its name is a hash of all that the training comes from, so a state is only found by the very same training. Two of
-    these at a time (queued twice, say) do not get into each other's way: what they write is the same.
-
-    Args:
-        settings: the parameters of this training, of what JSON can hold.
-        variables: Keras variables, all that it starts from.
-        splits: what it is trained and validated on.
+    The file's name is the `key` of the training, so only the very same training finds its state. Two processes with the
+    same training at a time write the same state.
     """
 
     def __init__(self, settings: dict[str, Any], variables: Sequence[Any], splits: Sequence[Split]) -> None:
@@ -39,13 +34,9 @@ class Checkpoint:
         return self.path.with_suffix(f".{name}")
 
     def restore(self, variables: Sequence[Any]) -> tuple[list[dict[str, Any]], list[np.ndarray]]:
-        """Gives `variables` their values of the last finished epoch, where there is such a state.
+        """Gives the variables of `save` their values of the last finished epoch, and returns its rows and best arrays.
 
-        Args:
-            variables: as given to `save`, as Keras variables.
-
-        Returns:
-            (rows, best) as given to `save`; both empty where there is no state, or an incomplete one.
+        If there is no complete state, the variables stay as they are, and both results are empty.
         """
         try:
             with np.load(self.path) as file:
@@ -62,36 +53,30 @@ class Checkpoint:
     def save(self, rows: list[dict[str, Any]], variables: Sequence[np.ndarray], best: Sequence[np.ndarray]) -> None:
         """Replaces the state.
 
-        Args:
-            rows: the history so far, of what JSON can hold.
-            variables: all that changes in training, optimizer and random generators included, as arrays.
-            best: arrays of the epoch that is kept so far: its validation logits, and its weights unless it is the last.
+        It holds the history so far, the values of all variables that training changes, the optimizer's included, and of
+        the best epoch its validation logits, and its weights unless the last epoch counts as best.
         """
         partial = self.path.with_suffix(f".{os.getpid()}.tmp")
-        arrays: dict[str, Any] = {
-            f"{kind}{number}": array
-            for kind, values in {"variable": variables, "best": best}.items()
-            for number, array in enumerate(values)
-        }
+        arrays: dict[str, Any] = {f"variable{number}": array for number, array in enumerate(variables)}
+        arrays |= {f"best{number}": array for number, array in enumerate(best)}
         try:
             with partial.open("wb") as file:
                 np.savez(file, rows=np.array(json.dumps(rows)), **arrays)
-            with contextlib.suppress(FileNotFoundError):  # the same training, run twice at a time, has ended elsewhere
+            with contextlib.suppress(FileNotFoundError):  # another process with the same training has ended
                 os.replace(partial, self.path)
         finally:
             partial.unlink(missing_ok=True)
 
     def remove(self) -> None:
-        """Removes the state, and what a kill in the middle of `save` left."""
+        """Removes the state, the files beside it, and the incomplete ones that a killed process left."""
         for path in self.path.parent.glob(f"{self.path.stem}.*"):
             path.unlink(missing_ok=True)
 
 
 def folder() -> Path:
-    """Returns .checkpoints at the root of the repository, also for a queued experiment, whose copy of it is gone when
-    the experiment fails.
+    """Returns .checkpoints at the root of the repository, and removes files older than DAYS from it.
 
-    What nobody has written for DAYS is removed from it.
+    A queued experiment uses that folder, too: its own copy of the repository is gone when it fails.
     """
     here = Path.cwd()
     root = here.parents[3] if here.parent.parts[-3:] == (".dvc", "tmp", "exps") else here
@@ -105,12 +90,9 @@ def folder() -> Path:
 
 
 def key(settings: dict[str, Any], variables: Sequence[Any], splits: Sequence[Split]) -> str:
-    """Returns a hash of what a computation comes from: its arguments, the code of the rooms, and package versions.
+    """Returns a hash of all that determines a computation: its arguments, the code of ROOMS, and package versions.
 
-    Args:
-        settings: of what JSON can hold.
-        variables: Keras variables.
-        splits: what is computed on.
+    The settings are such that JSON can hold them; the variables are Keras's, with their initial values.
     """
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for package in ("tensorflow", "keras", "numpy"):

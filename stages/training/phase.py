@@ -1,82 +1,105 @@
-"""One phase of training: what train_frozen and finetune share."""
+"""A phase of training, from its initial weights to its outputs: what train_frozen and finetune share."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import keras
+import pandas as pd
 
-from stages.common import dataset, files, history
-from stages.common.params import BASE_LAYERS, Params
+from stages.common import dataset, files, history, terminal
+from stages.common.params import BASE_LAYERS, Params, TrainFrozen
+from stages.common.phases import Phase
 from stages.model import network, saved_model
 from stages.model.temperature import fit_temperature
-from stages.training import loop, strategy
+from stages.training import fit, strategy
 from stages.training.checkpoint import Checkpoint, folder, key
+from stages.training.fit import Result
+from stages.training.validation import Validation
 from stages.training.views import Augmented, Stored, Views, remove
 
-HISTORIES = {"train_frozen": "data/training/train_frozen.csv", "finetune": "data/training/finetune.csv"}
 SHARED_AT = 120  # the first layer that finetune trains, unless finetune.fine_tune_at says otherwise
-MODELS = {"train_frozen": "data/models/frozen", "finetune": "data/models/finetuned"}
 
 
-@dataclass(frozen=True)
-class Start:
-    """Where a phase starts.
-
-    Attributes:
-        initial_epoch: number of its first epoch, counted from 1 through all phases.
-        kept: the row of the history whose weights it starts from; None where the head is new.
-    """
-
-    initial_epoch: int
-    kept: dict[str, Any] | None = None
-
-
-def run(stage: str, p: Params, layer_index: int, prepare: Callable[[keras.Model, Params], Start]) -> None:
-    """Trains the network through one phase and writes its model, history and metrics.
+class Training:
+    """The training of a phase. Its methods are called in their order; `network` begins with random weights.
 
     Args:
-        stage: "train_frozen" or "finetune".
-        p: seed, batch_size, augmentation, train, and the group of the stage.
-        layer_index: the first layer of the base that is trained (network.freeze_below).
-        prepare: gives the network its initial weights.
+        phase: the phase.
+        settings: its group of params.yaml.
+        p: seed, batch_size, augmentation, train and the groups of the stage.
     """
-    with strategy.scope(p.train.strategy):
-        train, validation_split = dataset.load("train"), dataset.load("validation")
+
+    def __init__(self, phase: Phase, settings: TrainFrozen, p: Params) -> None:
+        self._phase, self._settings, self._p, self._chief = phase, settings, p, strategy.is_chief()
+        self.train_split, self.validation_split = dataset.load("train"), dataset.load("validation")
+        image_size, classes = self.train_split.image_size, len(self.train_split.classes)
         keras.utils.set_random_seed(p.seed)
-        model = network.build(train.image_size, len(train.classes), p.train.mixed_precision)
-        start = prepare(model, p)
+        self.network = network.build(image_size, classes, p.train.mixed_precision)
+        self._initial_epoch = 1
+
+    def continue_from(self, phase: Phase) -> dict[str, Any]:
+        """Takes over the weights that a phase has left, and returns their row of its history; counts its epochs on."""
+        epochs = history.read(phase.history)
+        saved_model.restore(self.network.weights, phase.saved_model)
+        self._initial_epoch = int(epochs["epoch"].max()) + 1
+        return epochs[epochs["kept"]].to_dict("records")[0]
+
+    def freeze_below(self, layer_index: int) -> None:
+        """Freezes the layers of the base below this one, and computes the views that enter the other layers.
+
+        From then on `validate` validates the network.
+        """
+        p, model = self._p, self.network
         print(network.freeze_below(model, layer_index))
-        checkpoint = Checkpoint(
-            p.model_dump() | {"start": start.initial_epoch}, model.variables, [train, validation_split]
-        )
-        strategy.ensure_same_start(checkpoint.path.stem)
-        images = Augmented(train, p.augmentation, p.seed, p.train.views)
-        views, trained = store_views(model, layer_index, images, "float16", checkpoint.beside("train"))
-        validation_views, _ = store_views(
-            model, layer_index, Augmented(validation_split), "float32", checkpoint.beside("validation")
-        )
-        validation = loop.Validation(model, trained, validation_views, p.batch_size)
-        settings = loop.Settings(
-            stage, start.initial_epoch, getattr(p, stage), p.train, p.batch_size, p.seed, start.kept
-        )
-        write = partial(history.write, path=HISTORIES[stage], metrics_path=f"data/training/{stage}.json")
-        result = loop.fit(model, trained, views, validation, settings, checkpoint, write)
-        chief = strategy.is_chief()
-    if chief:
-        temperature = fit_temperature(validation_split.labels, result.logits)
-        with files.replacing(model=MODELS[stage]) as out:
-            saved_model.save(network.to_serving(model), train.classes, temperature, out.model)
-        write(result.epochs, result.metrics)
-        checkpoint.remove()
-    for name in ("train", "validation"):
-        private = checkpoint.beside(name)
-        remove(private.parent.glob(f"{private.name}*"))
-    if start.kept:  # no phase follows that needs them
-        for split in (train, validation_split):
+        settings = p.model_dump() | {"initial_epoch": self._initial_epoch}
+        self._checkpoint = Checkpoint(settings, model.variables, [self.train_split, self.validation_split])
+        strategy.ensure_same_start(self._checkpoint.path.stem)
+        images = Augmented(self.train_split, p.augmentation, p.seed, p.train.views)
+        private = self._checkpoint.beside
+        self._views, self._trained = store_views(model, layer_index, images, "float16", private("train"))
+        images = Augmented(self.validation_split)
+        views, _ = store_views(model, layer_index, images, "float32", private("validation"))
+        self.validate = Validation(model, self._trained, views, p.batch_size)
+
+    def fit(self, candidate: dict[str, Any] | None = None) -> Result:
+        """Trains the network; a candidate is a row of the history that early stopping considers (fit.Settings)."""
+        p = self._p
+        stage, epoch = self._phase.stage, self._initial_epoch
+        settings = fit.Settings(stage, self._settings, p.train, p.batch_size, p.seed, epoch, candidate)
+        views, checkpoint = self._views, self._checkpoint
+        return fit.fit(self.network, self._trained, views, self.validate, settings, checkpoint, self._write_history)
+
+    def write(self, result: Result) -> None:
+        """Writes the model, its history and its metrics. To be called outside of the block of `begin`."""
+        if self._chief:
+            metrics = {name: result.kept[name] for name in ("val_accuracy", "val_loss")}
+            terminal.show(f"kept: {result.description}: {history.format_metrics(metrics)}")
+            temperature = fit_temperature(self.validation_split.labels, result.logits)
+            with files.replacing(model=self._phase.saved_model) as out:
+                saved_model.save(network.to_serving(self.network), self.train_split.classes, temperature, out.model)
+            metrics = history.summary(result.rows, result.kept) | result.metrics
+            self._write_history(history.table(result.rows, result.kept), metrics)
+            self._checkpoint.remove()
+        for name in ("train", "validation"):
+            private = self._checkpoint.beside(name)
+            remove(private.parent.glob(f"{private.name}*"))
+
+    def _write_history(self, epochs: pd.DataFrame, metrics: dict[str, Any]) -> None:
+        history.write(epochs, metrics, self._phase.history, self._phase.metrics)
+
+    def remove_shared_views(self) -> None:
+        """Removes the stored views that phases share."""
+        for split in (self.train_split, self.validation_split):
             remove(folder().glob(f"views-{split.sha256}-*"))
+
+
+@contextlib.contextmanager
+def begin(phase: Phase, settings: TrainFrozen, p: Params) -> Iterator[Training]:
+    """Lets the block train a phase, on the devices of train.strategy; arguments as for Training."""
+    with strategy.scope(p.train.strategy):
+        yield Training(phase, settings, p)
 
 
 def store_views(
@@ -84,15 +107,8 @@ def store_views(
 ) -> tuple[Views, keras.Model]:
     """Returns the views that enter the trained part of a network (network.split_at), and that part.
 
-    What comes out of the blocks below SHARED_AT is stored under a name of its own, whatever the phase: train_frozen
-    leaves it for finetune.
-
-    Args:
-        model: the network.
-        layer_index: the first layer of the base that is trained.
-        images: what enters the network.
-        dtype: of what is stored.
-        private: path of what this phase alone needs.
+    The output of the blocks below SHARED_AT is stored under the same name in both phases: train_frozen leaves it for
+    finetune. `private` is the path of the stored views that this phase alone needs, without their number.
     """
     frozen, trained = network.split_at(model, SHARED_AT if layer_index == BASE_LAYERS else layer_index)
     views: Views = images

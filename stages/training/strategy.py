@@ -20,31 +20,21 @@ from stages.common.cli import UserError
 
 @dataclass(frozen=True)
 class Shard:
-    """The part of a step that this process computes.
+    """The part of a step that this process computes."""
 
-    Attributes:
-        count: number of rows of the whole step.
-        own: which of them this process computes.
-        cuts: int32 [devices + 1], where those are divided among its devices, counted from the first of them.
-    """
-
-    count: int
-    own: slice
-    cuts: np.ndarray
+    count: int  # number of rows of the whole step
+    own: slice  # rows of this process
+    cuts: np.ndarray  # int32 [devices + 1], bounds of its devices' rows, counted from the first of them
 
 
 @contextlib.contextmanager
 def scope(name: str) -> Iterator[None]:
     """Lets the block build and train on the devices of train.strategy. Nothing may have run in TensorFlow before.
 
-    Args:
-        name: "none"; "mirrored", all GPUs of this machine; or "multi_worker", the machines that TF_CONFIG names. The
-            last waits until all of them are there.
-
     Raises:
         UserError: TF_CONFIG is missing or wrong, or another worker has stopped.
     """
-    # It warns of the sum in `sum_over_workers` and of the number of graphs of `per_device`; both take little time.
+    # TensorFlow warns of the sum in `sum_over_workers` and of the number of graphs of `per_device`; both are quick.
     tf.get_logger().setLevel("ERROR")
     if name == "multi_worker":
         strategy = _join_workers()
@@ -79,13 +69,19 @@ def _join_workers() -> tf.distribute.Strategy:
 
 
 def device_count() -> int:
-    """Returns the number of devices of all processes, whose gradients are summed."""
+    """Returns the number of devices of all processes."""
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
 def is_chief() -> bool:
-    """Whether this process is the one that writes: the only one, or worker 0 of several."""
+    """Returns whether this process writes the outputs: the only process, or worker 0 of several."""
     return worker() == 0
+
+
+def print_once(text: str) -> None:
+    """Prints a line, once for all workers."""
+    if is_chief():
+        print(text, flush=True)
 
 
 def worker() -> int:
@@ -95,24 +91,18 @@ def worker() -> int:
 
 
 def shard(count: int) -> Shard:
-    """Returns which of the `count` rows of a step this process computes."""
+    """Returns the part of a step of `count` rows that this process computes."""
     replicas, devices = device_count(), _devices()
     cuts = count * (worker() * devices + np.arange(devices + 1)) // replicas
     return Shard(count, slice(cuts[0], cuts[-1]), (cuts - cuts[0]).astype(np.int32))
 
 
 def per_device(on_device: Callable, signature: Sequence[tf.TensorSpec], join: Callable[[list], Any]) -> Callable:
-    """Returns a function that computes `on_device`, as a graph, on each device of this process with its own part of the
-    rows.
+    """Returns a function that computes `on_device`, as a graph, on each device of this process for its own rows.
 
-    Args:
-        on_device: takes the number of all rows of the step, int32 [], and tensors of some rows of the arguments; may
-            update variables, in step with the other devices.
-        signature: of the arguments, [rows, ...].
-        join: makes one result of the list of those of the devices.
-
-    Returns:
-        A function of a Shard and the arguments, whose rows are those of the shard.
+    `on_device` takes the number of all rows of the step, int32 [], and the device's rows of the arguments; it may
+    update variables, in step with the other devices. `signature` holds the types of the arguments, [rows, ...]; `join`
+    joins the list of the devices' results. The returned function takes a Shard and the shard's rows of the arguments.
     """
     strategy = tf.distribute.get_strategy()
     first = worker() * _devices()
@@ -131,27 +121,27 @@ def per_device(on_device: Callable, signature: Sequence[tf.TensorSpec], join: Ca
 
 
 def sum_over_workers(value: np.ndarray) -> np.ndarray:
-    """Returns the sum over all workers of an array, float64, of the same shape on each."""
+    """Returns the sum of the workers' arrays, float64, of one shape."""
     strategy = tf.distribute.get_strategy()
     if strategy.cluster_resolver is None:
         return value
-    part = tf.constant(value / _devices())  # every device has its part in the sum
+    part = tf.constant(value / _devices())  # every device adds its part
     sums = strategy.run(lambda: tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, part))
     return strategy.experimental_local_results(sums)[0].numpy()
 
 
 def gather(own: tf.Tensor, shard: Shard) -> np.ndarray:
-    """Returns all rows of a step, [count, ...], from those that this process computed, `shard.own`."""
+    """Returns all rows of a step, [count, ...], from those of each process."""
     if tf.distribute.get_strategy().cluster_resolver is None:
         return own.numpy()
-    rows = np.zeros((shard.count, *own.shape[1:]), np.float32)  # only one worker has anything else in a row
+    rows = np.zeros((shard.count, *own.shape[1:]), np.float32)  # all but one worker add zeros to a row
     rows[shard.own] = own
     return sum_over_workers(rows)
 
 
 def ensure_same_start(text: str) -> None:
-    """Raises a UserError on every worker, unless all of them give the same text."""
-    number = float(int(hashlib.sha256(text.encode()).hexdigest()[:12], 16))  # so few bits that sums are exact
+    """Raises a UserError on every worker unless all of them give the same text."""
+    number = float(int(hashlib.sha256(text.encode()).hexdigest()[:12], 16))  # 48 bits: sums are exact
     count = sum_over_workers(np.ones(()))
     if sum_over_workers(np.array(number)) != count * number:
         raise UserError(
@@ -161,7 +151,7 @@ def ensure_same_start(text: str) -> None:
 
 
 def _devices() -> int:
-    """How many devices this process computes on."""
+    """Returns the number of devices of this process."""
     strategy = tf.distribute.get_strategy()
     workers = strategy.cluster_resolver.cluster_spec().num_tasks("worker") if strategy.cluster_resolver else 1
     return device_count() // workers

@@ -1,4 +1,4 @@
-"""Views of images: augmented, and what frozen layers make of that, computed once and kept on disk."""
+"""Views of images: augmented pixels, and outputs of frozen layers for them, computed once and stored on disk."""
 
 import contextlib
 import math
@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -16,66 +17,42 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from stages.common import dataset, params
-from stages.common.arrays import ArrayFile
+from stages.common.arrays import ArrayFile, Labels
 from stages.common.cli import UserError
 from stages.training import strategy
 from stages.training.augmentation import apply_transforms, identity_transforms, random_transforms
 
-BATCH = 32  # images that the frozen layers compute at a time
-STALE = 3600  # seconds since the last write after which a file that was not finished is taken for that of a killed run
+BATCH = 32  # number of images that the frozen layers compute at a time
+STALE = 3600  # seconds since the last write after which an incomplete file counts as that of a killed run
 
 
 class Views(Protocol):
-    """Several views of each image of a split.
-
-    Attributes:
-        split: dataset.Split, of N images.
-        count: number of views of each.
-        spec: tf.TensorSpec, [None, ...], of what is read.
-    """
+    """Several views of each image of a split."""
 
     split: dataset.Split
-    count: int
-    spec: tf.TensorSpec
+    count: int  # number of views of each image
+    spec: tf.TensorSpec  # type of several views, [None, ...]
 
     def read(self, rows: np.ndarray, views: np.ndarray) -> np.ndarray | tf.Tensor:
-        """Returns [n, ...], of dtype and shape `spec`.
-
-        Args:
-            rows: int [n], the images.
-            views: int [n], which view of each.
-        """
+        """Returns one view of each of n images, [n, ...]: the rows of the images, and the numbers of the views."""
         ...
 
 
 @dataclass(frozen=True)
 class Batch:
-    """One step of an epoch.
+    """One step of an epoch."""
 
-    Attributes:
-        rows: int [n], which images of the split are in the step.
-        shard: which of these this process computes, m of them.
-        inputs: their views, [m, ...], of dtype and shape `spec`.
-        labels: int64 [m].
-    """
-
-    rows: np.ndarray
-    shard: strategy.Shard
-    inputs: np.ndarray | tf.Tensor
-    labels: np.ndarray
+    rows: np.ndarray  # the images of the whole step, int [n]
+    shard: strategy.Shard  # the part of them that this process computes
+    inputs: np.ndarray | tf.Tensor  # views of the images of the shard
+    labels: Labels  # labels of the images of the shard
 
 
 class Augmented:
     """Views that are pixels, computed as they are read: the first is the image itself, the others are augmented.
 
-    Args:
-        split: dataset.Split, of N images.
-        augmentation: the group of params.yaml; needed for more than one view.
-        seed: of the random numbers, which depend on it and on the number of the view alone.
-        count: number of views.
-
-    Attributes:
-        settings: what a view depends on besides its image and its number, of what JSON can hold.
+    The random numbers depend on the seed and the number of the view alone. More than one view needs an augmentation.
+    `settings` holds the values that determine a view besides image and number, as JSON can hold them.
     """
 
     def __init__(
@@ -95,13 +72,13 @@ class Augmented:
 
 
 class Stored:
-    """Views that are outputs of frozen layers, in files, one for each view.
+    """Views that are outputs of frozen layers, stored in a file for each view.
 
     Args:
-        source: Views that the layers take.
+        source: the views that enter the layers.
         frozen: the layers.
-        path: of the files, without the number of the view at their end. Files of an earlier process are used again.
-        dtype: of what is stored.
+        path: path of the files without the number of the view. Files of an earlier process are used again.
+        dtype: dtype of the stored views.
 
     Raises:
         UserError: the disk has no room for them.
@@ -117,21 +94,19 @@ class Stored:
         shape = (len(self.split.labels), *frozen.output_shape[1:])
         _require_room(path.parent, math.prod(shape) * self.spec.dtype.size, int(missing.sum()))
         compute = strategy.per_device(
-            lambda _, inputs: frozen(tf.cast(inputs, frozen.input.dtype)),
-            [source.spec],
-            lambda parts: tf.concat(parts, axis=0),
+            lambda _, inputs: frozen(tf.cast(inputs, frozen.input.dtype)), [source.spec], partial(tf.concat, axis=0)
         )
         for view in np.flatnonzero(missing):
-            process = f"{strategy.worker()}.{os.getpid()}"  # numbers of processes are no other's on one machine only
-            began, partial = time.monotonic(), path.with_name(f"{paths[view].name}.{process}.tmp")
+            process = f"{strategy.worker()}.{os.getpid()}"  # process ids are unique on one machine only
+            began, incomplete = time.monotonic(), path.with_name(f"{paths[view].name}.{process}.tmp")
             try:
-                file = files[view] = ArrayFile.create(partial, shape, self.spec.dtype.as_numpy_dtype)
+                file = files[view] = ArrayFile.create(incomplete, shape, self.spec.dtype.as_numpy_dtype)
                 in_order = np.arange(shape[0]), np.full(shape[0], view)
                 for batch in batches(source, [in_order], BATCH, f"view {view + 1} of {self.count}"):
                     file[batch.rows[0]] = strategy.gather(compute(batch.shard, batch.inputs), batch.shard)
-                os.replace(partial, paths[view])
+                os.replace(incomplete, paths[view])
             finally:
-                partial.unlink(missing_ok=True)
+                incomplete.unlink(missing_ok=True)
             if self.count > 1 and strategy.is_chief():
                 seconds = time.monotonic() - began
                 print(f"view {view + 1} of {self.count}: {shape[1:]} of each image ({seconds:.1f} s)", flush=True)
@@ -145,7 +120,7 @@ class Stored:
 
 
 def remove(paths: Iterable[Path]) -> None:
-    """Removes files of stored views; of those that were not finished, the ones that a killed run has left."""
+    """Removes files of stored views; an incomplete file is removed only if a killed run has left it (STALE)."""
     for path in paths:
         with contextlib.suppress(FileNotFoundError):
             if path.suffix != ".tmp" or path.stat().st_mtime < time.time() - STALE:
@@ -155,12 +130,8 @@ def remove(paths: Iterable[Path]) -> None:
 def batches(views: Views, passes: list[tuple[np.ndarray, np.ndarray]], batch_size: int, name: str) -> Iterator[Batch]:
     """Yields views of images step by step, read ahead, and shows progress on a terminal.
 
-    Args:
-        views: to read.
-        passes: through the images; for each, int [N], the rows of the split in the order in which they come, and
-            int [N], the view of each image.
-        batch_size: rows in a step; the last of a pass may have fewer.
-        name: to show.
+    Each pass through the N images consists of the rows in their order, int [N], and the view of each image, int [N].
+    The last step of a pass may have fewer images than `batch_size`. `name` is that of the progress bar.
     """
     steps = [
         (rows, of_image[rows], strategy.shard(len(rows)))
@@ -182,7 +153,7 @@ def _open(path: Path) -> ArrayFile | None:
 
 
 def _require_room(folder: Path, view: int, missing: int) -> None:
-    """Raises a UserError if the disk has no room for so many views of `view` bytes each."""
+    """Raises a UserError if the disk has no room for the missing views, each of `view` bytes."""
     free = shutil.disk_usage(folder).free
     if missing * view > free:
         raise UserError(

@@ -80,9 +80,10 @@ def measure(protected, images):
     backend.configure()
     from stages.common import params
     from stages.model import network
-    from stages.training import loop
+    from stages.training import fit
     from stages.training.checkpoint import Checkpoint
     from stages.training.phase import store_views
+    from stages.training.validation import Validation
     from stages.training.views import Augmented
 
     p = params.read(*params.Params.model_fields)
@@ -102,12 +103,12 @@ def measure(protected, images):
             validation_views, _ = store_views(model, layer, Augmented(validation), "float32", beside)
             phase = getattr(p, name).model_copy(update={"epochs": 4, "early_stopping": early_stopping})
             ends = []
-            loop.fit(
+            fit.fit(
                 model,
                 trained,
                 views,
-                loop.Validation(model, trained, validation_views, p.batch_size),
-                loop.Settings(name, 1, phase, p.train, p.batch_size, p.seed),
+                Validation(model, trained, validation_views, p.batch_size),
+                fit.Settings(name, phase, p.train, p.batch_size, p.seed),
                 checkpoint,
                 lambda epochs, metrics, ends=ends: ends.append(time.monotonic()),
             )

@@ -27,9 +27,10 @@ from stages.charts import base as charts
 from stages.common import dataset, params
 from stages.evaluation import gradcam
 from stages.model import network
-from stages.training import loop
+from stages.training import fit, mixing
 from stages.training.checkpoint import Checkpoint
 from stages.training.phase import store_views
+from stages.training.validation import Validation
 from stages.training.views import Augmented
 
 COLOURS = {"red": (200, 40, 40), "green": (40, 160, 40), "blue": (40, 60, 200)}
@@ -140,10 +141,13 @@ def train(splits, p):
             views, trained = store_views(model, layer, images, "float16", checkpoint.beside("train"))
             beside = checkpoint.beside("validation")
             validation_views, _ = store_views(model, layer, Augmented(splits["validation"]), "float32", beside)
-            validation = loop.Validation(model, trained, validation_views, p.batch_size)
-            settings = loop.Settings(stage, 1, phase, p.train, p.batch_size, p.seed, start)
-            result = loop.fit(model, trained, views, validation, settings, checkpoint, lambda *given: None)
-            start = result.epochs[result.epochs["kept"]].to_dict("records")[0]
+            validate = Validation(model, trained, validation_views, p.batch_size)
+            settings = fit.Settings(stage, phase, p.train, p.batch_size, p.seed, candidate=start)
+            frozen = mixing.measure(model, start, validate) if start else None
+            result = fit.fit(model, trained, views, validate, settings, checkpoint, lambda *given: None)
+            if frozen:
+                mixing.mix(result, frozen, model, validate, p.finetune.mix)
+            start = result.kept
     return model
 
 

@@ -61,30 +61,30 @@ def smoothing(amount):
     """Label smoothing (C. Szegedy et al., CVPR 2016, section 7)."""
     import tensorflow as tf
 
-    from stages.training import loop
+    from stages.training import validation
 
-    plain = loop._losses
+    plain = validation.losses
 
     def smoothed(logits, labels):
         classes = max(2, logits.shape[1])
         of_all = [plain(logits, tf.fill(tf.shape(labels), tf.cast(number, labels.dtype))) for number in range(classes)]
         return (1 - amount) * plain(logits, labels) + amount * tf.add_n(of_all) / classes
 
-    return mock.patch.object(loop, "_losses", smoothed)
+    return mock.patch.object(validation, "losses", smoothed)
 
 
 def optimizer(kind, **options):
     """Another optimizer of Keras in place of Adam."""
     import keras
 
-    from stages.training import loop
+    from stages.training import step
 
     def build(network, learning_rate):
         made = getattr(keras.optimizers, kind)(learning_rate, **options)
         made.build(network.trainable_variables)
         return made
 
-    return mock.patch.object(loop, "_optimizer", build)
+    return mock.patch.object(step, "make_optimizer", build)
 
 
 VARIANTS = {
@@ -180,7 +180,8 @@ def train(split, rows, name, seed, path):
     import keras
 
     from stages.model import network
-    from stages.training import loop, mixing, phase
+    from stages.training import fit, mixing, phase
+    from stages.training.validation import Validation
     from stages.training.views import Augmented
 
     recipe = {key: value for key, value in RECIPES[name].items() if key not in VARIANTS}
@@ -195,22 +196,22 @@ def train(split, rows, name, seed, path):
         network.freeze_below(model, layer_index)
         views, trained = phase.store_views(model, layer_index, augmented, "float16", features)
         clean, _ = phase.store_views(model, layer_index, Augmented(split), "float32", path.parent / "features-clean-")
-        validation = loop.Validation(model, trained, Subset(clean, rows[1]), p.batch_size)
-        settings = loop.Settings(stage, 1, getattr(p, stage), p.train, p.batch_size, seed, start)
+        validate = Validation(model, trained, Subset(clean, rows[1]), p.batch_size)
+        settings = fit.Settings(stage, getattr(p, stage), p.train, p.batch_size, seed, candidate=start)
         weights = model.get_weights()
         with contextlib.ExitStack() as patches:
             for variant in RECIPES[name].keys() & VARIANTS.keys() if stage == "finetune" else ():
                 patches.enter_context(VARIANTS[variant](RECIPES[name][variant]))
             checkpoint = SimpleNamespace(path=path, restore=lambda state: ([], []), save=Recorder())
-            result = loop.fit(
-                model, trained, Subset(views, rows[0]), validation, settings, checkpoint, lambda history, metrics: None
+            result = fit.fit(
+                model, trained, Subset(views, rows[0]), validate, settings, checkpoint, lambda history, metrics: None
             )
-        start = result.metrics | {"epoch": 0}
+        start = result.kept | {"epoch": 0}
         logits["frozen" if stage == "train_frozen" else "last"] = result.logits
-    tuned = model.get_weights()
+    tuned, frozen = model.get_weights(), mixing.FrozenModel(start, weights, {})
     for fraction in FRACTIONS:
         model.set_weights(tuned)
-        _, _, logits[f"mix {fraction}"] = mixing.mix(model, weights, validation, fraction)
+        logits[f"mix {fraction}"] = mixing.mix(result, frozen, model, validate, fraction).logits
     manifest = split.manifest.iloc[rows[1]]
     epochs = {f"epoch {number}": values for number, values in enumerate(checkpoint.save.logits, 1)}
     np.savez(path, labels=manifest["label"], groups=manifest["group"], **logits, **epochs)

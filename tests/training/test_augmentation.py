@@ -97,7 +97,8 @@ def test_brightness_multiplies_the_mean_and_nothing_leaves_the_range():
 
 
 @pytest.mark.parametrize("change", [{"rotation": 0.2}, {"crop": 0.5}, {"brightness": 0.3}])
-def test_a_preview_shows_one_image_in_several_ways(change):
-    shown = augmentation.preview(IMAGES[0], 1, make_params(**change).augmentation)
+def test_a_preview_shows_one_image_in_several_ways(change, tmp_path):
+    augmentation.write_preview(tmp_path / "preview.npy", IMAGES[0], 1, make_params(**change).augmentation)
+    shown = np.load(tmp_path / "preview.npy")
     assert shown.shape == (9, 32, 32, 3) and shown.dtype == np.uint8
     assert len({image.tobytes() for image in shown}) == 9

@@ -1,4 +1,5 @@
 import os
+import shutil
 import time
 from dataclasses import replace
 
@@ -8,7 +9,7 @@ import tensorflow as tf
 
 from stages.training import checkpoint
 from stages.training.checkpoint import Checkpoint
-from tests.support import make_split
+from tests.support import ROOT, make_split
 
 ROWS = [{"epoch": 1, "phase": "train_frozen", "loss": 0.1 + 0.2, "kept": False}]
 ARRAYS = [np.arange(6, dtype=np.float32).reshape(2, 3), np.array(3)]
@@ -49,6 +50,22 @@ def test_the_same_training_finds_its_state_and_no_other_does(monkeypatch):
         assert restored(other) is None
     monkeypatch.setattr(checkpoint.metadata, "version", lambda package: "0")
     assert restored(state()) is None
+
+
+@pytest.mark.parametrize(
+    ("room", "matters"), [("common", True), ("model", True), ("training", True), ("charts", False)]
+)
+def test_a_change_of_the_code_that_trains_is_another_training(tmp_path, monkeypatch, room, matters):
+    shutil.copytree(ROOT / "stages", tmp_path / "stages", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(checkpoint, "__file__", str(tmp_path / "stages/training/checkpoint.py"))
+    before = state().path
+    assert state().path == before
+    for module in (tmp_path / "stages" / room).glob("*.py"):
+        text = module.read_text()
+        module.write_text(text + "# a comment, say\n")
+        assert (state().path != before) == matters, module
+        module.write_text(text)
+    assert state().path == before
 
 
 def test_a_state_that_is_cut_off_or_empty_or_gone_is_none():

@@ -1,0 +1,159 @@
+"""The training loop of a phase: epochs, validation, early stopping and checkpoints."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+
+from stages.common import history, params
+from stages.common.arrays import Logits
+from stages.common.cli import UserError
+from stages.training import step, strategy
+from stages.training.checkpoint import Checkpoint
+from stages.training.validation import Validation
+from stages.training.views import Views, batches
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of a phase."""
+
+    stage: str  # name of its stage
+    phase: params.TrainFrozen  # its group of params.yaml
+    train: params.Train  # the group of params.yaml that both phases share
+    batch_size: int  # images per step
+    seed: int  # seed of dropout and the order of images, which depend on it and the number of the epoch alone
+    initial_epoch: int = 1  # number of the first epoch, counted through all phases
+    candidate: dict[str, Any] | None = None  # row of the initial weights, if early stopping compares epochs with it
+
+
+@dataclass(frozen=True)
+class Result:
+    """Outcome of a phase, whose network has the weights that are kept."""
+
+    rows: list[dict[str, Any]]  # the history, a dict for each epoch with history.COLUMNS except `kept`
+    kept: dict[str, Any]  # the row whose weights are kept
+    logits: Logits  # logits of the validation split with these weights
+    description: str  # the weights that are kept, in words
+    metrics: dict[str, Any] = field(default_factory=dict)  # metrics of the phase besides those of history.summary
+
+
+def fit(
+    network: keras.Model,
+    trained: keras.Model,
+    views: Views,
+    validate: Validation,
+    settings: Settings,
+    checkpoint: Checkpoint,
+    on_epoch_end: Callable[[pd.DataFrame, dict[str, Any]], object],
+) -> Result:
+    """Trains the trainable weights of a network with a fresh Adam, or resumes this training from its checkpoint.
+
+    Keeps the best epoch by `early_stopping.monitor`, or the last epoch if that is "none". Calls `on_epoch_end` after
+    every epoch with the history and the metrics so far.
+
+    Args:
+        network: a model that network.build made.
+        trained: its trained part (network.split_at).
+        views: views of the training split, which enter the trained part.
+
+    Raises:
+        UserError: the loss is no longer a number.
+    """
+    phase, monitor = settings.phase, settings.phase.early_stopping.monitor
+    optimizer = step.make_optimizer(network, phase.learning_rate)
+    train_step = step.make_step(network, trained, views, optimizer, settings.train)
+    state = [*network.variables, *optimizer.variables]
+    rows, best = checkpoint.restore(state)
+    strategy.ensure_same_start(f"{checkpoint.path.stem} {len(rows)}")
+    strategy.print_once(history.HEADER)
+    while len(rows) < phase.epochs and not _stopped_early(rows, settings):
+        began = time.monotonic()
+        learned = _train_epoch(train_step, optimizer, views, settings, len(rows), trained.output_shape[1])
+        validated, logits = validate()
+        epoch = settings.initial_epoch + len(rows)
+        row: dict[str, Any] = {"epoch": epoch, "phase": settings.stage} | learned | validated
+        rows.append(_require_finite(row))
+        if history.best(rows, monitor) == len(rows) - 1:
+            best = [logits, *([] if monitor == "none" else network.get_weights())]
+        if strategy.is_chief():
+            checkpoint.save(rows, [variable.numpy() for variable in state], best)
+            on_epoch_end(history.table(rows), history.summary(rows, row))
+            print(history.format_epoch(row, time.monotonic() - began), flush=True)
+    logits, *best_weights = best
+    if best_weights:
+        network.set_weights(best_weights)
+    if len(rows) < phase.epochs:
+        strategy.print_once(f"stopped early: no better {monitor} in {phase.early_stopping.patience} epochs")
+    kept = rows[history.best(rows, monitor)]
+    return Result(rows, kept, logits, f"epoch {kept['epoch']}")
+
+
+def learning_rate_at(progress: float, phase: params.TrainFrozen) -> float:
+    """Returns the learning rate at a step of a phase.
+
+    It rises linearly for the fraction `warmup` of all steps (P. Goyal et al., 2017, section 2.2). From there on it is
+    constant, or half a period of a cosine, which would reach 0 after the last step (I. Loshchilov, F. Hutter, SGDR,
+    ICLR 2017, eq. 5). `progress` is the fraction of all steps that are over in the middle of the step, in (0, 1).
+    """
+    if progress < phase.warmup:
+        return phase.learning_rate * progress / phase.warmup
+    if phase.schedule == "constant":
+        return phase.learning_rate
+    fraction = (progress - phase.warmup) / (1 - phase.warmup)
+    return phase.learning_rate * (1 + math.cos(math.pi * fraction)) / 2
+
+
+def _require_finite(row: dict[str, Any]) -> dict[str, Any]:
+    """Returns the row of an epoch; raises a UserError if its loss is not a number."""
+    if not math.isfinite(row["loss"] + row["val_loss"]):
+        raise UserError(
+            f"the loss is no longer a number in epoch {row['epoch']}, {row['phase']}: lower the learning rate."
+        )
+    return row
+
+
+def _stopped_early(rows: list[dict[str, Any]], settings: Settings) -> bool:
+    """Returns whether the best epoch, or the candidate before all epochs, is `patience` epochs back."""
+    early_stopping = settings.phase.early_stopping
+    if not rows or early_stopping.monitor == "none":
+        return False
+    candidates = [settings.candidate, *rows] if settings.candidate else rows
+    return len(candidates) - 1 - history.best(candidates, early_stopping.monitor) >= early_stopping.patience
+
+
+def _train_epoch(
+    train_step: Callable,
+    optimizer: keras.optimizers.Optimizer,
+    views: Views,
+    settings: Settings,
+    finished: int,
+    features: int,
+) -> dict[str, float]:
+    """Trains for one epoch, after `finished` ones, a head that takes so many features.
+
+    Every pass shows the next view of each image; the first view is drawn for each image. Returns accuracy and mean loss
+    of the training images during the epoch, and the mean learning rate.
+    """
+    phase, epoch = settings.phase, settings.initial_epoch + finished
+    rng, count = np.random.default_rng([settings.seed, epoch]), len(views.split.labels)
+    first = np.random.default_rng(settings.seed).integers(views.count, size=count)
+    passes = [
+        (rng.permutation(count), (first + finished * phase.passes + number) % views.count)
+        for number in range(phase.passes)
+    ]
+    steps = phase.passes * math.ceil(count / settings.batch_size)
+    sums, rates = [np.zeros(2)], list[float]()
+    for batch in batches(views, passes, settings.batch_size, f"epoch {epoch}"):
+        rates.append(learning_rate_at((finished + (len(rates) + 0.5) / steps) / phase.epochs, phase))
+        optimizer.learning_rate = rates[-1]
+        mask = step.dropout_mask(rng, (len(batch.rows), features), settings.train.dropout)
+        sums.append(train_step(batch.shard, batch.inputs, batch.labels, mask[batch.shard.own]))
+    total = np.asarray(np.sum(sums, axis=0, dtype=np.float64))
+    correct, loss = strategy.sum_over_workers(total) / (count * phase.passes)
+    return {"accuracy": float(correct), "loss": float(loss), "learning_rate": float(np.mean(rates))}
