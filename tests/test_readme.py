@@ -59,7 +59,7 @@ def test_the_readme_leads_to_every_page():
 @pytest.mark.parametrize("page", DOCS, ids=lambda page: page.name)
 def test_a_page_opens_with_whom_it_is_for(page):
     title, _, opening = page.read_text().splitlines()[:3]
-    assert title.startswith("# ") and opening.startswith("For who")
+    assert title.startswith("# ") and opening.startswith("For anyone who ")
 
 
 def test_the_language_of_a_block_says_where_it_runs():
