@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.same_outputs REVISION [KEY=VALUE ...]
 
-Clones REVISION and HEAD into a temporary folder, sets the parameters KEY=VALUE in both, runs `dvc repro` in both, in the
-same environment, and compares every file of every output by its hash. Both start from the default weights of this
+Clones REVISION and HEAD into a temporary folder, sets the parameters KEY=VALUE in both, runs `dvc repro` in both, in
+the same environment, and compares every file of every output by its hash. Both start from the default weights of this
 working tree, if they are there, so that nothing is fetched twice. Prints the files that differ or that only one of the
 two commits writes, and the number of identical ones. The exit status is 1 if a file differs.
 """
