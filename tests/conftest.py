@@ -1,14 +1,38 @@
 """Fixtures that several test files share."""
 
 import os
+import re
 import shutil
+import time
 
 import numpy as np
 import pytest
 from filelock import FileLock
 
 from stages.model import backend
-from tests.support import ROOT, SMALL_RUN, Project, clone_project, clone_small, keras_mobilenet_v2
+from tests.support import (
+    OWN_IMAGES,
+    OWN_SETTINGS,
+    ROOT,
+    SMALL_RUN,
+    Project,
+    clone_project,
+    clone_small,
+    experiment_names,
+    identify,
+    keras_mobilenet_v2,
+    queue_logs,
+)
+
+# Files in the order in which they begin: the first two make the runs that others take copies of.
+SLOWEST = [
+    "test_experiments",
+    "test_pipeline",
+    "test_cross_validate",
+    "test_strategy",
+    "test_readme",
+    "test_reproducibility",
+]
 
 
 def pytest_configure(config):
@@ -23,9 +47,14 @@ def pytest_xdist_auto_num_workers():
 
 
 def pytest_collection_modifyitems(items):
-    """Puts the files with slow tests first, so that none is left to run alone at the end."""
+    """Puts the slowest files first, then others with slow tests, so that none is left to run alone at the end."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+
+    def turn(item):
+        name = item.path.stem
+        return SLOWEST.index(name) if name in SLOWEST else len(SLOWEST) + (item.path not in slow)
+
+    items.sort(key=turn)
 
 
 @pytest.fixture(scope="session")
@@ -60,27 +89,14 @@ def default_run(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def small_run(tmp_path_factory):
-    """The same of a small network, a user's own images of three classes, and weights of their own.
+    """The same of a small network, a user's own images of two classes, and weights of their own.
 
     It ran in a temporary copy, as an experiment: a run in the workspace that is the same shows that both are.
     """
 
-    settings = {
-        "seed": 1,
-        "train_frozen.epochs": 4,
-        "train_frozen.early_stopping.monitor": "val_loss",
-        "finetune.epochs": 4,
-        "finetune.early_stopping.monitor": "val_accuracy",
-        "finetune.early_stopping.patience": 4,  # all epochs, even if the frozen model is as good
-        "finetune.schedule": "cosine",
-        "finetune.warmup": 0.2,
-        "finetune.mix": "auto",
-    }
-
     def build(folder):
-        project = clone_small(folder, {"ant": 10, "bee": 10, "cow": 20}, settings)
-        project.run("git", "config", "user.name", "Test")
-        project.run("git", "config", "user.email", "test@localhost")
+        project = clone_small(folder, OWN_IMAGES, OWN_SETTINGS)
+        identify(project)
         project.run("dvc", "add", "data/mine", "own.weights.h5")
         project.commit()
         output = project.run("dvc", "exp", "run", "--temp", "--name", "first")
@@ -92,6 +108,28 @@ def small_run(tmp_path_factory):
         return output
 
     return build_once(tmp_path_factory, "small run", build)
+
+
+@pytest.fixture(scope="session")
+def grid_run(small_run, tmp_path_factory):
+    """A copy of `small_run` with two grids of experiments, which two workers in the background have run.
+
+    The README's experiments have these settings, too: tests/test_readme.py takes their results from this run's cache.
+    """
+
+    def build(folder):
+        project = small_run.copy(folder)
+        project.run("dvc", "exp", "run", "--queue", "-S", "finetune.epochs=4,5,20", "plot")
+        project.run("dvc", "exp", "run", "--queue", "-S", "finetune.learning_rate=0.00001", "plot")
+        project.run("dvc", "queue", "start", "-j", "2")
+        while len(experiment_names(project)) < 4:  # an experiment has its name once it has succeeded
+            assert "ERROR" not in "".join(queue_logs(project)), queue_logs(project)
+            time.sleep(0.5)
+        while re.search("Queued|Running", project.run("dvc", "queue", "status")):
+            time.sleep(0.2)
+        return "".join(queue_logs(project))
+
+    return build_once(tmp_path_factory, "grid run", build)
 
 
 def build_once(tmp_path_factory, name, build):

@@ -36,6 +36,19 @@ SMALL_RUN = {
     "finetune.schedule": "constant",
     "finetune.mix": 1,
 }
+# What the runs of small networks share: a reader's own images, and settings in which no default is left.
+OWN_IMAGES = {"cat": 20, "dog": 20}
+OWN_SETTINGS = {
+    "seed": 1,
+    "train_frozen.epochs": 4,
+    "train_frozen.early_stopping.monitor": "val_loss",
+    "finetune.epochs": 4,
+    "finetune.early_stopping.monitor": "val_accuracy",
+    "finetune.early_stopping.patience": 4,  # all epochs, even if the frozen model is as good
+    "finetune.schedule": "cosine",
+    "finetune.warmup": 0.2,
+    "finetune.mix": "auto",
+}
 
 
 def make_images(folder, counts, size=24, seed=0):
@@ -171,6 +184,22 @@ def amplify(network):
     for weight in network.weights:
         if weight.name == "gamma":
             weight.assign(3 * weight)
+
+
+def identify(project):
+    """Gives git a name for the commits and tags of a project."""
+    project.run("git", "config", "user.name", "Test")
+    project.run("git", "config", "user.email", "test@localhost")
+
+
+def experiment_names(project):
+    """Names of all experiments of DVC that have succeeded."""
+    return sorted(project.run("git", "for-each-ref", "--format=%(refname:lstrip=4)", "refs/exps/*/*/*").split())
+
+
+def queue_logs(project):
+    """What the runs of queued experiments have printed until now."""
+    return [path.read_text() for path in project.folder.glob(".dvc/tmp/exps/run/*/*.out")]
 
 
 def ran(output):

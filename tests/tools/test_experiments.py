@@ -1,11 +1,9 @@
-"""Grids through DVC's queue, and what is made of experiments: one small project that has run."""
+"""Grids through DVC's queue, and the tools that read experiments, on one small project that has run."""
 
 import collections
 import io
 import json
-import re
 import shutil
-import time
 from types import SimpleNamespace
 from unittest import mock
 
@@ -20,7 +18,7 @@ from scmrepo.exceptions import SCMError
 from stages.common import params
 from stages.common.cli import UserError
 from stages.tools import compare, experiments, repeat_seeds, search, sweep
-from tests.support import ran
+from tests.support import experiment_names, ran
 
 PATHS = [
     "фото",
@@ -101,7 +99,7 @@ def test_faults_of_params_yaml_end_in_one_line(text, words, tmp_path, monkeypatc
     "error",
     [NotDvcRepoError("not inside of a DVC repository"), SCMError("not a git repository"), GitError("not owned by you")],
 )
-def test_what_is_no_clone_of_ones_own_ends_in_one_line(monkeypatch, error):
+def test_outside_of_a_clone_of_ones_own_reading_experiments_ends_in_one_line(monkeypatch, error):
     for name in ("exp_show", "params_show", "read"):
         monkeypatch.setattr(f"dvc.api.{name}", mock.Mock(side_effect=error))
     with pytest.raises(UserError, match=f"cannot be listed .{error}.. Run this in a git clone of your own"):
@@ -112,52 +110,33 @@ def test_what_is_no_clone_of_ones_own_ends_in_one_line(monkeypatch, error):
 
 
 @pytest.fixture(scope="module")
-def grids(small_run, tmp_path_factory):
-    """Two grids, run by two workers in the background; how often each stage ran in all."""
-    base = small_run.copy(tmp_path_factory.mktemp("grids") / "project")
-    layers, rates = ("-S", "finetune.fine_tune_at=9,18"), ("-S", "finetune.learning_rate=0.00001")
-    base.run("dvc", "exp", "run", "--queue", *layers, "plot")
-    base.run("dvc", "exp", "run", "--queue", *layers, *rates, "plot")
-    base.run("dvc", "queue", "start", "-j", "2")
-    while len(names(base)) < 4:  # an experiment has its name once it has succeeded
-        assert "ERROR" not in "".join(logs(base)), logs(base)
-        time.sleep(0.5)
-    while re.search("Queued|Running", base.run("dvc", "queue", "status")):
-        time.sleep(0.2)
-    base.ran = collections.Counter(stage for log in logs(base) for stage in ran(log))
-    return base
-
-
-def logs(project):
-    """What the runs of queued experiments have printed until now."""
-    return [path.read_text() for path in project.folder.glob(".dvc/tmp/exps/run/*/*.out")]
+def grids(grid_run, tmp_path_factory):
+    project = grid_run.copy(tmp_path_factory.mktemp("grids") / "project")
+    project.output = grid_run.output
+    return project
 
 
 @pytest.mark.slow
-def test_all_of_two_grids_succeed_and_what_they_share_does_not_run_again(grids):
+def test_all_experiments_of_two_grids_succeed_and_shared_stages_run_once(grids):
     status = grids.run("dvc", "queue", "status")
     assert status.count("Success") == 4, status
-    assert grids.ran == {"finetune": 3, "evaluate": 3, "plot": 3}  # one of the 4 settings is the baseline's
+    # One of the 4 settings is the baseline's.
+    assert collections.Counter(ran(grids.output)) == {"finetune": 3, "evaluate": 3, "plot": 3}
 
 
 @pytest.mark.slow
-def test_the_table_of_experiments_starts_with_what_matters(grids):
+def test_the_table_of_experiments_starts_with_the_accuracy(grids):
     table = pd.read_csv(io.StringIO(grids.run("dvc", "exp", "show", "--csv")))
     about_the_run = {"Experiment", "rev", "typ", "Created", "parent", "State", "Executor"}
     assert next(name for name in table if name not in about_the_run) == "metrics/finetuned.json:accuracy"
-    assert {"finetune.fine_tune_at", "finetune.learning_rate"} <= set(table)
+    assert {"finetune.epochs", "finetune.learning_rate"} <= set(table)
 
 
 @pytest.mark.slow
 def test_plots_diff_draws_both_histories_in_one_chart(grids):
-    first, second = names(grids)[:2]
+    first, second = experiment_names(grids)[:2]
     shown = json.loads(grids.run("dvc", "plots", "diff", first, second, "--json"))["data"]
     assert {rev for plot in shown["Accuracy"] for rev in plot["revisions"]} == {first, second}
-
-
-def names(project):
-    refs = project.run("git", "for-each-ref", "--format=%(refname:lstrip=4)", "refs/exps/*/*/*").split()
-    return sorted(refs)
 
 
 @pytest.fixture
@@ -175,9 +154,9 @@ def run(grids, monkeypatch, capsys):
 
 @pytest.mark.slow
 def test_a_sweep_is_drawn_from_the_grid(grids, run):
-    said = run(sweep, "finetune.fine_tune_at", "finetune.learning_rate")
+    said = run(sweep, "finetune.epochs", "finetune.learning_rate")
     points = pd.read_csv(grids.folder / "plots/sweep.csv")
-    assert set(points["finetune.fine_tune_at"]) == {9, 18}
+    assert set(points["finetune.epochs"]) == {4, 5, 20}
     assert set(points["finetune.learning_rate"]) == {0.0005, 0.00001}
     best = points.loc[points["val_loss"].idxmin(), "experiment"]
     assert points.loc[points["best"], "experiment"].tolist() == [best]
@@ -190,27 +169,27 @@ def test_a_sweep_is_drawn_from_the_grid(grids, run):
 
 
 @pytest.mark.slow
-def test_a_sweep_refuses_what_differs_in_a_parameter_that_is_not_drawn(run):
+def test_a_sweep_refuses_experiments_that_differ_in_a_parameter_that_is_not_drawn(run):
     words = "the experiments differ in finetune.learning_rate, too: add finetune.learning_rate as second"
     with pytest.raises(UserError, match=words):
-        run(sweep, "finetune.fine_tune_at")
+        run(sweep, "finetune.epochs")
 
 
 @pytest.mark.slow
-def test_what_no_experiment_has_is_named(grids, monkeypatch):
+def test_parameters_and_files_that_an_experiment_lacks_are_named_in_the_error(grids, monkeypatch):
     monkeypatch.chdir(grids.folder)
-    name = names(grids)[0]
+    name = experiment_names(grids)[0]
     with pytest.raises(UserError, match=f"none is not a parameter of {name}"):
         experiments.parameters(name, ["none"])
     with pytest.raises(UserError, match="plots/predictions.csv of nothing: "):
         experiments.predictions("nothing")
-    with pytest.raises(UserError, match=f"experiment {name} has finetune.fine_tune_at=.*: take another NAME"):
-        repeat_seeds.check(name, ["finetune.fine_tune_at=10"])
+    with pytest.raises(UserError, match=f"experiment {name} has finetune.epochs=.*: take another NAME"):
+        repeat_seeds.check(name, ["finetune.epochs=10"])
 
 
 @pytest.mark.slow
 def test_two_settings_are_compared_image_by_image(grids, run):
-    assert "8 predictions on 8 images" in run(compare, *names(grids)[:2])
+    assert "8 images" in run(compare, *experiment_names(grids)[:2])
 
 
 @pytest.mark.slow
@@ -225,8 +204,8 @@ def test_repeats_need_images_that_are_committed(grids, run, tmp_path, monkeypatc
 
 
 @pytest.mark.slow
-def test_repeats_run_once_and_say_how_far_the_numbers_spread(grids):
-    command = ("python", "-m", "stages.tools.repeat_seeds", "cut9", "--seeds", "2", "finetune.fine_tune_at=9")
+def test_repeats_run_once_and_report_the_standard_deviation(grids):
+    command = ("python", "-m", "stages.tools.repeat_seeds", "short", "--seeds", "2", "finetune.epochs=5")
     output = grids.run(*command)
     # Seed 1 is the grid's own; DVC has no run cache for plot, whose history.csv is kept in git.
     again = {"split": 1, "train_frozen": 1, "finetune": 1, "evaluate": 1, "plot": 2}
@@ -240,7 +219,7 @@ def test_repeats_run_once_and_say_how_far_the_numbers_spread(grids):
 def applied(grids, tmp_path_factory):
     """A copy in whose workspace is the experiment that differs from the commit in the learning rate alone."""
     project = grids.copy(tmp_path_factory.mktemp("applied") / "project")
-    changed = {"finetune.fine_tune_at": 18, "finetune.learning_rate": 0.00001}
+    changed = {"finetune.epochs": 4, "finetune.learning_rate": 0.00001}
     table = pd.read_csv(io.StringIO(project.run("dvc", "exp", "show", "--csv"))).dropna(subset="Experiment")
     [name] = table.loc[(table[list(changed)] == list(changed.values())).all(axis=1), "Experiment"]
     project.run("dvc", "exp", "apply", name)
@@ -248,7 +227,7 @@ def applied(grids, tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_what_an_experiment_leaves_to_run_is_export_and_report(applied):
+def test_after_an_experiment_up_to_plot_export_and_report_are_left_to_run(applied):
     assert ran(applied.run("dvc", "repro", "--dry")) == ["export", "report"]
 
 

@@ -24,7 +24,7 @@ def interval(values, metric="accuracy", split=SPLIT):
     ("metric", "variance_at"),
     [("accuracy", lambda m: m * (1 - m)), ("loss", lambda m: m), ("ece", lambda m: m * (1 - m))],
 )
-def test_the_ends_are_as_far_away_as_nadeau_and_bengio_have_it(metric, variance_at):
+def test_the_width_of_the_interval_uses_nadeau_and_bengios_variance(metric, variance_at):
     values = [0.6, 0.75, 0.9]
     for end in interval(values, metric):
         deviation = 0.15 * np.sqrt(FACTOR * variance_at(end) / variance_at(0.75))
@@ -35,14 +35,14 @@ def test_the_ends_are_as_far_away_as_nadeau_and_bengio_have_it(metric, variance_
     "metric", ["accuracy", "top5_accuracy", "auc", "precision", "recall", "f1", "ece", "threshold"]
 )
 @pytest.mark.parametrize("values", [[1, 1, 0.5], [0, 0, 0.5], [1, 1, 1], [0, 0, 0], [0, 1, 0]])
-def test_what_lies_between_0_and_1_has_an_interval_there(metric, values):
+def test_the_interval_of_a_fraction_stays_between_0_and_1(metric, values):
     low, high = interval(values, metric)
     assert 0 <= low <= np.mean(values) <= high + 1e-12 <= 1 + 1e-12  # up to float rounding
 
 
 @pytest.mark.parametrize("metric", ["loss", "calibrated_loss", "temperature"])
 @pytest.mark.parametrize("values", [[0.01, 0.02, 0.9], [3, 4, 9], [0, 0, 0]])
-def test_a_loss_has_an_interval_above_0_without_an_upper_bound(metric, values):
+def test_the_interval_of_a_loss_stays_above_0_and_has_no_upper_bound(metric, values):
     low, high = interval(values, metric)
     assert 0 <= low <= np.mean(values) <= high
     assert high > 9 or max(values) < 9
@@ -56,13 +56,13 @@ def test_a_loss_has_an_interval_above_0_without_an_upper_bound(metric, values):
         ("recall", [20, 40, 40], 90),  # 9 / (1 / 20 + 1 / 40 + 1 / 40)
     ],
 )
-def test_equal_repeats_are_no_surer_than_so_many_images_allow(metric, test, images):
+def test_the_interval_of_equal_repeats_is_wilsons_for_the_number_of_images(metric, test, images):
     split = {"train": [2 * count for count in test], "test": test}
     wilson = stats.binomtest(images, images).proportion_ci(method="wilson")  # two repeats: 1 / 2 + 1 / 2 = 1
     assert interval([1, 1], metric, split) == pytest.approx((wilson.low, wilson.high))
 
 
-def test_all_metrics_of_evaluate_are_taken_care_of():
+def test_every_metric_of_evaluate_has_a_kind_of_interval():
     metrics = set[str]()
     for count in (2, 7):
         split = make_split(3 * count, [str(k) for k in range(count)])
@@ -75,7 +75,7 @@ def test_all_metrics_of_evaluate_are_taken_care_of():
     assert metrics <= known
 
 
-def test_the_intervals_hold_the_mean_over_other_splits():
+def test_the_intervals_cover_the_mean_over_other_splits():
     counts = (100, 100)
     scores = [repeat_intervals.run(np.random.default_rng(k), counts, 0.995, noise=0.1) for k in range(200)]
     rows = repeat_intervals.measure({"accuracy": np.array([x["accuracy"] for x in scores])}, counts)

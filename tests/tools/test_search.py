@@ -9,8 +9,8 @@ from stages.common import history, params
 from stages.common.cli import UserError
 from stages.tools import experiments, search, sweep
 
-# Prints the epochs of a trial, whose losses are in a file by its name. A negative one stands for a failure; after a
-# third epoch with a loss of 9 it waits for Ctrl-C.
+# A made-up `dvc`: it prints three epochs of a trial with the trial's loss, which it reads from the file `losses`. A
+# negative loss stands for a failed trial; after a loss of 9 it waits for Ctrl-C.
 DVC = f"""#!{sys.executable}
 import pathlib, signal, sys
 
@@ -34,7 +34,7 @@ sys.exit(loss < 0)
 
 @pytest.fixture
 def dvc(tmp_path, monkeypatch):
-    """A working folder with a `dvc` that only pretends; a function gives the losses of its trials."""
+    """A working folder with the made-up `dvc`; returns a function that sets the losses of its trials."""
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/dvc").write_text(DVC)
     (tmp_path / "bin/dvc").chmod(0o755)
@@ -53,7 +53,7 @@ def dvc(tmp_path, monkeypatch):
 
 
 def run(monkeypatch, *arguments):
-    """Searches; returns the commands of DVC until now."""
+    """Searches, and returns the arguments of all calls of `dvc` until now."""
     monkeypatch.setattr("sys.argv", ["search", "x", *arguments])
     search.main()
     with open("ran") as file:
@@ -88,14 +88,14 @@ def test_a_search_goes_on_where_it_was_stopped(dvc, monkeypatch):
     assert [line.split()[4] for line in ran] == ["x-trial-0", "x-trial-1", "x-trial-2"]
 
 
-def test_a_failure_does_not_end_the_search_and_does_not_count(dvc, monkeypatch):
+def test_a_failed_trial_neither_ends_the_search_nor_counts(dvc, monkeypatch):
     dvc(0.1, -1, 0.3)
     run(monkeypatch, "rate=0.1..0.2", "--trials", "3")
     run(monkeypatch, "rate=0.1..0.2", "--trials", "2")
     assert states() == (["COMPLETE", "FAIL", "COMPLETE"], [0.1, None, 0.3])
 
 
-def test_ctrl_c_ends_the_search_with_what_it_has(dvc, monkeypatch, capsys):
+def test_ctrl_c_ends_the_search_with_the_table_of_finished_trials(dvc, monkeypatch, capsys):
     @contextlib.contextmanager
     def interrupted(name, changes):
         yield iter(())

@@ -16,7 +16,7 @@ def chosen(*rows, keys=("cut",), **wanted):
     return list(sweep.choose(table(*rows), keys, wanted).index)
 
 
-def test_experiments_that_differ_in_what_is_drawn_and_the_seed_are_compared():
+def test_experiments_that_differ_in_drawn_parameters_and_the_seed_are_compared():
     assert chosen({"cut": 60}, {"cut": 80, "seed": 2}) == ["e0", "e1"]
     assert chosen({"cut": 60}, {"cut": 80, "rate": 0.2}, keys=("cut", "rate")) == ["e0", "e1"]
 
@@ -148,7 +148,7 @@ def test_each_value_of_the_second_parameter_has_its_line():
     assert len({str(line.get_color()) for line in lines}) == 12
 
 
-def test_values_that_start_with_an_underscore_stand_in_the_legend():
+def test_the_legend_shows_values_that_start_with_an_underscore():
     names = ["__", "_own", "plain"]
     figure, *_ = drawn([(x, name, 0.8, 0.2) for x in (1, 2) for name in names], "cut", "data.images")
     assert [text.get_text() for text in figure.legends[0].get_texts()] == names
