@@ -163,7 +163,6 @@ def code_and_templates():
             yield relative(path), path.read_text()
 
 
-@pytest.mark.xfail(reason="the tables of the model card are still to move to data/*/card.yaml", strict=False)
 def test_no_code_names_a_data_set_or_weights_that_the_project_fetches():
     defaults = [repr(params.defaults()[key]) for key in ("data.images", "model.weights")]
     named = []
