@@ -20,7 +20,7 @@ from stages.model import mobilenet_v2, network, saved_model
 from stages.reporting import model_card
 from stages.tools.predict import predict
 from tests.decoding import odd_files
-from tests.decoding.odd_files import encode
+from tests.decoding.image_files import encode, ink_profile
 from tests.support import ROOT, SMALL_BLOCKS, amplify
 
 SIZE = 32
@@ -102,7 +102,7 @@ def files():
         "RGBA": encode(rgba, "PNG", exif=exif[5]),
         "LA": encode(rgba.convert("LA"), "PNG"),
         "CMYK": encode(rgb.convert("CMYK"), "JPEG"),
-        "CMYK, profiled": encode(rgb.convert("CMYK"), "JPEG", icc_profile=odd_files.ink_profile()),
+        "CMYK, profiled": encode(rgb.convert("CMYK"), "JPEG", icc_profile=ink_profile()),
         "WebP": encode(rgba, "WEBP"),
         "GIF animation": encode(rgb, "GIF", save_all=True, append_images=[rgb.rotate(90)], transparency=3),
         "TIFF": encode(rgba, "TIFF"),

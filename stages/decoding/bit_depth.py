@@ -1,4 +1,4 @@
-"""Samples of more than 8 bits as the 8-bit file of the same image would have them."""
+"""Images of more than 8 bits per channel, converted to what an 8-bit file of the same image would hold."""
 
 import io
 import struct
@@ -11,19 +11,21 @@ from PIL import Image, ImageChops
 from stages.decoding import faulty_metadata, tiff
 from stages.decoding.unreadable import UnreadableError
 
-ROWS = 1024  # that are converted at a time: a copy of all would take as much memory as the image
-# A camera's 10, 12 or 14 bits in 16 look nearly black, and so do dark images of 16 bits. Nothing in the values tells
-# them apart, and to decide by each image would treat those of one folder differently. So neither is guessed.
+ROWS = 1024  # rows that are converted at a time: a copy of all would take as much memory as the image
+# A camera's 10, 12 or 14 bits, stored in 16, look nearly black, and so do dark images of 16 bits. The values do not
+# tell them apart, and a guess for each image would treat the images of one folder differently: such images are refused.
 FEWEST_BITS = 14
 UNKNOWN_WHITE = (
-    f"16 bits a sample, but no value needs more than {FEWEST_BITS}, and the file does not state which value is white: "
-    "save it with 8 bits a sample, or scaled to 65535"
+    f"16 bits per channel, but no value needs more than {FEWEST_BITS} bits, and the file does not state which value is "
+    "white: save it with 8 bits per channel, or scaled to 65535"
 )
+# Pillow's mode of a TIFF file, by its photometric interpretation and ExtraSamples.
+MODES = {(0, ()): "L", (1, ()): "L", (2, ()): "RGB", (2, (0,)): "RGB", (2, (1,)): "RGBa", (2, (2,)): "RGBA"}
 
 
 @dataclass(frozen=True)
 class Planes:
-    """A TIFF file of more than 8 bits that Pillow would misread, as a grey file for each sample, with black at 0."""
+    """A TIFF file of more than 8 bits that Pillow would misread, as a grey file for each channel, with black at 0."""
 
     files: list[bytes]
     bits: int
@@ -39,37 +41,34 @@ class Planes:
 
 
 def planes(data: bytes) -> Planes | None:
-    """Takes a TIFF file apart where Pillow would misread it: more than 8 bits, and either 0 is white or planes.
+    """Takes a TIFF file of more than 8 bits apart if 0 is white or colours are planes, which Pillow would misread.
 
     Raises:
-        Image.UnidentifiedImageError: its planes are not grey or RGB, with or without transparency; or its samples are
-            signed ones of 8 bits.
+        Image.UnidentifiedImageError: its channels are not grey or RGB, with or without transparency; or they are signed
+            ones of 8 bits, which Pillow reads as unsigned.
     """
     if not data.startswith(tiff.STARTS):
         return None
     try:
         found = tiff.directory(data)
         bits, photometric = found.values(tiff.BITS, (1,)), found.values(tiff.PHOTOMETRIC, (0,))[0]
-        if bits[0] == 8 and found.values(tiff.SAMPLE_FORMAT, (1,))[0] == 2:  # of which Pillow makes unsigned samples
+        if bits[0] == 8 and found.values(tiff.FORMAT, (1,))[0] == 2:
             raise Image.UnidentifiedImageError
         if bits[0] <= 8 or photometric != 0 and found.values(tiff.PLANAR, (1,))[0] != 2:
             return None
-        extra = found.values(tiff.EXTRA_SAMPLES)
-        mode = {(0, ()): "L", (1, ()): "L", (2, ()): "RGB", (2, (0,)): "RGB", (2, (1,)): "RGBa", (2, (2,)): "RGBA"}.get(
-            (photometric, extra)
-        )
-        count = found.values(tiff.SAMPLES, (1,))[0]
+        extra, count = found.values(tiff.EXTRA_CHANNELS), found.values(tiff.CHANNELS, (1,))[0]
+        mode = MODES.get((photometric, extra))
         if mode is None or count != (1 if mode == "L" else 3 + len(extra)) or len(set(bits)) > 1:
             raise Image.UnidentifiedImageError
-        return Planes(tiff.planes(found), *stated(data), photometric == 0, mode)
+        return Planes(tiff.planes(found), *bits_and_white(data), photometric == 0, mode)
     except (ValueError, struct.error, IndexError):
         return None
 
 
-def stated(data: bytes) -> tuple[int, int | None]:
-    """Returns the bits of a sample that can tell its value, and the value of white, if the file states one.
+def bits_and_white(data: bytes) -> tuple[int, int | None]:
+    """Returns a file's bits per channel without the sign, 16 at most, and the value of white, if the file states one.
 
-    PNG scales samples of fewer bits to 16 (PNG 3, 11.3.2.6), so only an sBIT of 16 tells that all of them are used.
+    PNG scales values of fewer bits to 16 (PNG 3, 11.3.2.6), so only an sBIT of 16 tells that all of them are used.
     Pillow does so with PPM and JPEG 2000, whose codestream has the bits at a fixed place (ISO/IEC 15444-1, A.5.1).
     """
     if data.startswith(faulty_metadata.PNG):
@@ -79,7 +78,7 @@ def stated(data: bytes) -> tuple[int, int | None]:
         try:
             found = tiff.directory(data)
             bits = min(found.values(tiff.BITS, (1,))[0], 16)
-            signed = found.values(tiff.SAMPLE_FORMAT, (1,))[0] == 2
+            signed = found.values(tiff.FORMAT, (1,))[0] == 2
             return bits - (signed and bits == 16), tiff.white(found)
         except (ValueError, struct.error, IndexError):
             return 8, None
@@ -88,18 +87,13 @@ def stated(data: bytes) -> tuple[int, int | None]:
 
 
 def eight_bits(bands: Sequence[Image.Image], bits: int, white: int | None, inverted: bool = False) -> list[Image.Image]:
-    """Converts grey images of more than 8 bits, mode I, I;16 or F, to mode L.
+    """Converts the bands of one image, in mode I, I;16 or F, to mode L; if inverted, 0 is white.
 
-    Whole numbers keep the highest 8 bits of those that white takes. Floating-point values go from 0 to 1, or to 255 if
-    any is above 1.
-
-    Args:
-        bands: of one image: one, or its colours.
-        bits, white: what `stated` returned.
-        inverted: whether 0 is white.
+    Whole numbers keep the highest 8 of the bits that white takes. Floating-point values go from 0 to 1, or to 255 if
+    any is above 1. Bits and white are those of `bits_and_white`.
 
     Raises:
-        UnreadableError: values of which it is not known what is white.
+        UnreadableError: values are beyond white, or white is unknown.
     """
     extrema = [(part.min(), part.max()) for band in bands for _, part in _parts(band)]
     lowest, highest = np.min(extrema), np.max(extrema)  # not a number, if any value is not
@@ -119,48 +113,44 @@ def eight_bits(bands: Sequence[Image.Image], bits: int, white: int | None, inver
 
 
 def check_colours(image: Image.Image, bits: int, white: int | None) -> None:
-    """Refuses colours that leave their highest bits unused, of which Pillow has kept no others.
-
-    Args:
-        image: mode RGB or RGBA.
-        bits, white: what `stated` returned.
+    """Refuses an RGB or RGBA image that leaves its highest bits unused, because Pillow has kept only the highest 8.
 
     Raises:
-        UnreadableError: white is not the highest value that the bits can tell, or is not known.
+        UnreadableError: white is not the highest value of these bits, or is unknown.
     """
     highest = max(int(np.max(image.getchannel(band).getextrema())) for band in "RGB")
     if white is not None and white < 2**bits - 1:
-        raise UnreadableError(f"colours of {bits} bits of which white is {white}: save it with 8 bits a sample")
+        raise UnreadableError(f"colours of {bits} bits, but white is {white}: save it with 8 bits per channel")
     if white is None and 0 < highest < 2 ** (FEWEST_BITS - 8):
         raise UnreadableError(UNKNOWN_WHITE)
 
 
-def opaque_colours(image: Image.Image, data: bytes, key: Sequence[int]) -> Image.Image:
-    """Returns, as mode L, where an image has another colour than that of its transparency key, in all 16 bits.
+def colour_key_alpha(image: Image.Image, data: bytes, key: Sequence[int]) -> Image.Image:
+    """Returns the alpha channel of a PNG file whose transparency key is a colour of 16 bits per channel.
 
     Args:
-        image: mode RGB, decoded from PNG, of which Pillow has kept the highest 8 bits.
-        data: the file.
-        key: of red, green and blue, 16 bits each.
+        image: the decoded image in mode RGB, in which Pillow keeps the highest 8 bits.
+        data: content of the file.
+        key: red, green and blue.
     """
     opaque = Image.new("L", image.size)
     with Image.open(io.BytesIO(data), formats=["PNG"]) as low:
-        low.tile = [tile._replace(args="RGB;16L") for tile in low.tile]  # the other order of bytes: keeps the lowest 8
+        low.tile = [tile._replace(args="RGB;16L") for tile in low.tile]  # the other byte order keeps the lowest 8 bits
         for half, shift in ((image, 8), (low, 0)):
             for band, value in zip(half.split(), key, strict=True):
-                opaque = ImageChops.lighter(
-                    opaque, band.point([0 if x == value >> shift & 255 else 255 for x in range(256)])
-                )
+                table = [255] * 256
+                table[value >> shift & 255] = 0
+                opaque = ImageChops.lighter(opaque, band.point(table))
     return opaque
 
 
-def opaque(image: Image.Image, key: int) -> Image.Image:
-    """Returns, as mode L, where a grey image has another value than that of its transparency key."""
+def grey_key_alpha(image: Image.Image, key: int) -> Image.Image:
+    """Returns the alpha channel of a grey image of more than 8 bits whose transparency key is this value."""
     return _mapped(image, lambda part: np.where(part == key, 0, 255))
 
 
 def _mapped(image: Image.Image, function: Callable[[np.ndarray], np.ndarray]) -> Image.Image:
-    """Returns an image of mode L whose pixels are those of a function of ROWS rows."""
+    """Applies a function to an image, ROWS rows at a time, and returns the result in mode L."""
     pixels = np.empty((image.height, image.width), np.uint8)
     for row, part in _parts(image):
         pixels[row : row + len(part)] = function(part)
@@ -168,6 +158,6 @@ def _mapped(image: Image.Image, function: Callable[[np.ndarray], np.ndarray]) ->
 
 
 def _parts(image: Image.Image) -> Iterator[tuple[int, np.ndarray]]:
-    """Yields an image as arrays of ROWS rows, with the number of the first."""
+    """Yields ROWS rows of an image at a time, with the number of the first."""
     for row in range(0, image.height, ROWS):
         yield row, np.asarray(image.crop((0, row, image.width, min(row + ROWS, image.height))))

@@ -1,57 +1,52 @@
-"""Decoding of image files into pixels, as a viewer shows them."""
+"""Decoding of image files, and of images in memory, into pixels as a viewer shows them."""
 
 import contextlib
 import functools
 import hashlib
 import io
+import math
 import os
 import re
-import struct
 import threading
 from pathlib import Path
 
 import numpy as np
 from PIL import ExifTags, Image, ImageCms
+from PIL.Image import Transpose
 from pillow_heif import HeifImageFile
 
-from stages.decoding import bit_depth, faulty_metadata, tiff, unreadable
+from stages.decoding import bit_depth, faulty_metadata, unreadable
+from stages.decoding.unreadable import UnreadableError
 
-BACKGROUND = "white"  # of transparent images, as on a page
-# The formats of photographs and drawings. Among Pillow's others are EPS, which it hands to Ghostscript to run, and some
+BACKGROUND = "white"  # what transparent images are composited on, as on a page
+# Formats of photographs and drawings. Among Pillow's others are EPS, which it hands to Ghostscript to run, and some
 # with a signature so short that a text file may match it.
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
-MAX_PIXELS = 250_000_000  # a photograph of 200 megapixels and some margin; the default of data.max_pixels
-LARGE = 50_000_000  # pixels, of which an image takes 4 bytes each and more: such images are decoded one at a time
-_large = threading.RLock()
-TRANSPOSE = {  # what shows an image upright, by its orientation: EXIF 2.3, tag 0x0112
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+MAX_PIXELS = 250_000_000  # pixels: a photograph of 200 megapixels and some margin; the default of data.max_pixels
+MARGIN = 2**28  # bytes of a file beyond those that max_pixels of 16 bytes take, for metadata
+LARGE = 50_000_000  # pixels of an image, or bytes of a file, above which images are decoded one at a time
+# What shows an image upright, by its orientation: EXIF 2.3, tag 0x0112.
+TRANSPOSE = {2: Transpose.FLIP_LEFT_RIGHT, 3: Transpose.ROTATE_180, 4: Transpose.FLIP_TOP_BOTTOM}
+TRANSPOSE |= {5: Transpose.TRANSPOSE, 6: Transpose.ROTATE_270, 7: Transpose.TRANSVERSE, 8: Transpose.ROTATE_90}
+Size = tuple[int, int]  # width and height in pixels
+_one_at_a_time = threading.RLock()
 
 
-def decode(
-    path: str | Path | bytes, size: int, max_pixels: int = MAX_PIXELS
-) -> tuple[str, tuple[int, int], np.ndarray]:
+def decode(path: str | Path | bytes, size: int, max_pixels: int = MAX_PIXELS) -> tuple[str, Size, np.ndarray]:
     """Reads an image file once: its hash and its pixels, as a viewer shows them.
 
-    All of the image (of an animation, the first frame) is decoded, so a truncated file is an error; faulty metadata is
-    none. The orientation that EXIF or XMP states by a number is applied; the image is resized to a square, without
-    keeping its aspect ratio; transparency is composited on BACKGROUND; colours are converted to sRGB where there is an
-    ICC profile. Of more than 8 bits a sample, the highest 8 are kept (samples.eight_bits).
+    All of the image, or of an animation's first frame, is decoded, so a truncated file is an error; faulty metadata is
+    none. The orientation that EXIF or XMP states by a number is applied; of more than 8 bits per channel, the highest 8
+    are kept; the image is resized to a square, without keeping its aspect ratio; transparency is composited on
+    BACKGROUND; colours are converted to sRGB where there is an ICC profile.
 
     Args:
         path: path of the file, or its content.
         size: side of the square in pixels.
-        max_pixels: the most pixels of an image: before they are scaled, each takes 4 bytes of memory or more.
+        max_pixels: the most pixels of an image: before it is resized, each takes 4 bytes of memory or more.
 
     Returns:
-        (str, tuple, array): SHA-256 of the file in hexadecimal; width and height in pixels, orientation applied; and
-        uint8 [size, size, 3], RGB.
+        SHA-256 of the file in hexadecimal; its width and height, orientation applied; and uint8 [size, size, 3], RGB.
 
     Raises:
         ValueError: the file is not a complete image in one of FORMATS or HEIF, or has more pixels; the text says why,
@@ -59,24 +54,19 @@ def decode(
     """
     head, name = b"", "" if isinstance(path, bytes) else str(path)
     try:
-        with contextlib.ExitStack() as stack:
-            with io.BytesIO(path) if isinstance(path, bytes) else open(path, "rb") as file:
-                head, length = file.read(unreadable.HEAD), file.seek(0, os.SEEK_END)
-                if not _is_known(head) or unreadable.raw(name, head[:16]):
-                    raise Image.UnidentifiedImageError  # so a huge video is never read to its end
-                if length > LARGE:
-                    stack.enter_context(_large)
-                if length > 16 * max_pixels + 2**28:
-                    raise unreadable.UnreadableError(
-                        f"{length:,} bytes, more than data.max_pixels, {max_pixels:,} pixels, can take"
-                    )
+        with io.BytesIO(path) if isinstance(path, bytes) else open(path, "rb") as file:
+            head, length = file.read(unreadable.HEAD), file.seek(0, os.SEEK_END)
+            if not _is_known(head) or unreadable.raw(name, head[:16]):
+                raise Image.UnidentifiedImageError  # before all is read: it may be a video of gigabytes
+            if length > 16 * max_pixels + MARGIN:
+                raise UnreadableError(f"{length:,} bytes, more than data.max_pixels, {max_pixels:,} pixels, can take")
+            with _alone(length), _no_limit:
                 file.seek(0)
                 head = data = file.read()
-            stack.enter_context(_no_limit)
-            if data.startswith(tiff.STARTS) and (reason := unreadable.raw(name, data)):
-                raise unreadable.UnreadableError(reason)
-            return hashlib.sha256(data).hexdigest(), *_decode(data, size, max_pixels)
-    except unreadable.UnreadableError:
+                if unreadable.raw(name, data):
+                    raise Image.UnidentifiedImageError
+                return hashlib.sha256(data).hexdigest(), *_decode(data, size, max_pixels)
+    except UnreadableError:
         raise
     # Pillow's decoders raise these, and SyntaxError and struct.error for some broken PNG and TIFF files.
     except Exception as error:
@@ -85,6 +75,51 @@ def decode(
         text = getattr(error, "strerror", None) or str(error) or type(error).__name__
         clear = getattr(error, "errno", None) or re.search("truncated|broken|memory", text.lower())
         raise ValueError(text if clear else f"broken, truncated or not supported: {text}") from None
+
+
+def decode_image(image: Image.Image, size: int) -> np.ndarray:
+    """Converts an image in memory to pixels, as `decode` does with a file that holds the same without loss.
+
+    Args:
+        image: an image of any mode; if Pillow has only opened it, it is loaded now, and stays open.
+        size: side of the square in pixels.
+
+    Returns:
+        uint8 [size, size, 3], RGB.
+
+    Raises:
+        ValueError: the image has more than MAX_PIXELS pixels or none, or its file is broken; the text says why.
+    """
+    try:
+        _check_size(image.size, MAX_PIXELS)
+        if 0 in image.size:
+            raise UnreadableError("an image without pixels")
+        with _alone(math.prod(image.size)), _no_limit:
+            image.load()
+            orientation = image.getexif().get(ExifTags.Base.Orientation)
+            upright = _upright(image, orientation[0] if isinstance(orientation, tuple) else orientation)
+            bits = {"I;16": 16, "I": 15}.get(image.mode[:4], 8)  # Pillow's mode I has a sign
+            square = _eight_bits(upright, bits, None).resize((size, size), Image.Resampling.BILINEAR)
+            return np.asarray(_srgb(square, image.info.get("icc_profile")))
+    except Exception as error:  # what Pillow has only opened may be broken in any way
+        raise ValueError(str(error) or type(error).__name__) from None
+
+
+def _is_known(head: bytes) -> bool:
+    """Tells whether a file starts as those of FORMATS and HEIF do."""
+    Image.init()
+    tests = [Image.OPEN[name][1] for name in FORMATS if name in Image.OPEN]
+    return unreadable.is_heif(head) or any(test is not None and test(head) is True for test in tests)
+
+
+def _check_size(size: Size, max_pixels: int) -> None:
+    if math.prod(size) > max_pixels:
+        raise UnreadableError(f"{size[0]} x {size[1]} pixels, more than data.max_pixels, {max_pixels:,}")
+
+
+def _alone(size: int) -> contextlib.AbstractContextManager:
+    """Returns a lock for images that are LARGE, none for others; the size is in pixels or bytes."""
+    return _one_at_a_time if size > LARGE else contextlib.nullcontext()
 
 
 class _NoLimit:
@@ -109,112 +144,78 @@ class _NoLimit:
 _no_limit = _NoLimit()
 
 
-def _is_known(head: bytes) -> bool:
-    """Tells whether a file starts as those of FORMATS and HEIF do."""
-    Image.init()
-    tests = [Image.OPEN[name][1] for name in FORMATS if name in Image.OPEN]
-    return unreadable.is_heif(head) or any(test is not None and test(head) is True for test in tests)
-
-
-def _decode(data: bytes, size: int, max_pixels: int) -> tuple[tuple[int, int], np.ndarray]:
-    """Decodes a file, and where that fails, the file without its metadata, which the pixels do not need.
-
-    Returns:
-        (tuple, array): width and height; and uint8 [size, size, 3].
-    """
+def _decode(data: bytes, size: int, max_pixels: int) -> tuple[Size, np.ndarray]:
+    """Decodes a file as `decode` does, and where that fails, the file without metadata, which pixels do not need."""
     try:
         return _pixels(data, size, max_pixels)
-    except unreadable.UnreadableError:
+    except UnreadableError:
         raise
     except Exception:
-        try:
-            stripped = faulty_metadata.strip(data)
-        except (ValueError, struct.error):
-            stripped = faulty_metadata.Stripped(data, data, None)
-        for rest in dict.fromkeys((stripped.data, stripped.bare)):
-            if rest != data:
-                try:
-                    return _pixels(rest, size, max_pixels, stripped.orientation)
-                except unreadable.UnreadableError:
-                    raise
-                except Exception:  # the first one says more
-                    continue
+        for version, orientation in faulty_metadata.without_metadata(data):
+            try:
+                return _pixels(version, size, max_pixels, orientation)
+            except UnreadableError:
+                raise
+            except Exception:  # the error of the file itself says more
+                continue
         raise
 
 
-def _pixels(
-    data: bytes, size: int, max_pixels: int, orientation: int | None = None
-) -> tuple[tuple[int, int], np.ndarray]:
-    """Decodes a file, as `_decode`.
-
-    Args:
-        data, size, max_pixels: as in `decode`.
-        orientation: that is to be applied; None: the file's own.
-    """
-    deep = bit_depth.planes(data)
+def _pixels(data: bytes, size: int, max_pixels: int, orientation: int | None = None) -> tuple[Size, np.ndarray]:
+    """Decodes a file as `decode` does, under this orientation, 1 to 8; None: under the one that the file states."""
+    planes = bit_depth.planes(data)
     with contextlib.ExitStack() as stack:
-        images = [stack.enter_context(_open(file)) for file in (deep.files if deep else [data])]
-        shape = images[0].size
-        if shape[0] * shape[1] > max_pixels:
-            raise unreadable.UnreadableError(
-                f"{shape[0]} x {shape[1]} pixels, more than data.max_pixels, {max_pixels:,}"
-            )
-        if images[0].format in ("JPEG", "MPO"):  # libheif's draft would be a preview
+        images = [stack.enter_context(_open(file)) for file in (planes.files if planes else [data])]
+        first, shape = images[0], images[0].size
+        _check_size(shape, max_pixels)
+        if first.format in ("JPEG", "MPO"):  # HEIF's draft would be a preview
             # libjpeg can scale by 1/2, 1/4 or 1/8 while it decodes, which saves half the time; never below the target.
-            images[0].draft(None, (size, size))
-        drafted = images[0].size != shape
-        progressive = drafted and images[0].info.get("progressive")  # libjpeg has all of it in memory
-        with _large if np.prod(shape if progressive else images[0].size) > LARGE else contextlib.nullcontext():
-            upright, transposed = zip(*(_upright(image, data, orientation) for image in images), strict=True)
-            shape = upright[0].size if not drafted else shape[::-1] if transposed[0] else shape
-            image = deep.merge(upright) if deep else _eight_bits(upright[0], data)
+            first.draft(None, (size, size))
+        drafted = first.size != shape
+        # Of a progressive JPEG file, libjpeg holds all in memory.
+        with _alone(math.prod(shape if first.info.get("progressive") else first.size)):
+            for image in images:
+                image.load()
+            bits, white = bit_depth.bits_and_white(data)
+            if first.mode == "RGB" and isinstance(first.info.get("transparency"), tuple) and bits > 8:
+                first.putalpha(bit_depth.colour_key_alpha(first, data, first.info.pop("transparency")))
+            orientation = orientation or _orientation(first, data)
+            upright = [_upright(image, orientation) for image in images]
+            if orientation in TRANSPOSE:
+                stack.close()  # frees the pixels that were turned
+            shape = upright[0].size if not drafted else shape[::-1] if orientation >= 5 else shape
+            image = planes.merge(upright) if planes else _eight_bits(upright[0], bits, white)
             square = image.resize((size, size), Image.Resampling.BILINEAR)
-    return shape, np.asarray(_srgb(square, images[0].info.get("icc_profile")))
+    return shape, np.asarray(_srgb(square, first.info.get("icc_profile")))
 
 
 def _open(data: bytes) -> Image.Image:
-    if not unreadable.is_heif(data[: unreadable.HEAD]):
-        return Image.open(io.BytesIO(data), formats=FORMATS)
-    try:
+    if unreadable.is_heif(data[: unreadable.HEAD]):
         return HeifImageFile(io.BytesIO(data))
-    except SyntaxError:  # which Image.open makes that of
-        raise Image.UnidentifiedImageError from None
-
-
-def _upright(image: Image.Image, data: bytes, orientation: int | None) -> tuple[Image.Image, bool]:
-    """Decodes an image, and returns it upright, and whether width and height have changed places for that.
-
-    Pillow has applied the orientation of TIFF itself, and libheif that of HEIF.
-    """
-    image.load()
-    if image.mode == "RGB" and isinstance(image.info.get("transparency"), tuple) and bit_depth.stated(data)[0] > 8:
-        image.putalpha(bit_depth.opaque_colours(image, data, image.info.pop("transparency")))
-    if orientation is None:
-        orientation = 1 if isinstance(image, HeifImageFile) else _orientation(image, data)
-    method = TRANSPOSE.get(orientation)
-    if method is None:
-        return image, False
-    turned = image.transpose(method)
-    image.close()  # which frees its pixels
-    return turned, orientation >= 5
+    return Image.open(io.BytesIO(data), formats=FORMATS)
 
 
 def _orientation(image: Image.Image, data: bytes) -> int:
-    """Returns the orientation that an image's metadata states by a number, 1 to 8; 1, upright, if it states none."""
+    """Returns the orientation, 1 to 8, that a decoded image's metadata states by a number; 1, upright, if none."""
+    if isinstance(image, HeifImageFile):  # libheif has applied it
+        return 1
     if image.format == "TIFF" and ExifTags.Base.Orientation not in image.getexif():  # Pillow has applied it
         return 1
     xmp = image.info.get("xmp", b"")
     return faulty_metadata.orientation(image.info.get("exif", data), xmp if isinstance(xmp, bytes) else b"")
 
 
-def _eight_bits(image: Image.Image, data: bytes) -> Image.Image:
+def _upright(image: Image.Image, orientation: int | None) -> Image.Image:
+    return image.transpose(TRANSPOSE[orientation]) if orientation in TRANSPOSE else image
+
+
+def _eight_bits(image: Image.Image, bits: int, white: int | None) -> Image.Image:
     """Returns the image in mode L, CMYK, RGB or RGBA: modes of 8 bits, which resize() interpolates."""
-    bits, white = bit_depth.stated(data)
     key = image.info.get("transparency")
     if image.mode == "F" or image.mode.startswith("I"):  # convert() would clip at 255
         [grey] = bit_depth.eight_bits([image], bits, white)
-        return grey if key is None else Image.merge("LA", (grey, bit_depth.opaque(image, key))).convert("RGBA")
-    if bits > 8 and image.mode in ("RGB", "RGBA"):  # of which Pillow keeps the highest 8
+        return grey if key is None else Image.merge("LA", (grey, bit_depth.grey_key_alpha(image, key))).convert("RGBA")
+    if bits > 8 and image.mode in ("RGB", "RGBA"):  # Pillow keeps the highest 8
         bit_depth.check_colours(image, bits, white)
     if image.has_transparency_data:
         return image if image.mode == "RGBA" else image.convert("RGBA")

@@ -1,53 +1,33 @@
-"""Image files without their metadata: for those in which a fault of it stops Pillow, though the pixels are whole."""
+"""Image files without EXIF data, XMP and colour profile: a fault in these stops Pillow, though the pixels are whole."""
 
 import re
 import struct
 import zlib
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 from stages.decoding import tiff
 
 PNG = b"\x89PNG\r\n\x1a\n"
-# AVIF and HEIF (ISO/IEC 23008-12): the type of an item of the file stands in its entry, infe, after 7 or 9 bytes.
+# The entry of an item in AVIF and HEIF files, infe (ISO/IEC 23008-12), with the item's type after 7 or 9 bytes.
 ITEM = re.compile(rb"(infe\x02.{7}|infe\x03.{9})(?:Exif|mime)", re.DOTALL)
 XMP_ORIENTATION = re.compile(rb"""tiff:Orientation\s*(?:=\s*["']|>)\s*([1-8])\s*["'<]""")
-RAW_PROFILE = b"Raw profile type exif\0"  # the keyword under which ImageMagick writes EXIF data into PNG files, as text
-MOST_TEXT = 2**20  # bytes that are decompressed
+RAW_PROFILE = b"Raw profile type exif\0"  # ImageMagick's keyword for EXIF data that a PNG file holds as text
+MOST_TEXT = 2**20  # bytes of such a text that are decompressed
 
 
-@dataclass(frozen=True)
-class Stripped:
-    """An image file without metadata, and the orientation that the metadata states, 1 to 8.
+def without_metadata(data: bytes) -> Iterator[tuple[bytes, int | None]]:
+    """Yields a file without its metadata, first with and then without its colour profile, unless nothing is removed.
 
-    `data` has the colour profile still, `bare` has none. `orientation` is None where `data` states it still: in
-    AVIF and HEIF it is part of the image.
+    With each comes the orientation, 1 to 8, that the removed metadata states; None where the image itself states it,
+    as in AVIF and HEIF.
     """
-
-    data: bytes
-    bare: bytes
-    orientation: int | None
-
-
-def strip(data: bytes) -> Stripped:
-    """Takes metadata out of a complete or broken file of any kind; files of some kinds stay as they are.
-
-    Raises:
-        ValueError, struct.error: the file's structure is broken.
-    """
-    if data.startswith(b"\xff\xd8\xff"):
-        return _join(*_jpeg(data))
-    if data.startswith(PNG):
-        return _join(*_png(data))
-    if data.startswith(tiff.STARTS):
-        found = tiff.directory(data)
-        kept = {tag: entry for tag, entry in found.entries.items() if tag in tiff.DECODING}
-        profile = {tag: entry for tag, entry in found.entries.items() if tag == tiff.PROFILE}
-        return Stripped(tiff.rewritten(found, kept | profile), tiff.rewritten(found, kept), orientation(data))
-    if data[4:8] == b"ftyp":
-        data = ITEM.sub(rb"\1skip", data)
-    if data[4:8] == b"jP  " and (start := data.find(b"jp2c")) > 0:
-        return Stripped(data, data[start + 4 :], None)  # the codestream without the boxes around it
-    return Stripped(data, data, None)
+    try:
+        stripped, bare, stated = _strip(data)
+    except (ValueError, struct.error):
+        return
+    for version in dict.fromkeys((stripped, bare)):
+        if version != data:
+            yield version, stated
 
 
 def orientation(exif: bytes, xmp: bytes = b"") -> int:
@@ -58,52 +38,63 @@ def orientation(exif: bytes, xmp: bytes = b"") -> int:
     return tiff.orientation(exif.lstrip(b"Exif\0")) or (int(match[1]) if match else 1)
 
 
-def _join(parts: list[tuple[str, bytes]], exif: bytes) -> Stripped:
-    """Puts together a file from its parts, each of which is of the kind pixels, profile or other."""
-    return Stripped(
-        b"".join(part for kind, part in parts if kind != "other"),
-        b"".join(part for kind, part in parts if kind == "pixels"),
-        orientation(exif, b"".join(part for kind, part in parts if kind == "other")),
-    )
+def _strip(data: bytes) -> tuple[bytes, bytes, int | None]:
+    """Returns a file without metadata but with its profile, the file without either, and the orientation.
+
+    Raises:
+        ValueError, struct.error: the structure of the file is broken.
+    """
+    if data.startswith((b"\xff\xd8\xff", PNG)):
+        parts, exif = _png(data) if data.startswith(PNG) else _jpeg(data)
+        stripped = b"".join(part for kind, part in parts if kind != "other")
+        bare = b"".join(part for kind, part in parts if kind == "pixels")
+        return stripped, bare, orientation(exif, b"".join(part for kind, part in parts if kind == "other"))
+    if data.startswith(tiff.STARTS):
+        found = tiff.directory(data)
+        stripped = tiff.with_tags(found, tiff.DECODING | {tiff.PROFILE})
+        return stripped, tiff.with_tags(found, tiff.DECODING), orientation(data)
+    if data[4:8] == b"jP  " and (start := data.find(b"jp2c")) > 0:
+        return data, data[start + 4 :], None  # the codestream without the boxes around it
+    stripped = ITEM.sub(rb"\1skip", data) if data[4:8] == b"ftyp" else data
+    return stripped, stripped, None
 
 
 def _jpeg(data: bytes) -> tuple[list[tuple[str, bytes]], bytes]:
-    """Returns the segments of a JPEG file (ITU-T T.81, B.1.1) with their kinds, and the EXIF data."""
+    """Returns (kind, segment) of a JPEG file (ITU-T T.81, B.1.1): pixels, profile or other; and the EXIF data."""
     parts, exif, place = [("pixels", data[:2])], b"", 2
     while data[place : place + 1] == b"\xff" and place + 4 <= len(data):
         marker = data[place + 1]
         if marker == 0xFF:  # a fill byte
             place += 1
             continue
-        end = place + 2 + struct.unpack_from(">H", data, place + 2)[0]
-        segment = data[place:end]
-        if marker == 0xDA:  # from the start of the scan on, all is pixels
+        if marker == 0xDA:  # the start of the scan: the rest is pixels
             break
+        end = place + 2 + struct.unpack_from(">H", data, place + 2)[0]
+        segment, kind = data[place:end], "pixels"
         if 0xE0 <= marker <= 0xEF or marker == 0xFE:  # application data and comments
-            known = segment[4:16]
-            profile = marker == 0xE2 and known == b"ICC_PROFILE\0"
-            # By these libjpeg knows how colours are coded; Pillow stops at short ones, which libjpeg passes over.
-            needed = len(segment) >= 16 and known.startswith({0xE0: b"JFIF", 0xEE: b"Adobe"}.get(marker, b"none"))
-            parts.append(("pixels" if needed else "profile" if profile else "other", segment))
-            if marker == 0xE1 and known.startswith(b"Exif\0\0"):
+            name = segment[4:16]
+            kind = "profile" if marker == 0xE2 and name == b"ICC_PROFILE\0" else "other"
+            # JFIF and Adobe tell libjpeg how colours are coded; it ignores short ones, at which Pillow stops.
+            if len(segment) >= 16 and name.startswith({0xE0: b"JFIF", 0xEE: b"Adobe"}.get(marker, b"none")):
+                kind = "pixels"
+            if marker == 0xE1 and name.startswith(b"Exif\0\0"):
                 exif = exif or segment[10:]
-        else:
-            parts.append(("pixels", segment))
+        parts.append((kind, segment))
         place = end
     return [*parts, ("pixels", data[place:])], exif
 
 
 def _png(data: bytes) -> tuple[list[tuple[str, bytes]], bytes]:
-    """Returns the chunks of a PNG file (PNG 3, 5.3) with their kinds, and the EXIF data."""
+    """Returns (kind, chunk) of a PNG file (PNG 3, 5.3): pixels, profile or other; and the EXIF data."""
     parts, exif, place = [("pixels", PNG)], b"", len(PNG)
     key_lengths = {0: [2], 2: [6]}.get(data[25], range(257)) if len(data) > 25 else []  # of tRNS, by colour type
     while place + 12 <= len(data):
         size, name = struct.unpack_from(">I4s", data, place)
         end = place + 12 + size
         content = data[place + 8 : end - 4]
-        # A capital is for what the pixels need (PNG 3, 5.4).
-        kind = "pixels" if name[:1].isupper() or name == b"tRNS" and size in key_lengths else "other"
-        parts.append(("profile" if name == b"iCCP" else kind, data[place:end]))
+        # Names of chunks that the pixels need start with a capital (PNG 3, 5.4).
+        needed = name[:1].isupper() or name == b"tRNS" and size in key_lengths
+        parts.append(("profile" if name == b"iCCP" else "pixels" if needed else "other", data[place:end]))
         if name == b"eXIf":
             exif = content
         elif name in (b"tEXt", b"zTXt") and content.startswith(RAW_PROFILE):

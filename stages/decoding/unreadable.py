@@ -1,11 +1,11 @@
-"""Files that are no image which can be read, named for what they are, with what to do."""
+"""Names for files that cannot be read as images: what they are, and what to do with them."""
 
 import re
 from pathlib import PurePath
 
 from stages.decoding import tiff
 
-HEAD = 65536  # bytes that are looked at
+HEAD = 65536  # bytes from the start of a file, by which it is named
 RAW = {".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".gpr", ".iiq", ".k25", ".kdc", ".mef"}
 RAW |= {".mos", ".mrw", ".nef", ".nrw", ".orf", ".pef", ".raf", ".raw", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f"}
 RAW_STARTS: tuple[bytes, ...] = (b"II*\0\x10\0\0\0CR", b"II\x1a\0\0\0HEAPCCDR", b"IIU\0")  # Canon, Panasonic
@@ -17,50 +17,53 @@ DOCUMENT = "a document: export its images as PNG or JPEG"
 SCIENCE = "scientific data: export it as an 8-bit PNG or TIFF"
 EDITOR = "an image editor's file: export it as PNG or JPEG"
 CONVERT = "convert it to PNG or JPEG"
-STARTS = {  # by the first bytes
-    b"\xff\x0a": f"JPEG XL: {CONVERT}",
-    b"\0\0\0\x0cJXL ": f"JPEG XL: {CONVERT}",
-    b"version https://git-lfs": "a Git LFS pointer, not the image itself: run `git lfs pull`",
-    b"outs:\n- md5": "a DVC file, not the image itself: run `dvc pull`, and move it out of the folder",
-    b"L\0\0\0\1\x14\2\0": "a Windows shortcut, not the image itself: copy the image here",
-    b"book\0\0\0\0mark": "a macOS alias, not the image itself: copy the image here",
-    b"\x1a\x45\xdf\xa3": f"MKV or WebM, {VIDEO}",
-    b"\x30\x26\xb2\x75\x8e\x66\xcf\x11": f"WMV, {VIDEO}",
-    b"\0\0\1\xba": f"MPEG, {VIDEO}",
-    b"\0\0\1\xb3": f"MPEG, {VIDEO}",
-    b"FLV\1": f"FLV, {VIDEO}",
-    b"OggS": f"Ogg, {VIDEO}",
-    b"%!PS": f"PostScript, {DOCUMENT}",
-    b"\xc5\xd0\xd3\xc6": f"PostScript, {DOCUMENT}",
-    b"{\\rtf": f"RTF, {DOCUMENT}",
-    b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": f"an Office file, {DOCUMENT}",
-    b"PK\3\4": f"ZIP, {ARCHIVE}",
-    b"\x1f\x8b": f"gzip, {ARCHIVE}",
-    b"7z\xbc\xaf\x27\x1c": f"7z, {ARCHIVE}",
-    b"Rar!\x1a\x07": f"RAR, {ARCHIVE}",
-    b"\xfd7zXZ\0": f"xz, {ARCHIVE}",
-    b"BZh": f"bzip2, {ARCHIVE}",
-    b"\x28\xb5\x2f\xfd": f"Zstandard, {ARCHIVE}",
-    b"8BPS": f"Photoshop, {EDITOR}",
-    b"gimp xcf": f"GIMP, {EDITOR}",
-    b"\x89HDF\r\n\x1a\n": f"HDF5, {SCIENCE}",
-    b"SIMPLE  =": f"FITS, {SCIENCE}",
-    b"\x93NUMPY": f"NumPy, {SCIENCE}",
-    b"ZISRAWFILE": f"CZI, {SCIENCE}",
-    b"NRRD0": f"NRRD, {SCIENCE}",
-    b"PF\n": f"PFM, floating-point colours, {SCIENCE}",
-    b"P7\n": f"PAM: {CONVERT}",
-    b"\xff\xd8\xff\xf7": f"JPEG-LS: {CONVERT}",
-    b"\x76\x2f\x31\x01": f"OpenEXR: {CONVERT}",
-    b"#?RADIANCE": f"Radiance HDR: {CONVERT}",
-    b"II\xbc\1": f"JPEG XR: {CONVERT}",
-    b"\0\0\1\0": f"an icon (ICO): {CONVERT}",
-    b"icns": f"an icon (ICNS): {CONVERT}",
-    b"qoif": f"QOI: {CONVERT}",
-    b"DDS ": f"DDS: {CONVERT}",
-    b"AT&TFORM": f"DjVu, {DOCUMENT}",
-}
 DICOM = "DICOM: export it as an 8-bit PNG, with the window that its readers use"
+STARTS = (  # (pattern of the first bytes, what such a file is)
+    (rb"\xff\x0a|\0\0\0\x0cJXL ", f"JPEG XL: {CONVERT}"),
+    (rb"version https://git-lfs", "a Git LFS pointer, not the image itself: run `git lfs pull`"),
+    (rb"outs:\n- md5", "a DVC file, not the image itself: run `dvc pull`, and move it out of the folder"),
+    (rb"L\0\0\0\x01\x14\x02\0", "a Windows shortcut, not the image itself: copy the image here"),
+    (rb"book\0\0\0\0mark", "a macOS alias, not the image itself: copy the image here"),
+    (rb".{4}(moov|mdat|wide)", f"MOV, {VIDEO}"),  # QuickTime before there was ftyp
+    (rb"\x1a\x45\xdf\xa3", f"MKV or WebM, {VIDEO}"),
+    (rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11", f"WMV, {VIDEO}"),
+    (rb"\0\0\x01[\xba\xb3]", f"MPEG, {VIDEO}"),
+    (rb"FLV\x01", f"FLV, {VIDEO}"),
+    (rb"OggS", f"Ogg, {VIDEO}"),
+    (rb"%!PS|\xc5\xd0\xd3\xc6", f"PostScript, {DOCUMENT}"),
+    (rb"\{\\rtf", f"RTF, {DOCUMENT}"),
+    (rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", f"an Office file, {DOCUMENT}"),
+    (rb"AT&TFORM", f"DjVu, {DOCUMENT}"),
+    (rb"PK\x03\x04", f"ZIP, {ARCHIVE}"),
+    (rb"\x1f\x8b", f"gzip, {ARCHIVE}"),
+    (rb"7z\xbc\xaf\x27\x1c", f"7z, {ARCHIVE}"),
+    (rb"Rar!\x1a\x07", f"RAR, {ARCHIVE}"),
+    (rb"\xfd7zXZ\0", f"xz, {ARCHIVE}"),
+    (rb"BZh", f"bzip2, {ARCHIVE}"),
+    (rb"\x28\xb5\x2f\xfd", f"Zstandard, {ARCHIVE}"),
+    (rb"8BPS", f"Photoshop, {EDITOR}"),
+    (rb"gimp xcf", f"GIMP, {EDITOR}"),
+    (rb"\x89HDF\r\n\x1a\n", f"HDF5, {SCIENCE}"),
+    (rb"SIMPLE  =", f"FITS, {SCIENCE}"),
+    (rb"\x93NUMPY", f"NumPy, {SCIENCE}"),
+    (rb"ZISRAWFILE", f"CZI, {SCIENCE}"),
+    (rb"NRRD0", f"NRRD, {SCIENCE}"),
+    (rb"PF\n", f"PFM, floating-point colours, {SCIENCE}"),
+    (rb"P7\n", f"PAM: {CONVERT}"),
+    (rb"\xff\xd8\xff\xf7", f"JPEG-LS: {CONVERT}"),
+    (rb"\x76\x2f\x31\x01", f"OpenEXR: {CONVERT}"),
+    (rb"#\?RADIANCE", f"Radiance HDR: {CONVERT}"),
+    (rb"II\xbc\x01", f"JPEG XR: {CONVERT}"),
+    (rb"\0\0\x01\0", f"an icon (ICO): {CONVERT}"),
+    (rb"icns", f"an icon (ICNS): {CONVERT}"),
+    (rb"qoif", f"QOI: {CONVERT}"),
+    (rb"DDS ", f"DDS: {CONVERT}"),
+    (rb"RIFF.{4}AVI ", f"AVI, {VIDEO}"),
+    (rb"G.{187}G.{187}G", f"MPEG transport stream, {VIDEO}"),
+    (rb".{257}ustar", f"tar, {ARCHIVE}"),
+    (rb".{344}n\+1", f"NIfTI, {SCIENCE}"),
+    (rb".{128}DICM", DICOM),
+)
 TEXT = (
     (rb"^\S{0,500}/annex/objects/", "a git-annex pointer, not the image itself: run `git annex get`"),
     (rb"^\s*\[InternetShortcut\]", "an internet shortcut, not the image itself: fetch the image"),
@@ -83,11 +86,11 @@ def is_heif(head: bytes) -> bool:
 
 
 def raw(name: str, head: bytes) -> str:
-    """Returns why a camera's raw file cannot be read, or "": its first image is a preview, which is not to pass for it.
+    """Returns why a camera's raw file cannot be read: its first image is a preview. Returns "" for another file.
 
     Args:
-        name: of the file.
-        head: a TIFF file's whole content; of another's at least the first 16 bytes.
+        name: name of the file.
+        head: the whole content of a TIFF file, or at least the first 16 bytes of another one.
     """
     suffix = PurePath(name).suffix.lower()
     by_content = head.startswith(RAW_STARTS) or b"crx " in _brands(head)
@@ -98,13 +101,7 @@ def raw(name: str, head: bytes) -> str:
 
 
 def reason(name: str, head: bytes, size: int) -> str:
-    """Says what a file is that cannot be read as an image, and what to do.
-
-    Args:
-        name: of the file.
-        head: its first HEAD bytes, or fewer, if it is shorter.
-        size: of the file in bytes.
-    """
+    """Says what a file of this name, first HEAD bytes and size in bytes is, if it is not an image, and what to do."""
     if not head.strip(b"\0"):
         if size == 0:
             return "an empty file: a cloud's placeholder, or a copy that failed; download or copy it again"
@@ -116,32 +113,20 @@ def reason(name: str, head: bytes, size: int) -> str:
             return f"HEIC or HEIF, broken or truncated: copy it again, or {CONVERT}"
         if not brands & {b"avif", b"avis"}:
             return f"MP4 or MOV, {VIDEO}"
-    if head[4:8] in (b"moov", b"mdat", b"wide"):  # QuickTime before there was ftyp
-        return f"MOV, {VIDEO}"
-    if found := next((text for start, text in STARTS.items() if head.startswith(start)), ""):
+    if found := next((text for start, text in STARTS if re.match(start, head, re.DOTALL)), ""):
         return found
-    if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
-        return f"AVI, {VIDEO}"
-    if head[:1] == b"G" and head[188:189] == b"G" and head[376:377] == b"G":
-        return f"MPEG transport stream, {VIDEO}"
-    if head[257:262] == b"ustar":
-        return f"tar, {ARCHIVE}"
-    if head[344:347] == b"n+1":
-        return f"NIfTI, {SCIENCE}"
-    if head[128:132] == b"DICM" or PurePath(name).suffix.lower() in (".dcm", ".dicom"):
+    if PurePath(name).suffix.lower() in (".dcm", ".dicom"):
         return DICOM
     if head.startswith(tiff.STARTS):
-        return f"TIFF{tiff.describe(head)}: broken, or not supported; save it as RGB or grey of 8 bits"
+        return f"TIFF{tiff.pixel_format(head)}: broken, or not supported; save it as RGB or grey of 8 bits"
     if precision := re.match(rb"\xff\xd8\xff.*?\xff[\xc0-\xc3]\0.([\x09-\x10])", head, re.DOTALL):
-        return f"JPEG of {precision[1][0]} bits a sample: {CONVERT} of 8 bits"
-    text = _text(head)
-    return next((found for pattern, found in TEXT if re.search(pattern, text, re.IGNORECASE)), "") or (
-        "not an image in a known format, or truncated"
-    )
+        return f"JPEG of {precision[1][0]} bits per channel: {CONVERT} of 8 bits"
+    found = next((found for pattern, found in TEXT if re.search(pattern, _text(head), re.IGNORECASE)), "")
+    return found or "not an image in a known format, or truncated"
 
 
 def _brands(head: bytes) -> set[bytes]:
-    """Returns the brands of a file of ISO/IEC 14496-12, which say of what kind it is; none of another's."""
+    """Returns the brands, which tell the kind of a file of ISO/IEC 14496-12 (MP4, HEIF); none for another file."""
     if head[4:8] != b"ftyp":
         return set()
     box = head[8 : int.from_bytes(head[:4], "big")]
@@ -149,7 +134,7 @@ def _brands(head: bytes) -> set[bytes]:
 
 
 def _text(head: bytes) -> bytes:
-    """Returns the beginning of a text without the mark of its encoding, in ASCII if it is UTF-16."""
+    """Returns the beginning of a text without its byte order mark, in ASCII if it is UTF-16."""
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         return head[2:4096].replace(b"\0", b"")
     return head[:4096].removeprefix(b"\xef\xbb\xbf")

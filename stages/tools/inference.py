@@ -1,4 +1,4 @@
-"""Batch inference: predictions of a loaded SavedModel for image files and for images in memory."""
+"""Batch inference with a loaded SavedModel, for image files and for images in memory."""
 
 import collections
 import io
@@ -10,27 +10,27 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import Image
 
 from stages.common.cli import UserError
-from stages.decoding.decode import decode
+from stages.decoding.decode import decode, decode_image
 from stages.evaluation import scores
 from stages.labels.files import walk
 from stages.model.temperature import scale_probabilities
 
-# A path, of a file or of a folder of images; or an image in memory: a file's content, or pixels in RGB.
+# A path of a file or of a folder of images; or an image in memory: the content of a file, or pixels in RGB.
 Source = str | os.PathLike[str] | bytes | Image.Image | np.ndarray
-NO_COLLECTIONS = (Mapping, io.IOBase, bytearray, memoryview)  # although they can be iterated over
-PNG_MODES = ("1", "L", "LA", "I;16", "P", "RGB", "RGBA")
-BATCH = 32  # images; the batches that are decoded ahead take 5 MB each at 224 pixels
+NO_COLLECTIONS = (Mapping, io.IOBase, bytearray, memoryview)  # types that hold no sources, but can be iterated over
+BATCH = 32  # images per batch, 5 MB at 224 pixels
+AHEAD = 2  # batches that are decoded while one is predicted
+Decoded = tuple[str, str, np.ndarray | None]  # path; problem, or ""; uint8 [size, size, 3], None if there is a problem
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """The prediction for one image: the predicted class, its probability, and the probabilities of all classes by name.
+    """The predicted class of an image, its probability, and the probabilities of all classes by name.
 
-    `path` is empty for an image in memory. `problem` says why the image cannot be read, and is empty if it can; the
-    others are None if it cannot.
+    `path` is empty for an image in memory. `problem` says why an image cannot be read; the others are None then.
     """
 
     path: str
@@ -41,10 +41,10 @@ class Prediction:
 
 
 def find(sources: Any) -> Iterator[tuple[Source, str]]:
-    """Yields (image, problem) of each image in `sources`, one Source or several; the problem is empty if there is none.
+    """Yields (image, problem or "") of each image in `sources`, one Source or several.
 
     Raises:
-        TypeError: one of them is neither a path nor an image.
+        TypeError: a source is neither a path nor an image.
     """
     several = isinstance(sources, Iterable) and not isinstance(sources, NO_COLLECTIONS)
     for source in [sources] if _is_source(sources) or not several else sources:
@@ -57,7 +57,7 @@ def find(sources: Any) -> Iterator[tuple[Source, str]]:
         try:
             for below, problem in walk(path) if path else [("", "an empty path")]:
                 yield (os.path.join(path, below) if below else path), problem
-        except (OSError, ValueError) as error:  # the latter of a zero byte
+        except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
             yield path, getattr(error, "strerror", None) or str(error)
 
 
@@ -76,18 +76,10 @@ def classes_of(model: Any) -> list[str]:
 def classify(
     files: Iterable[tuple[Source, str]], model: Any, threshold: float | None, calibrated: bool
 ) -> Iterator[Prediction]:
-    """Predicts the classes of images.
-
-    Args:
-        files: what `find` yields.
-        model: what saved_model.load returned.
-        threshold, calibrated: as in stages.tools.predict.predict.
-
-    Returns:
-        iterator of Prediction, in the order of `files`.
+    """Predicts the classes of the images that `find` yields, in their order; see stages.tools.predict.predict.
 
     Raises:
-        UserError: the threshold is not in [0, 1], or given for more than two classes.
+        UserError: the threshold is not in [0, 1], or the model has more than two classes.
     """
     classes = classes_of(model)
     if threshold is None:
@@ -121,66 +113,51 @@ def _predictions(
                 yield Prediction(path, classes[label], row[label], dict(zip(classes, row, strict=True)))
 
 
-def _decoded(files: Iterable[tuple[Source, str]], size: int) -> Iterator[list[tuple[str, str, np.ndarray | None]]]:
-    """Yields lists of up to BATCH (path, problem, pixels), decoded by several threads while those before are used.
+def _decoded(files: Iterable[tuple[Source, str]], size: int) -> Iterator[list[Decoded]]:
+    """Yields batches of the images that `find` yields, decoded by several threads while those before are predicted."""
 
-    Args:
-        files: what `find` yields.
-        size: side of the images in pixels. `pixels` are uint8 [size, size, 3], or None where there is a problem.
-    """
-
-    def read(file: tuple[Source, str]) -> tuple[str, str, np.ndarray | None]:
+    def read(file: tuple[Source, str]) -> Decoded:
         source, problem = file
         path = source if isinstance(source, str) else ""
-        if problem:
-            return path, problem, None
         try:
-            return path, "", decode(source if isinstance(source, str | bytes) else _encoded(source), size)[2]
+            return path, problem, None if problem else _pixels(source, size)
         except ValueError as error:
             return path, str(error), None
 
     files = iter(files)
-    ahead: collections.deque[Iterator[tuple[str, str, np.ndarray | None]]] = collections.deque()
+    ahead: collections.deque[Iterator[Decoded]] = collections.deque()
     with ThreadPoolExecutor() as pool:  # Pillow decodes without Python's lock, and TensorFlow computes without it
         while batch := list(itertools.islice(files, BATCH)):
             ahead.append(pool.map(read, batch))
-            if len(ahead) > 2:
+            if len(ahead) > AHEAD:
                 yield list(ahead.popleft())
         while ahead:
             yield list(ahead.popleft())
 
 
-def _encoded(image: Any) -> bytes:
-    """Returns an image in memory as a file, without loss, so that it is read as files are.
+def _pixels(source: Any, size: int) -> np.ndarray:
+    if isinstance(source, str | bytes):
+        return decode(source, size)[2]
+    return decode_image(_pil_image(source) if isinstance(source, np.ndarray) else source, size)
+
+
+def _pil_image(array: np.ndarray) -> Image.Image:
+    """Converts an array of grey levels or colours to a PIL image, with colours and large integer types as uint8.
 
     Raises:
-        ValueError: it has no pixels, or of another type than images have.
-    """
-    try:
-        if isinstance(image, np.ndarray):
-            image = Image.fromarray(_as_pillow_takes_it(image))
-        exif, file = Image.Exif(), io.BytesIO()
-        exif[ExifTags.Base.Orientation] = image.getexif().get(ExifTags.Base.Orientation, 1)
-        # PNG keeps transparency of every kind, TIFF inks and floating-point values.
-        kind = "TIFF" if image.mode in ("CMYK", "F", "I") else "PNG"
-        plain = image if kind == "TIFF" or image.mode in PNG_MODES else image.convert("RGB")
-        plain.save(file, kind, exif=exif, compress_level=1)
-        return file.getvalue()
-    except Exception as error:  # as decode does: a file that Pillow has only opened may be broken in any way
-        raise ValueError(str(error) or type(error).__name__) from None
-
-
-def _as_pillow_takes_it(array: np.ndarray) -> np.ndarray:
-    """Returns an array with grey levels as [height, width], and with colours and large integer types as uint8.
-
-    Raises:
-        ValueError: the colours are not within [0, 1] in floating-point, nor within [0, 255].
+        ValueError: the values are not within [0, 1] in floating-point, nor within [0, 255]; or the shape is another.
     """
     if array.shape[2:] == (1,):
         array = array[..., 0]
-    if array.dtype in (bool, np.uint8) or array.ndim == 2 and array.dtype in (np.uint16, np.float32, np.float64):
-        return array
-    low, high = np.min(array, initial=0), np.max(array, initial=0)
-    if not 0 <= low <= high <= 255:
-        raise ValueError(f"values from {low:g} to {high:g}: give uint8, or floating-point numbers up to 1 or to 255")
-    return np.rint(array * (255.0 if array.dtype.kind == "f" and high <= 1 else 1)).astype(np.uint8)
+    as_it_is = array.dtype in (bool, np.uint8) or array.ndim == 2 and array.dtype in (np.uint16, np.float32, np.float64)
+    if not as_it_is:
+        low, high = np.min(array, initial=0), np.max(array, initial=0)
+        if not 0 <= low <= high <= 255:
+            raise ValueError(
+                f"values from {low:g} to {high:g}: give uint8, or floating-point numbers up to 1 or to 255"
+            )
+        array = np.rint(array * (255.0 if array.dtype.kind == "f" and high <= 1 else 1)).astype(np.uint8)
+    try:
+        return Image.fromarray(array)
+    except TypeError as error:
+        raise ValueError(str(error)) from None

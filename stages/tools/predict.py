@@ -2,22 +2,22 @@
 
     python -m stages.tools.predict PATH... [OPTIONS]
 
-    PATH             an image, a folder of images, however deep, or - for a list of such paths on
-                     standard input, one a line or, as `find -print0` writes them, each ended by a
-                     zero byte; a list from Windows (CRLF, byte order mark, UTF-16) is one, too
+    PATH             an image, a folder of images and sub-folders, or - for a list of such paths on
+                     standard input: one per line, or each ended by a zero byte, as `find -print0`
+                     writes them; lists from Windows (CRLF, byte order mark, UTF-16) are read as well
     --model FOLDER   the SavedModel (data/models/classifier), the only output of the pipeline needed
-    --threshold T    two classes: predict the second where its probability reaches T; instead of the
-                     model's own threshold
+    --threshold T    of two classes, predict the second where its probability reaches T, instead of
+                     the model's own threshold
     --calibrated     scale the probabilities by the model's temperature; the predicted classes stay
                      the same, because thresholds refer to unscaled probabilities
-    --format FORMAT  table (default), or jsonl (JSON Lines) or csv, which have the probabilities of
+    --format FORMAT  table (default); or jsonl (JSON Lines) or csv, which have the probabilities of
                      all classes
 
-Prints a line per image as they are done: the predicted class and its probability. Files that cannot be read are named
-with the reason on standard error, and skipped. The exit status is 0 if all could be read, 1 otherwise.
+Prints a line per image as soon as it is done: the predicted class and its probability. Files that cannot be read are
+named with the reason on standard error. The exit status is 0 if all images could be read, 1 otherwise.
 
-The same in Python, one image after the other, of paths and of images in memory (PIL images, NumPy arrays in RGB, the
-bytes of a file); importing this module changes nothing else in the process:
+The same in Python, for paths and for images in memory (PIL images, NumPy arrays in RGB, the bytes of a file); importing
+this module changes nothing else in the process:
 
     from stages.tools.predict import predict
     for image in predict(["holiday", "more/dog.jpg"]):
@@ -52,12 +52,12 @@ MODEL = "data/models/classifier"
 
 def main() -> None:
     arguments = parse_arguments()
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends this quietly, as it ends other commands
-    warnings.simplefilter("ignore")  # Pillow's, about odd metadata
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends this command quietly, like others
+    warnings.simplefilter("ignore")  # Pillow's warnings about odd metadata
     sys.stdout.reconfigure(errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]
     files = list(inference.find(expand_paths(arguments.paths)))
     if not files:
-        raise UserError(f"there is no image in {cli.enumeration(arguments.paths)}.")
+        raise UserError(f"there is no image in {cli.enumeration([*map(cli.printable, arguments.paths)])}.")
     model = saved_model.load(arguments.model)
     predictions = inference.classify(files, model, arguments.threshold, arguments.calibrated)
     # On a terminal, the lines show the progress by themselves.
@@ -84,32 +84,30 @@ def predict(
     threshold: float | None = None,
     calibrated: bool = False,
 ) -> Iterator[Prediction]:
-    """Predicts the classes of images, at the speed of batches and in little memory, however many they are.
+    """Predicts the classes of images, in batches; memory does not depend on their number.
 
     Args:
-        images: one image, or any number: paths of files, or of folders, of which all images are predicted; PIL images;
-            arrays, [height, width, 3] in RGB or [height, width] in grey, uint8 or floating-point from 0 to 1 or to 255;
-            the bytes of files.
+        images: one image or several: paths of files, or of folders with images; PIL images; the bytes of files; arrays,
+            [height, width, 3] in RGB or [height, width] in grey, uint8 or floating-point from 0 to 1 or to 255.
         model: folder of the SavedModel.
-        threshold: of two classes, the second is predicted where its unscaled probability reaches it; the model's own,
-            which evaluate chose, if not given.
-        calibrated: whether to scale the probabilities by the model's temperature (scale_probabilities); the predicted
-            classes stay the same.
+        threshold: the second of two classes is predicted where its unscaled probability reaches this; None: the model's
+            own, which evaluate chose.
+        calibrated: whether to scale the probabilities by the model's temperature; the predicted classes stay the same.
 
     Returns:
         iterator of inference.Prediction, in the order of `images`; in folders sorted by name.
 
     Raises:
-        UserError: there is no such model; the threshold is not in [0, 1], or given for more than two classes.
+        UserError: there is no such model; the threshold is not in [0, 1], or the model has more than two classes.
     """
     return inference.classify(inference.find(images), saved_model.load(os.fspath(model)), threshold, calibrated)
 
 
 def expand_paths(arguments: Iterable[str]) -> Iterator[str]:
-    """Yields the paths that the command is given, and in the place of - those on standard input.
+    """Yields the paths of the command line; in the place of -, those on standard input, which may not exist.
 
     Raises:
-        UserError: an argument does not exist. (One on standard input is an image that cannot be read.)
+        UserError: a path of the command line does not exist.
     """
     for argument in arguments:
         if argument == "-":
@@ -117,13 +115,12 @@ def expand_paths(arguments: Iterable[str]) -> Iterator[str]:
         elif os.path.lexists(argument):
             yield argument
         else:
-            raise UserError(
-                f"{cli.printable(argument)} does not exist. Name images, folders of images, or - for a list."
-            )
+            name = cli.printable(argument)
+            raise UserError(f"{name} does not exist. Name images, folders of images, or - for a list.")
 
 
 def split_list(data: bytes) -> list[str]:
-    """Returns the paths of a list, ended by zero bytes or by line ends; those of Windows only if all are."""
+    """Returns the paths of a list, which zero bytes end, or line ends; Windows's (CRLF) only if all of them are."""
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # as PowerShell writes it
         data = data.decode("utf-16", errors="replace").encode()
     text = os.fsdecode(data.removeprefix(codecs.BOM_UTF8))

@@ -13,7 +13,6 @@ if __name__ == "__main__":
     backend.start()
 
 import argparse
-import io
 import json
 import resource
 import struct
@@ -33,9 +32,11 @@ from tqdm import tqdm
 
 from stages.model import network, saved_model
 from stages.tools import inference
+from tests.decoding.image_files import chunk, encode, with_chunk, with_segment
 
-SIZE = 32  # of the model, which does not matter for decoding
-HUGE = 1000  # one in so many cases is an image of just below Pillow's limit of 89 million pixels
+SIZE = 32  # pixels of a side of the model's images, on which decoding does not depend
+HUGE = 1000  # cases of which one is an image just below Pillow's limit of 89 million pixels
+PNG = b"\x89PNG\r\n\x1a\n"
 OUTCOMES = ("probabilities", "error", "crash")
 
 
@@ -52,18 +53,8 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         saved_model.save(network.build(SIZE, 2), ["a", "b"], 1, Path(folder) / "model")
         while len(rows) < arguments.cases:
-            command = [
-                sys.executable,
-                "-m",
-                "tests.benchmarks.fuzz",
-                "--cases",
-                str(arguments.cases),
-                "--seed",
-                str(arguments.seed),
-                "--child",
-                folder,
-                str(len(rows)),
-            ]
+            options = ["--cases", arguments.cases, "--seed", arguments.seed, "--child", folder, len(rows)]
+            command = [sys.executable, "-m", "tests.benchmarks.fuzz", *map(str, options)]
             # libjpeg's messages about broken files are kept for the case that the process itself fails.
             with (
                 Path(folder, "stderr").open("w") as chatter,
@@ -74,16 +65,11 @@ def main():
             if child.returncode > 0:
                 sys.exit(Path(folder, "stderr").read_text(errors="replace"))
             if child.returncode < 0:
-                rows.append(
-                    {"case": len(rows), "kind": f"signal {-child.returncode}", "predict": "crash", "bytes": "crash"}
-                )
+                kind = f"signal {-child.returncode}"
+                rows.append({"case": len(rows), "kind": kind, "predict": "crash", "bytes": "crash"})
     table = pd.DataFrame(rows)
-    print(
-        pd.concat({x: pd.crosstab(table["kind"], table[x]) for x in ("predict", "bytes")}, axis=1)
-        .fillna(0)
-        .astype(int)
-        .to_string()
-    )
+    counts = pd.concat({x: pd.crosstab(table["kind"], table[x]) for x in ("predict", "bytes")}, axis=1)
+    print(counts.fillna(0).astype(int).to_string())
     print(f"\nPeak memory {table['peak'].max():.0f} MB. The slowest, in seconds:")
     print(table.nlargest(5, "predict_seconds").to_string(index=False))
     print(table.nlargest(5, "bytes_seconds").to_string(index=False))
@@ -119,7 +105,7 @@ def predict(model, data, path):
 
 
 def serve(model, data, path):
-    """Returns the same for the signature for encoded bytes."""
+    """Returns the outcome, as `predict` does, of the signature for encoded bytes."""
     try:
         [probabilities] = model.signatures["serving_bytes"](image_bytes=tf.constant([data]))["probabilities"].numpy()
     except tf.errors.InvalidArgumentError:
@@ -177,12 +163,6 @@ def images():
     return [(kind, encode(image, kind, **options)) for image, kind, options in wanted]
 
 
-def encode(image, kind, **options):
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
-
-
 def case(seed, number, sources):
     """Returns the kind and the bytes of a case: the same for the same seed and number."""
     rng = np.random.default_rng([seed, number])
@@ -205,7 +185,7 @@ def flip(rng, data):
 
 
 def flip_head(rng, data):
-    """The first bytes decide how the others are read."""
+    """Bits flipped among the first bytes, which decide how the others are read."""
     return flip(rng, data[:80]) + data[80:]
 
 
@@ -226,7 +206,7 @@ def declare(rng, data):
     if rng.random() < 0.5:
         body = zlib.compress(bytes(rng.integers(0, 10**5)))
         header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-        return PNG + chunk(b"IHDR", header) + chunk(b"IDAT", body) + chunk(b"IEND")
+        return PNG + chunk(b"IHDR", header) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
     jpeg = encode(Image.new("RGB", (40, 30)), "JPEG", progressive=bool(rng.random() < 0.5))
     place = max(jpeg.find(b"\xff\xc0"), jpeg.find(b"\xff\xc2")) + 5
     return jpeg[:place] + struct.pack(">HH", height % 2**16, width % 2**16) + jpeg[place + 4 :]
@@ -240,7 +220,7 @@ def odd_chunks(rng, data):
     parts = [chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlaced))]
     parts += [chunk(kinds[rng.integers(len(kinds))], rng.bytes(rng.integers(0, 300))) for _ in range(rng.integers(5))]
     parts.append(chunk(b"IDAT", zlib.compress(bytes(10**5) if rng.random() < 0.5 else rng.bytes(10**4))))
-    return PNG + b"".join(parts) + chunk(b"IEND")
+    return PNG + b"".join(parts) + chunk(b"IEND", b"")
 
 
 def odd_exif(rng, data):
@@ -262,27 +242,14 @@ def odd_exif(rng, data):
     tiff = tiff[: rng.integers(len(tiff) + 1)] if rng.random() < 0.3 else tiff
     image = Image.new("RGB", (30, 40))
     if rng.random() < 0.5:
-        png = encode(image, "PNG")
-        return png[:33] + chunk(b"eXIf", tiff) + png[33:]  # behind the header
-    jpeg = encode(image, "JPEG")
-    return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(tiff) + 8) + b"Exif\0\0" + tiff + jpeg[2:]
+        return with_chunk(encode(image, "PNG"), b"eXIf", tiff)
+    return with_segment(encode(image, "JPEG"), 0xE1, b"Exif\0\0" + tiff)
 
 
 def magic(rng, data):
-    starts = [
-        PNG,
-        b"\xff\xd8\xff",
-        b"\xff\xd8\xff\xe0\0\x10JFIF\0",
-        b"GIF89a",
-        b"RIFF\xff\0\0\0WEBPVP8 ",
-        b"BM",
-        b"II*\0",
-        b"MM\0*",
-        b"P6 ",
-        b"\0\0\0\x0cjP  \r\n\x87\n",
-        b"\0\0\0\x1cftypavif",
-        PNG + b"\0\0\0\rIHDR",
-    ]
+    """The first bytes of a format, and random ones."""
+    starts = [PNG, b"\xff\xd8\xff", b"\xff\xd8\xff\xe0\0\x10JFIF\0", b"GIF89a", b"RIFF\xff\0\0\0WEBPVP8 ", b"BM"]
+    starts += [b"II*\0", b"MM\0*", b"P6 ", b"\0\0\0\x0cjP  \r\n\x87\n", b"\0\0\0\x1cftypavif", PNG + b"\0\0\0\rIHDR"]
     return starts[rng.integers(len(starts))] + rng.bytes(rng.integers(0, 3000))
 
 
@@ -310,17 +277,11 @@ def huge(rng):
     height = int(rng.integers(1_500, 30_000))
     mode = str(rng.choice(["1", "L", "LA", "RGB", "RGBA", "P"]))
     image = Image.new(mode, (Image.MAX_IMAGE_PIXELS // height, height))
-    return (
-        encode(image, "JPEG", progressive=True) if mode in ("L", "RGB") and rng.random() < 0.5 else encode(image, "PNG")
-    )
+    if mode in ("L", "RGB") and rng.random() < 0.5:
+        return encode(image, "JPEG", progressive=True)
+    return encode(image, "PNG")
 
 
-def chunk(kind, data=b""):
-    """A chunk of a PNG file: length, kind, data, checksum."""
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-
-PNG = b"\x89PNG\r\n\x1a\n"
 KINDS = {
     "truncated": truncate,
     "bits flipped": flip,

@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.predict_speed FOLDER [--model data/models/classifier] [--images 2000] [--turns 5]
 
-The images of FOLDER are repeated up to --images. Both alternate in processes of their own. Prints images per second,
-with the start of Python and TensorFlow and from the loaded model on, and the ratio in each turn.
+The images of FOLDER are repeated up to --images. predict and the loop alternate, each in a process of its own. Prints
+images per second, with the start of Python and TensorFlow and from the loaded model on, and the ratio in each turn.
 """
 
 import argparse

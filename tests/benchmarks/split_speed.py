@@ -32,7 +32,7 @@ from stages.labels.files import find_files
 from tests.support import clone_project
 
 TURNS = 5
-# From a small process, since the peak of a process starts at what the one that began it held.
+# A small process starts the stage, because the peak of a process starts at what its parent held.
 PEAK = """
 import resource, subprocess, sys
 subprocess.run([sys.executable, "-m", sys.argv[1]], check=True, stdout=subprocess.DEVNULL)

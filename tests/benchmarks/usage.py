@@ -63,7 +63,7 @@ def snippet(path, model):
 
 
 def serving_bytes(path, model):
-    """Returns the same of the signature for encoded bytes."""
+    """Returns the label and the probabilities of the signature for encoded bytes."""
     model = tf.saved_model.load(model)
     answer = model.signatures["serving_bytes"](image_bytes=tf.constant([Path(path).read_bytes()]))
     probabilities = answer["probabilities"].numpy()[0].tolist()

@@ -7,57 +7,56 @@ import tifffile
 from PIL import Image
 
 from stages.decoding.decode import decode
-from tests.decoding.odd_files import COLOURS, GREYS, GREYS_AS_RGB, ON_WHITE, chunk, encode, grey, png_16_bits, quadrants
+from tests.decoding.image_files import (
+    COLOURS,
+    GREYS,
+    GREYS_AS_RGB,
+    ON_WHITE,
+    chunk,
+    colours,
+    encode,
+    grey,
+    png_16_bits,
+    quadrants,
+    tiff,
+)
 
 DEEP_GREYS, DEEP_COLOURS = (GREYS * 257).astype(np.uint16), (COLOURS * 257).astype(np.uint16)
-
-
-def colours(tmp_path, data):
-    """The colours of the quadrants of a file, as split packs them."""
-    (tmp_path / "image").write_bytes(data)
-    return decode(tmp_path / "image", 64)[2][[16, 16, 48, 48], [16, 48, 16, 48]].astype(int)
-
-
-def tiff(values, planes=False, **options):
-    pixels = quadrants(values)
-    buffer = io.BytesIO()
-    tifffile.imwrite(buffer, np.ascontiguousarray(np.moveaxis(pixels, 2, 0)) if planes else pixels, **options)
-    return buffer.getvalue()
 
 
 @pytest.mark.parametrize(
     "options", [{}, {"byteorder": ">"}, {"compression": "zlib"}, {"tile": (32, 32)}, {"bigtiff": True}]
 )
-def test_greys_of_which_0_is_white(tmp_path, options):
+def test_greys_of_which_0_is_white(options):
     data = tiff(65535 - DEEP_GREYS, photometric="miniswhite", **options)
-    assert (colours(tmp_path, data) == GREYS_AS_RGB).all()
+    assert (colours(data) == GREYS_AS_RGB).all()
 
 
-def test_floating_point_greys_of_which_0_is_white(tmp_path):
+def test_floating_point_greys_of_which_0_is_white():
     data = tiff((1 - GREYS / 255).astype(np.float32), photometric="miniswhite")
-    assert np.abs(colours(tmp_path, data) - GREYS_AS_RGB).max() <= 1
+    assert np.abs(colours(data) - GREYS_AS_RGB).max() <= 1
 
 
 @pytest.mark.parametrize(
     "options",
     [{}, {"byteorder": ">"}, {"compression": "zlib"}, {"tile": (16, 16)}, {"rowsperstrip": 7}, {"bigtiff": True}],
 )
-def test_planes_of_colours(tmp_path, options):
+def test_planes_of_colours(options):
     data = tiff(DEEP_COLOURS, planes=True, photometric="rgb", planarconfig="separate", **options)
-    assert (colours(tmp_path, data) == COLOURS).all()
+    assert (colours(data) == COLOURS).all()
 
 
-def test_planes_of_colours_and_transparency(tmp_path):
+def test_planes_of_colours_and_transparency():
     alpha = np.array([[0], [round(65535 * 0.4)], [65535], [65535]], np.uint16)
     options = {"photometric": "rgb", "planarconfig": "separate", "extrasamples": ["unassalpha"]}
     data = tiff(np.hstack([DEEP_COLOURS, alpha]), planes=True, **options)
-    assert np.abs(colours(tmp_path, data) - ON_WHITE).max() <= 1
+    assert np.abs(colours(data) - ON_WHITE).max() <= 1
 
 
-def test_planes_are_turned(tmp_path):
+def test_planes_are_turned():
     turn = [(274, "H", 1, 6, True)]
     data = tiff(DEEP_COLOURS, planes=True, photometric="rgb", planarconfig="separate", extratags=turn)
-    assert (colours(tmp_path, data).reshape(2, 2, 3) == np.rot90(COLOURS.reshape(2, 2, 3), -1)).all()
+    assert (colours(data).reshape(2, 2, 3) == np.rot90(COLOURS.reshape(2, 2, 3), -1)).all()
 
 
 @pytest.mark.parametrize(
@@ -70,23 +69,23 @@ def test_planes_are_turned(tmp_path):
         (2, DEEP_COLOURS, DEEP_COLOURS[0] + [0, 0, 1], COLOURS),
     ],
 )
-def test_the_transparency_key_of_16_bits(tmp_path, color_type, values, key, expected):
+def test_the_transparency_key_of_16_bits(color_type, values, key, expected):
     data = png_16_bits(color_type, values, more=chunk(b"tRNS", struct.pack(f">{len(key)}H", *key)))
-    assert np.abs(colours(tmp_path, data) - expected).max() <= 1
+    assert np.abs(colours(data) - expected).max() <= 1
 
 
 @pytest.mark.parametrize("bits", [9, 10, 12, 14])
 @pytest.mark.parametrize("stated", ["MaxSampleValue", "OME"])
-def test_fewer_bits_than_16_where_the_file_says_so(tmp_path, bits, stated):
+def test_fewer_bits_than_16_where_the_file_says_so(bits, stated):
     values = (GREYS << (bits - 8)).astype(np.uint16)
     if stated == "OME":
         data = tiff(values, description=f'<OME><Pixels SignificantBits="{bits}"/></OME>', metadata=None)
     else:
         data = tiff(values, extratags=[(281, "H", 1, 2**bits - 1, True)])
-    assert (colours(tmp_path, data) == GREYS_AS_RGB).all()
+    assert (colours(data) == GREYS_AS_RGB).all()
 
 
-def test_samples_of_12_bits_that_are_packed(tmp_path):
+def test_packed_values_of_12_bits():
     values = quadrants(GREYS << 4).ravel()
     packed = np.stack([values[::2] >> 4, (values[::2] & 15) << 4 | values[1::2] >> 8, values[1::2] & 255], 1)
     data = bytearray(tiff(np.zeros(4, np.uint16), photometric="minisblack", metadata=None))
@@ -95,7 +94,7 @@ def test_samples_of_12_bits_that_are_packed(tmp_path):
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         [start] = file.pages[0].dataoffsets
     data[start : start + packed.size] = packed.astype(np.uint8).tobytes()
-    assert (colours(tmp_path, bytes(data)) == GREYS_AS_RGB).all()
+    assert (colours(bytes(data)) == GREYS_AS_RGB).all()
 
 
 @pytest.mark.parametrize(
@@ -114,9 +113,9 @@ def test_samples_of_12_bits_that_are_packed(tmp_path):
         encode(Image.fromarray(quadrants(GREYS << 4).astype(np.uint16)), "JPEG2000", no_jp2=True),
     ],
 )
-def test_values_that_may_be_of_fewer_bits_are_refused_by_name(tmp_path, data):
-    with pytest.raises(ValueError, match="16 bits a sample, but no value needs more than 14"):
-        colours(tmp_path, data)
+def test_values_that_may_be_of_fewer_bits_are_refused_by_name(data):
+    with pytest.raises(ValueError, match="16 bits per channel, but no value needs more than 14 bits"):
+        colours(data)
 
 
 @pytest.mark.parametrize(
@@ -128,19 +127,19 @@ def test_values_that_may_be_of_fewer_bits_are_refused_by_name(tmp_path, data):
         tiff(GREYS.astype(np.uint16), extratags=[(281, "H", 1, 65535, True)]),
     ],
 )
-def test_black_and_what_is_known_to_be_dark_is_read(tmp_path, data):
-    assert (colours(tmp_path, data) == 0).all()
+def test_black_and_what_is_known_to_be_dark_is_read(data):
+    assert (colours(data) == 0).all()
 
 
-def test_signed_samples_reach_white_at_their_highest_value(tmp_path):
-    assert (colours(tmp_path, tiff((GREYS << 7).astype(np.int16))) == GREYS_AS_RGB).all()
+def test_signed_values_reach_white_at_their_highest_value():
+    assert (colours(tiff((GREYS << 7).astype(np.int16))) == GREYS_AS_RGB).all()
 
 
-def test_formats_that_scale_to_16_bits_themselves_may_be_dark(tmp_path):
+def test_formats_that_scale_to_16_bits_themselves_may_be_dark():
     dark = b"P5 2 2 65535\n" + struct.pack(">4H", *(GREYS.astype(int)))
-    assert (colours(tmp_path, dark) == 0).all()
+    assert (colours(dark) == 0).all()
     twelve = b"P5 64 64 4095\n" + quadrants(GREYS << 4).astype(">u2").tobytes()
-    assert np.abs(colours(tmp_path, twelve) - GREYS_AS_RGB).max() <= 1
+    assert np.abs(colours(twelve) - GREYS_AS_RGB).max() <= 1
 
 
 @pytest.mark.parametrize(
@@ -148,26 +147,26 @@ def test_formats_that_scale_to_16_bits_themselves_may_be_dark(tmp_path):
     [
         (
             tiff((COLOURS << 4).astype(np.uint16), photometric="rgb", extratags=[(281, "H", 3, (4095,) * 3, True)]),
-            "colours of 16 bits of which white is 4095",
+            "colours of 16 bits, but white is 4095",
         ),
-        (tiff((GREYS // 2).astype(np.int8)), "1 signed sample of 8 bits"),
-        (tiff((GREYS - 128).astype(np.int8)), "1 signed sample of 8 bits"),
-        (tiff(GREYS / 255), "1 floating-point sample of 64 bits"),
-        (tiff((COLOURS / 255).astype(np.float32), photometric="rgb"), "3 floating-point samples of 32 bits"),
+        (tiff((GREYS // 2).astype(np.int8)), "1 signed channel of 8 bits"),
+        (tiff((GREYS - 128).astype(np.int8)), "1 signed channel of 8 bits"),
+        (tiff(GREYS / 255), "1 floating-point channel of 64 bits"),
+        (tiff((COLOURS / 255).astype(np.float32), photometric="rgb"), "3 floating-point channels of 32 bits"),
         (
             tiff(np.hstack([COLOURS, COLOURS]).astype(np.uint8), photometric="minisblack", planarconfig="contig"),
-            "6 samples of 8 bits",
+            "6 channels of 8 bits",
         ),
-        (tiff(np.stack([DEEP_GREYS] * 2, 1), photometric="minisblack", planarconfig="contig"), "2 samples of 16 bits"),
+        (tiff(np.stack([DEEP_GREYS] * 2, 1), photometric="minisblack", planarconfig="contig"), "2 channels of 16 bits"),
         (
             tiff(np.hstack([DEEP_COLOURS, DEEP_COLOURS]), planes=True, photometric="rgb", planarconfig="separate"),
-            "6 samples of 16 bits",
+            "6 channels of 16 bits",
         ),
     ],
 )
-def test_other_samples_are_refused_by_name(tmp_path, data, words):
+def test_other_channels_are_refused_by_name(data, words):
     with pytest.raises(ValueError, match=words):
-        colours(tmp_path, data)
+        colours(data)
 
 
 def test_many_rows_are_converted_as_few_are(tmp_path):
@@ -177,17 +176,17 @@ def test_many_rows_are_converted_as_few_are(tmp_path):
     assert (decode(tmp_path / "deep.png", 64)[2] == decode(tmp_path / "plain.png", 64)[2]).all()
 
 
-def test_jpeg_2000_of_16_bits(tmp_path):
+def test_jpeg_2000_of_16_bits():
     data = encode(Image.fromarray(quadrants(DEEP_GREYS)), "JPEG2000")
-    assert (colours(tmp_path, data) == GREYS_AS_RGB).all()
+    assert (colours(data) == GREYS_AS_RGB).all()
 
 
-def test_the_transparency_key_of_16_bits_is_turned_with_the_image(tmp_path):
+def test_the_transparency_key_of_16_bits_is_turned_with_the_image():
     turn = b"II*\0" + struct.pack("<IHHHIHHI", 8, 1, 0x0112, 3, 1, 6, 0, 0)
     more = chunk(b"eXIf", turn) + chunk(b"tRNS", struct.pack(">3H", *DEEP_COLOURS[0]))
     expected = np.rot90(np.array([(255,) * 3, *COLOURS[1:]]).reshape(2, 2, 3), -1).reshape(4, 3)
-    assert (colours(tmp_path, png_16_bits(2, DEEP_COLOURS, more=more)) == expected).all()
+    assert (colours(png_16_bits(2, DEEP_COLOURS, more=more)) == expected).all()
 
 
-def test_8_bits_stay_as_they_are(tmp_path):
-    assert (colours(tmp_path, encode(grey(), "TIFF")) == GREYS_AS_RGB).all()
+def test_8_bits_stay_as_they_are():
+    assert (colours(encode(grey(), "TIFF")) == GREYS_AS_RGB).all()

@@ -8,7 +8,7 @@ import tifffile
 from PIL import Image
 
 from stages.decoding.decode import decode
-from tests.decoding.odd_files import GREYS, encode, grey, heic, quadrants, rgb, tiff
+from tests.decoding.image_files import GREYS, encode, grey, heic, quadrants, rgb, tiff
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Pillow's, about broken TIFF files
 
@@ -97,9 +97,9 @@ DICOM = bytes(128) + b"DICM" + bytes(500)
         (
             "12 bits.jpg",
             encode(grey(), "JPEG").replace(b"\xff\xc0\0\x0b\x08", b"\xff\xc1\0\x0b\x0c"),
-            "12 bits a sample",
+            "12 bits per channel",
         ),
-        ("a.tif", tiff(GREYS / 255), "floating-point sample of 64 bits"),
+        ("a.tif", tiff(GREYS / 255), "floating-point channel of 64 bits"),
         ("a.txt", b"just a text", "not an image in a known format"),
         ("a.bin", zlib.compress(b"0" * 500), "not an image in a known format"),
     ],

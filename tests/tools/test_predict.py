@@ -44,7 +44,7 @@ def images(tmp_path):
     folder = make_images(tmp_path / "images", {"x/deeper": 20, "y": 20})
     (folder / "x/deeper/003.png").write_bytes((folder / "x/deeper/003.png").read_bytes()[:60])
     (folder / "y/007.png").write_text("no image")
-    (folder / "y/.hidden.png").write_text("passed over")
+    (folder / "y/.hidden.png").write_text("ignored")
     return folder
 
 
@@ -271,6 +271,16 @@ def test_what_a_user_can_get_wrong_is_one_line(model, tmp_path, monkeypatch, cap
     (tmp_path / "model").symlink_to(model)
     output, errors = run(capsys, *arguments, status=1)
     assert output == "" and errors.count("\n") == 1 and words in errors
+
+
+def test_paths_with_control_characters_are_escaped(model, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(make_images(tmp_path / "images", {"\x1b[31m": 1}))
+    Path("\x1b[2Jbroken.png").write_text("no image")
+    table, errors = run(capsys, ".", "--model", model, status=1)
+    assert r"'./\x1b[31m/000.png'" in table and r"'./\x1b[2Jbroken.png': not an image" in errors
+    Path("\x1b[empty").mkdir()
+    for argument, words in {"\x1b[2J": r"'\x1b[2J' does not exist", "\x1b[empty": r"no image in '\x1b[empty'"}.items():
+        assert words in run(capsys, argument, "--model", model, status=1)[1]
 
 
 def test_more_than_two_classes_have_no_threshold():
