@@ -28,14 +28,12 @@ class Planes:
     """A TIFF file of more than 8 bits that Pillow would misread, as a grey file for each channel, with black at 0."""
 
     files: list[bytes]
-    bits: int
-    white: int | None
     inverted: bool
     mode: str
 
-    def merge(self, images: Sequence[Image.Image]) -> Image.Image:
+    def merge(self, images: Sequence[Image.Image], bits: int, white: int | None) -> Image.Image:
         """Returns the image in mode L, RGB or RGBA, from its decoded planes."""
-        bands = eight_bits(images[: 3 if self.mode == "RGB" else None], self.bits, self.white, self.inverted)
+        bands = eight_bits(images[: 3 if self.mode == "RGB" else None], bits, white, self.inverted)
         merged = bands[0] if len(bands) == 1 else Image.merge(self.mode, bands)
         return merged.convert("RGBA") if self.mode == "RGBa" else merged
 
@@ -60,7 +58,7 @@ def planes(data: bytes) -> Planes | None:
         mode = MODES.get((photometric, extra))
         if mode is None or count != (1 if mode == "L" else 3 + len(extra)) or len(set(bits)) > 1:
             raise Image.UnidentifiedImageError
-        return Planes(tiff.planes(found), *bits_and_white(data), photometric == 0, mode)
+        return Planes(tiff.planes(found), photometric == 0, mode)
     except (ValueError, struct.error, IndexError):
         return None
 
@@ -95,7 +93,7 @@ def eight_bits(bands: Sequence[Image.Image], bits: int, white: int | None, inver
     Raises:
         UnreadableError: values are beyond white, or white is unknown.
     """
-    extrema = [(part.min(), part.max()) for band in bands for _, part in _parts(band)]
+    extrema = [(part.min(), part.max()) for band in bands for part in _parts(band)]
     lowest, highest = np.min(extrema), np.max(extrema)  # not a number, if any value is not
     real = bands[0].mode == "F"
     limit = (255 if highest > 1 else 1) if real else white or 2**bits - 1
@@ -128,10 +126,7 @@ def check_colours(image: Image.Image, bits: int, white: int | None) -> None:
 def colour_key_alpha(image: Image.Image, data: bytes, key: Sequence[int]) -> Image.Image:
     """Returns the alpha channel of a PNG file whose transparency key is a colour of 16 bits per channel.
 
-    Args:
-        image: the decoded image in mode RGB, in which Pillow keeps the highest 8 bits.
-        data: content of the file.
-        key: red, green and blue.
+    Of these, the decoded image, in mode RGB, has the highest 8.
     """
     opaque = Image.new("L", image.size)
     with Image.open(io.BytesIO(data), formats=["PNG"]) as low:
@@ -146,18 +141,14 @@ def colour_key_alpha(image: Image.Image, data: bytes, key: Sequence[int]) -> Ima
 
 def grey_key_alpha(image: Image.Image, key: int) -> Image.Image:
     """Returns the alpha channel of a grey image of more than 8 bits whose transparency key is this value."""
-    return _mapped(image, lambda part: np.where(part == key, 0, 255))
+    return _mapped(image, lambda part: np.where(part == key, 0, 255).astype(np.uint8))
 
 
 def _mapped(image: Image.Image, function: Callable[[np.ndarray], np.ndarray]) -> Image.Image:
-    """Applies a function to an image, ROWS rows at a time, and returns the result in mode L."""
-    pixels = np.empty((image.height, image.width), np.uint8)
-    for row, part in _parts(image):
-        pixels[row : row + len(part)] = function(part)
-    return Image.fromarray(pixels)
+    """Applies a function, whose results are uint8, to ROWS rows at a time, and returns the result in mode L."""
+    return Image.fromarray(np.concatenate([function(part) for part in _parts(image)]))
 
 
-def _parts(image: Image.Image) -> Iterator[tuple[int, np.ndarray]]:
-    """Yields ROWS rows of an image at a time, with the number of the first."""
+def _parts(image: Image.Image) -> Iterator[np.ndarray]:
     for row in range(0, image.height, ROWS):
-        yield row, np.asarray(image.crop((0, row, image.width, min(row + ROWS, image.height))))
+        yield np.asarray(image.crop((0, row, image.width, min(row + ROWS, image.height))))

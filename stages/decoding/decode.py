@@ -8,6 +8,7 @@ import math
 import os
 import re
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,8 @@ LARGE = 50_000_000  # pixels of an image, or bytes of a file, above which images
 TRANSPOSE = {2: Transpose.FLIP_LEFT_RIGHT, 3: Transpose.ROTATE_180, 4: Transpose.FLIP_TOP_BOTTOM}
 TRANSPOSE |= {5: Transpose.TRANSPOSE, 6: Transpose.ROTATE_270, 7: Transpose.TRANSVERSE, 8: Transpose.ROTATE_90}
 Size = tuple[int, int]  # width and height in pixels
-_one_at_a_time = threading.RLock()
+_one_at_a_time, _limits_lock = threading.RLock(), threading.Lock()
+_limits: list[int | None] = []  # Pillow's own limits of pixels, as the threads that decode found them
 
 
 def decode(path: str | Path | bytes, size: int, max_pixels: int = MAX_PIXELS) -> tuple[str, Size, np.ndarray]:
@@ -60,7 +62,7 @@ def decode(path: str | Path | bytes, size: int, max_pixels: int = MAX_PIXELS) ->
                 raise Image.UnidentifiedImageError  # before all is read: it may be a video of gigabytes
             if length > 16 * max_pixels + MARGIN:
                 raise UnreadableError(f"{length:,} bytes, more than data.max_pixels, {max_pixels:,} pixels, can take")
-            with _alone(length), _no_limit:
+            with _alone(length), _no_limit():
                 file.seek(0)
                 head = data = file.read()
                 if unreadable.raw(name, data):
@@ -94,7 +96,7 @@ def decode_image(image: Image.Image, size: int) -> np.ndarray:
         _check_size(image.size, MAX_PIXELS)
         if 0 in image.size:
             raise UnreadableError("an image without pixels")
-        with _alone(math.prod(image.size)), _no_limit:
+        with _alone(math.prod(image.size)), _no_limit():
             image.load()
             orientation = image.getexif().get(ExifTags.Base.Orientation)
             upright = _upright(image, orientation[0] if isinstance(orientation, tuple) else orientation)
@@ -122,46 +124,33 @@ def _alone(size: int) -> contextlib.AbstractContextManager:
     return _one_at_a_time if size > LARGE else contextlib.nullcontext()
 
 
-class _NoLimit:
-    """Lifts Pillow's own limit of pixels, which holds for the whole process, while any thread decodes."""
-
-    def __init__(self) -> None:
-        self.lock, self.threads, self.limit = threading.Lock(), 0, Image.MAX_IMAGE_PIXELS
-
-    def __enter__(self) -> None:
-        with self.lock:
-            if self.threads == 0:
-                self.limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-            self.threads += 1
-
-    def __exit__(self, *_: object) -> None:
-        with self.lock:
-            self.threads -= 1
-            if self.threads == 0:
-                Image.MAX_IMAGE_PIXELS = self.limit
-
-
-_no_limit = _NoLimit()
+@contextlib.contextmanager
+def _no_limit() -> Iterator[None]:
+    """Lifts Pillow's own limit of pixels, which holds for the whole process, until the last thread leaves this."""
+    with _limits_lock:
+        _limits.append(Image.MAX_IMAGE_PIXELS)
+        Image.MAX_IMAGE_PIXELS = None
+    try:
+        yield
+    finally:
+        with _limits_lock:
+            Image.MAX_IMAGE_PIXELS = _limits.pop()
 
 
 def _decode(data: bytes, size: int, max_pixels: int) -> tuple[Size, np.ndarray]:
     """Decodes a file as `decode` does, and where that fails, the file without metadata, which pixels do not need."""
-    try:
-        return _pixels(data, size, max_pixels)
-    except UnreadableError:
-        raise
-    except Exception:
-        for version, orientation in faulty_metadata.without_metadata(data):
-            try:
-                return _pixels(version, size, max_pixels, orientation)
-            except UnreadableError:
-                raise
-            except Exception:  # the error of the file itself says more
-                continue
-        raise
+    errors: list[Exception] = []
+    for version, orientation in faulty_metadata.versions(data):
+        try:
+            return _pixels(version, size, max_pixels, orientation)
+        except UnreadableError:
+            raise
+        except Exception as error:
+            errors.append(error)
+    raise errors[0]  # the error of the file itself says more
 
 
-def _pixels(data: bytes, size: int, max_pixels: int, orientation: int | None = None) -> tuple[Size, np.ndarray]:
+def _pixels(data: bytes, size: int, max_pixels: int, orientation: int | None) -> tuple[Size, np.ndarray]:
     """Decodes a file as `decode` does, under this orientation, 1 to 8; None: under the one that the file states."""
     planes = bit_depth.planes(data)
     with contextlib.ExitStack() as stack:
@@ -184,7 +173,7 @@ def _pixels(data: bytes, size: int, max_pixels: int, orientation: int | None = N
             if orientation in TRANSPOSE:
                 stack.close()  # frees the pixels that were turned
             shape = upright[0].size if not drafted else shape[::-1] if orientation >= 5 else shape
-            image = planes.merge(upright) if planes else _eight_bits(upright[0], bits, white)
+            image = planes.merge(upright, bits, white) if planes else _eight_bits(upright[0], bits, white)
             square = image.resize((size, size), Image.Resampling.BILINEAR)
     return shape, np.asarray(_srgb(square, first.info.get("icc_profile")))
 
@@ -197,10 +186,8 @@ def _open(data: bytes) -> Image.Image:
 
 def _orientation(image: Image.Image, data: bytes) -> int:
     """Returns the orientation, 1 to 8, that a decoded image's metadata states by a number; 1, upright, if none."""
-    if isinstance(image, HeifImageFile):  # libheif has applied it
-        return 1
-    if image.format == "TIFF" and ExifTags.Base.Orientation not in image.getexif():  # Pillow has applied it
-        return 1
+    if isinstance(image, HeifImageFile) or image.format == "TIFF" and ExifTags.Base.Orientation not in image.getexif():
+        return 1  # libheif or Pillow has applied it
     xmp = image.info.get("xmp", b"")
     return faulty_metadata.orientation(image.info.get("exif", data), xmp if isinstance(xmp, bytes) else b"")
 
