@@ -93,7 +93,7 @@ def eight_bits(bands: Sequence[Image.Image], bits: int, white: int | None, inver
     Raises:
         UnreadableError: values are beyond white, or white is unknown.
     """
-    extrema = [(part.min(), part.max()) for band in bands for part in _parts(band)]
+    extrema = [(part.min(), part.max()) for band in bands for _, part in _parts(band)]
     lowest, highest = np.min(extrema), np.max(extrema)  # not a number, if any value is not
     real = bands[0].mode == "F"
     limit = (255 if highest > 1 else 1) if real else white or 2**bits - 1
@@ -141,14 +141,18 @@ def colour_key_alpha(image: Image.Image, data: bytes, key: Sequence[int]) -> Ima
 
 def grey_key_alpha(image: Image.Image, key: int) -> Image.Image:
     """Returns the alpha channel of a grey image of more than 8 bits whose transparency key is this value."""
-    return _mapped(image, lambda part: np.where(part == key, 0, 255).astype(np.uint8))
+    return _mapped(image, lambda part: np.where(part == key, 0, 255))
 
 
 def _mapped(image: Image.Image, function: Callable[[np.ndarray], np.ndarray]) -> Image.Image:
-    """Applies a function, whose results are uint8, to ROWS rows at a time, and returns the result in mode L."""
-    return Image.fromarray(np.concatenate([function(part) for part in _parts(image)]))
+    """Applies a function to an image, ROWS rows at a time, and returns the result in mode L."""
+    pixels = np.empty((image.height, image.width), np.uint8)
+    for row, part in _parts(image):
+        pixels[row : row + len(part)] = function(part)
+    return Image.fromarray(pixels)
 
 
-def _parts(image: Image.Image) -> Iterator[np.ndarray]:
+def _parts(image: Image.Image) -> Iterator[tuple[int, np.ndarray]]:
+    """Yields ROWS rows of an image at a time, with the number of the first."""
     for row in range(0, image.height, ROWS):
-        yield np.asarray(image.crop((0, row, image.width, min(row + ROWS, image.height))))
+        yield row, np.asarray(image.crop((0, row, image.width, min(row + ROWS, image.height))))

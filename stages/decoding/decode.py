@@ -51,8 +51,7 @@ def decode(path: str | Path | bytes, size: int, max_pixels: int = MAX_PIXELS) ->
         SHA-256 of the file in hexadecimal; its width and height, orientation applied; and uint8 [size, size, 3], RGB.
 
     Raises:
-        ValueError: the file is not a complete image in one of FORMATS or HEIF, or has more pixels; the text says why,
-            without the path.
+        ValueError: it is no complete image in one of FORMATS or HEIF, or has more pixels; the text gives no path.
     """
     head, name = b"", "" if isinstance(path, bytes) else str(path)
     try:
@@ -80,14 +79,9 @@ def decode(path: str | Path | bytes, size: int, max_pixels: int = MAX_PIXELS) ->
 
 
 def decode_image(image: Image.Image, size: int) -> np.ndarray:
-    """Converts an image in memory to pixels, as `decode` does with a file that holds the same without loss.
+    """Converts an image in memory to uint8 [size, size, 3], RGB, as `decode` does with a file that holds the same.
 
-    Args:
-        image: an image of any mode; if Pillow has only opened it, it is loaded now, and stays open.
-        size: side of the square in pixels.
-
-    Returns:
-        uint8 [size, size, 3], RGB.
+    An image that Pillow has only opened is loaded now, and stays open.
 
     Raises:
         ValueError: the image has more than MAX_PIXELS pixels or none, or its file is broken; the text says why.
@@ -101,8 +95,7 @@ def decode_image(image: Image.Image, size: int) -> np.ndarray:
             orientation = image.getexif().get(ExifTags.Base.Orientation)
             upright = _upright(image, orientation[0] if isinstance(orientation, tuple) else orientation)
             bits = {"I;16": 16, "I": 15}.get(image.mode[:4], 8)  # Pillow's mode I has a sign
-            square = _eight_bits(upright, bits, None).resize((size, size), Image.Resampling.BILINEAR)
-            return np.asarray(_srgb(square, image.info.get("icc_profile")))
+            return _square(_eight_bits(upright, bits, None), size, image.info.get("icc_profile"))
     except Exception as error:  # what Pillow has only opened may be broken in any way
         raise ValueError(str(error) or type(error).__name__) from None
 
@@ -139,15 +132,15 @@ def _no_limit() -> Iterator[None]:
 
 def _decode(data: bytes, size: int, max_pixels: int) -> tuple[Size, np.ndarray]:
     """Decodes a file as `decode` does, and where that fails, the file without metadata, which pixels do not need."""
-    errors: list[Exception] = []
+    failed: list[Exception] = []
     for version, orientation in faulty_metadata.versions(data):
         try:
             return _pixels(version, size, max_pixels, orientation)
         except UnreadableError:
             raise
         except Exception as error:
-            errors.append(error)
-    raise errors[0]  # the error of the file itself says more
+            failed = failed or [error]  # the error of the file itself says more
+    raise failed.pop()
 
 
 def _pixels(data: bytes, size: int, max_pixels: int, orientation: int | None) -> tuple[Size, np.ndarray]:
@@ -174,8 +167,7 @@ def _pixels(data: bytes, size: int, max_pixels: int, orientation: int | None) ->
                 stack.close()  # frees the pixels that were turned
             shape = upright[0].size if not drafted else shape[::-1] if orientation >= 5 else shape
             image = planes.merge(upright, bits, white) if planes else _eight_bits(upright[0], bits, white)
-            square = image.resize((size, size), Image.Resampling.BILINEAR)
-    return shape, np.asarray(_srgb(square, first.info.get("icc_profile")))
+            return shape, _square(image, size, first.info.get("icc_profile"))
 
 
 def _open(data: bytes) -> Image.Image:
@@ -209,12 +201,13 @@ def _eight_bits(image: Image.Image, bits: int, white: int | None) -> Image.Image
     return image if image.mode in ("L", "CMYK", "RGB") else image.convert("RGB")
 
 
-def _srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """Converts an image of mode L, CMYK, RGB or RGBA to sRGB, on BACKGROUND, by its ICC profile if it has one."""
+def _square(image: Image.Image, size: int, profile: bytes | None) -> np.ndarray:
+    """Resizes an image of mode L, CMYK, RGB or RGBA, and converts it to sRGB by its ICC profile, if any."""
+    image = image.resize((size, size), Image.Resampling.BILINEAR)
     if image.mode == "RGBA":
         image = Image.alpha_composite(Image.new("RGBA", image.size, BACKGROUND), image).convert("RGB")
     transform = _transform(profile, image.mode) if isinstance(profile, bytes) else None  # a TIFF tag may be of any type
-    return transform.apply(image) if transform else image.convert("RGB")
+    return np.asarray(transform.apply(image) if transform else image.convert("RGB"))
 
 
 @functools.lru_cache(maxsize=64)  # most images of a folder come from a few cameras and programs

@@ -23,11 +23,9 @@ def versions(data: bytes) -> Iterator[tuple[bytes, int | None]]:
     yield data, None
     try:
         stripped, bare, stated = _strip(data)
-    except (ValueError, struct.error):
+    except (ValueError, struct.error):  # the structure of the file is broken
         return
-    for version in dict.fromkeys((stripped, bare)):
-        if version != data:
-            yield version, stated
+    yield from ((version, stated) for version in dict.fromkeys((stripped, bare)) if version != data)
 
 
 def orientation(exif: bytes, xmp: bytes = b"") -> int:
@@ -39,11 +37,7 @@ def orientation(exif: bytes, xmp: bytes = b"") -> int:
 
 
 def _strip(data: bytes) -> tuple[bytes, bytes, int | None]:
-    """Returns a file without metadata but with its profile, the file without either, and the orientation, if any.
-
-    Raises:
-        ValueError, struct.error: the structure of the file is broken.
-    """
+    """Returns a file without metadata but with its profile, the file without either, and the orientation, if any."""
     if data.startswith((b"\xff\xd8\xff", PNG)):
         parts, exif = _png(data) if data.startswith(PNG) else _jpeg(data)
         stripped = b"".join(part for kind, part in parts if kind != "other")
