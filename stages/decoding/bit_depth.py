@@ -42,8 +42,7 @@ def planes(data: bytes) -> Planes | None:
     """Takes a TIFF file of more than 8 bits apart if 0 is white or colours are planes, which Pillow would misread.
 
     Raises:
-        Image.UnidentifiedImageError: its channels are not grey or RGB, with or without transparency; or they are signed
-            ones of 8 bits, which Pillow reads as unsigned.
+        Image.UnidentifiedImageError: its channels are not grey or RGB, or have 8 bits and a sign, which Pillow ignores.
     """
     if not data.startswith(tiff.STARTS):
         return None

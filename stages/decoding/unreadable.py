@@ -87,7 +87,7 @@ def is_heif(head: bytes) -> bool:
 
 
 def raw(name: str, head: bytes) -> str:
-    """Returns why a camera's raw file cannot be read, whose first image is a preview; "" for another file.
+    """Returns why a camera's raw file cannot be read: its first image is a preview. Returns "" for another file.
 
     `head` is the whole content of a TIFF file, or at least the first 16 bytes of another one.
     """

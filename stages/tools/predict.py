@@ -4,7 +4,7 @@
 
     PATH             an image, a folder of images and sub-folders, or - for a list of such paths on
                      standard input: one per line, or each ended by a zero byte, as `find -print0`
-                     writes them; lists from Windows (CRLF, byte order mark, UTF-16) are read as well
+                     writes them; lists from Windows (CRLF, byte order mark, UTF-16) are read, too
     --model FOLDER   the SavedModel (data/models/classifier), the only output of the pipeline needed
     --threshold T    of two classes, predict the second where its probability reaches T, instead of
                      the model's own threshold
