@@ -28,14 +28,12 @@ class Planes:
     """A TIFF file of more than 8 bits that Pillow would misread, as a grey file for each channel, with black at 0."""
 
     files: list[bytes]
-    bits: int
-    white: int | None
     inverted: bool
     mode: str
 
-    def merge(self, images: Sequence[Image.Image]) -> Image.Image:
+    def merge(self, images: Sequence[Image.Image], bits: int, white: int | None) -> Image.Image:
         """Returns the image in mode L, RGB or RGBA, from its decoded planes."""
-        bands = eight_bits(images[: 3 if self.mode == "RGB" else None], self.bits, self.white, self.inverted)
+        bands = eight_bits(images[: 3 if self.mode == "RGB" else None], bits, white, self.inverted)
         merged = bands[0] if len(bands) == 1 else Image.merge(self.mode, bands)
         return merged.convert("RGBA") if self.mode == "RGBa" else merged
 
@@ -44,8 +42,7 @@ def planes(data: bytes) -> Planes | None:
     """Takes a TIFF file of more than 8 bits apart if 0 is white or colours are planes, which Pillow would misread.
 
     Raises:
-        Image.UnidentifiedImageError: its channels are not grey or RGB, with or without transparency; or they are signed
-            ones of 8 bits, which Pillow reads as unsigned.
+        Image.UnidentifiedImageError: its channels are not grey or RGB, or have 8 bits and a sign, which Pillow ignores.
     """
     if not data.startswith(tiff.STARTS):
         return None
@@ -60,7 +57,7 @@ def planes(data: bytes) -> Planes | None:
         mode = MODES.get((photometric, extra))
         if mode is None or count != (1 if mode == "L" else 3 + len(extra)) or len(set(bits)) > 1:
             raise Image.UnidentifiedImageError
-        return Planes(tiff.planes(found), *bits_and_white(data), photometric == 0, mode)
+        return Planes(tiff.planes(found), photometric == 0, mode)
     except (ValueError, struct.error, IndexError):
         return None
 
@@ -128,10 +125,7 @@ def check_colours(image: Image.Image, bits: int, white: int | None) -> None:
 def colour_key_alpha(image: Image.Image, data: bytes, key: Sequence[int]) -> Image.Image:
     """Returns the alpha channel of a PNG file whose transparency key is a colour of 16 bits per channel.
 
-    Args:
-        image: the decoded image in mode RGB, in which Pillow keeps the highest 8 bits.
-        data: content of the file.
-        key: red, green and blue.
+    Of these, the decoded image, in mode RGB, has the highest 8.
     """
     opaque = Image.new("L", image.size)
     with Image.open(io.BytesIO(data), formats=["PNG"]) as low:

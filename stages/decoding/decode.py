@@ -8,6 +8,7 @@ import math
 import os
 import re
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,8 @@ LARGE = 50_000_000  # pixels of an image, or bytes of a file, above which images
 TRANSPOSE = {2: Transpose.FLIP_LEFT_RIGHT, 3: Transpose.ROTATE_180, 4: Transpose.FLIP_TOP_BOTTOM}
 TRANSPOSE |= {5: Transpose.TRANSPOSE, 6: Transpose.ROTATE_270, 7: Transpose.TRANSVERSE, 8: Transpose.ROTATE_90}
 Size = tuple[int, int]  # width and height in pixels
-_one_at_a_time = threading.RLock()
+_one_at_a_time, _limits_lock = threading.RLock(), threading.Lock()
+_limits: list[int | None] = []  # Pillow's own limits of pixels, as the threads that decode found them
 
 
 def decode(path: str | Path | bytes, size: int, max_pixels: int = MAX_PIXELS) -> tuple[str, Size, np.ndarray]:
@@ -49,8 +51,7 @@ def decode(path: str | Path | bytes, size: int, max_pixels: int = MAX_PIXELS) ->
         SHA-256 of the file in hexadecimal; its width and height, orientation applied; and uint8 [size, size, 3], RGB.
 
     Raises:
-        ValueError: the file is not a complete image in one of FORMATS or HEIF, or has more pixels; the text says why,
-            without the path.
+        ValueError: it is no complete image in one of FORMATS or HEIF, or has more pixels; the text gives no path.
     """
     head, name = b"", "" if isinstance(path, bytes) else str(path)
     try:
@@ -60,7 +61,7 @@ def decode(path: str | Path | bytes, size: int, max_pixels: int = MAX_PIXELS) ->
                 raise Image.UnidentifiedImageError  # before all is read: it may be a video of gigabytes
             if length > 16 * max_pixels + MARGIN:
                 raise UnreadableError(f"{length:,} bytes, more than data.max_pixels, {max_pixels:,} pixels, can take")
-            with _alone(length), _no_limit:
+            with _alone(length), _no_limit():
                 file.seek(0)
                 head = data = file.read()
                 if unreadable.raw(name, data):
@@ -78,14 +79,9 @@ def decode(path: str | Path | bytes, size: int, max_pixels: int = MAX_PIXELS) ->
 
 
 def decode_image(image: Image.Image, size: int) -> np.ndarray:
-    """Converts an image in memory to pixels, as `decode` does with a file that holds the same without loss.
+    """Converts an image in memory to uint8 [size, size, 3], RGB, as `decode` does with a file that holds the same.
 
-    Args:
-        image: an image of any mode; if Pillow has only opened it, it is loaded now, and stays open.
-        size: side of the square in pixels.
-
-    Returns:
-        uint8 [size, size, 3], RGB.
+    An image that Pillow has only opened is loaded now, and stays open.
 
     Raises:
         ValueError: the image has more than MAX_PIXELS pixels or none, or its file is broken; the text says why.
@@ -94,13 +90,12 @@ def decode_image(image: Image.Image, size: int) -> np.ndarray:
         _check_size(image.size, MAX_PIXELS)
         if 0 in image.size:
             raise UnreadableError("an image without pixels")
-        with _alone(math.prod(image.size)), _no_limit:
+        with _alone(math.prod(image.size)), _no_limit():
             image.load()
             orientation = image.getexif().get(ExifTags.Base.Orientation)
             upright = _upright(image, orientation[0] if isinstance(orientation, tuple) else orientation)
             bits = {"I;16": 16, "I": 15}.get(image.mode[:4], 8)  # Pillow's mode I has a sign
-            square = _eight_bits(upright, bits, None).resize((size, size), Image.Resampling.BILINEAR)
-            return np.asarray(_srgb(square, image.info.get("icc_profile")))
+            return _square(_eight_bits(upright, bits, None), size, image.info.get("icc_profile"))
     except Exception as error:  # what Pillow has only opened may be broken in any way
         raise ValueError(str(error) or type(error).__name__) from None
 
@@ -122,46 +117,33 @@ def _alone(size: int) -> contextlib.AbstractContextManager:
     return _one_at_a_time if size > LARGE else contextlib.nullcontext()
 
 
-class _NoLimit:
-    """Lifts Pillow's own limit of pixels, which holds for the whole process, while any thread decodes."""
-
-    def __init__(self) -> None:
-        self.lock, self.threads, self.limit = threading.Lock(), 0, Image.MAX_IMAGE_PIXELS
-
-    def __enter__(self) -> None:
-        with self.lock:
-            if self.threads == 0:
-                self.limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-            self.threads += 1
-
-    def __exit__(self, *_: object) -> None:
-        with self.lock:
-            self.threads -= 1
-            if self.threads == 0:
-                Image.MAX_IMAGE_PIXELS = self.limit
-
-
-_no_limit = _NoLimit()
+@contextlib.contextmanager
+def _no_limit() -> Iterator[None]:
+    """Lifts Pillow's own limit of pixels, which holds for the whole process, until the last thread leaves this."""
+    with _limits_lock:
+        _limits.append(Image.MAX_IMAGE_PIXELS)
+        Image.MAX_IMAGE_PIXELS = None
+    try:
+        yield
+    finally:
+        with _limits_lock:
+            Image.MAX_IMAGE_PIXELS = _limits.pop()
 
 
 def _decode(data: bytes, size: int, max_pixels: int) -> tuple[Size, np.ndarray]:
     """Decodes a file as `decode` does, and where that fails, the file without metadata, which pixels do not need."""
-    try:
-        return _pixels(data, size, max_pixels)
-    except UnreadableError:
-        raise
-    except Exception:
-        for version, orientation in faulty_metadata.without_metadata(data):
-            try:
-                return _pixels(version, size, max_pixels, orientation)
-            except UnreadableError:
-                raise
-            except Exception:  # the error of the file itself says more
-                continue
-        raise
+    failed: list[Exception] = []
+    for version, orientation in faulty_metadata.versions(data):
+        try:
+            return _pixels(version, size, max_pixels, orientation)
+        except UnreadableError:
+            raise
+        except Exception as error:
+            failed = failed or [error]  # the error of the file itself says more
+    raise failed.pop()
 
 
-def _pixels(data: bytes, size: int, max_pixels: int, orientation: int | None = None) -> tuple[Size, np.ndarray]:
+def _pixels(data: bytes, size: int, max_pixels: int, orientation: int | None) -> tuple[Size, np.ndarray]:
     """Decodes a file as `decode` does, under this orientation, 1 to 8; None: under the one that the file states."""
     planes = bit_depth.planes(data)
     with contextlib.ExitStack() as stack:
@@ -184,9 +166,8 @@ def _pixels(data: bytes, size: int, max_pixels: int, orientation: int | None = N
             if orientation in TRANSPOSE:
                 stack.close()  # frees the pixels that were turned
             shape = upright[0].size if not drafted else shape[::-1] if orientation >= 5 else shape
-            image = planes.merge(upright) if planes else _eight_bits(upright[0], bits, white)
-            square = image.resize((size, size), Image.Resampling.BILINEAR)
-    return shape, np.asarray(_srgb(square, first.info.get("icc_profile")))
+            image = planes.merge(upright, bits, white) if planes else _eight_bits(upright[0], bits, white)
+            return shape, _square(image, size, first.info.get("icc_profile"))
 
 
 def _open(data: bytes) -> Image.Image:
@@ -197,10 +178,8 @@ def _open(data: bytes) -> Image.Image:
 
 def _orientation(image: Image.Image, data: bytes) -> int:
     """Returns the orientation, 1 to 8, that a decoded image's metadata states by a number; 1, upright, if none."""
-    if isinstance(image, HeifImageFile):  # libheif has applied it
-        return 1
-    if image.format == "TIFF" and ExifTags.Base.Orientation not in image.getexif():  # Pillow has applied it
-        return 1
+    if isinstance(image, HeifImageFile) or image.format == "TIFF" and ExifTags.Base.Orientation not in image.getexif():
+        return 1  # libheif or Pillow has applied it
     xmp = image.info.get("xmp", b"")
     return faulty_metadata.orientation(image.info.get("exif", data), xmp if isinstance(xmp, bytes) else b"")
 
@@ -222,12 +201,13 @@ def _eight_bits(image: Image.Image, bits: int, white: int | None) -> Image.Image
     return image if image.mode in ("L", "CMYK", "RGB") else image.convert("RGB")
 
 
-def _srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """Converts an image of mode L, CMYK, RGB or RGBA to sRGB, on BACKGROUND, by its ICC profile if it has one."""
+def _square(image: Image.Image, size: int, profile: bytes | None) -> np.ndarray:
+    """Resizes an image of mode L, CMYK, RGB or RGBA, and converts it to sRGB by its ICC profile, if any."""
+    image = image.resize((size, size), Image.Resampling.BILINEAR)
     if image.mode == "RGBA":
         image = Image.alpha_composite(Image.new("RGBA", image.size, BACKGROUND), image).convert("RGB")
     transform = _transform(profile, image.mode) if isinstance(profile, bytes) else None  # a TIFF tag may be of any type
-    return transform.apply(image) if transform else image.convert("RGB")
+    return np.asarray(transform.apply(image) if transform else image.convert("RGB"))
 
 
 @functools.lru_cache(maxsize=64)  # most images of a folder come from a few cameras and programs

@@ -15,19 +15,17 @@ RAW_PROFILE = b"Raw profile type exif\0"  # ImageMagick's keyword for EXIF data 
 MOST_TEXT = 2**20  # bytes of such a text that are decompressed
 
 
-def without_metadata(data: bytes) -> Iterator[tuple[bytes, int | None]]:
-    """Yields a file without its metadata, first with and then without its colour profile, unless nothing is removed.
+def versions(data: bytes) -> Iterator[tuple[bytes, int | None]]:
+    """Yields a file as it is, without its metadata, and without its colour profile too, as far as these differ.
 
-    With each comes the orientation, 1 to 8, that the removed metadata states; None where the image itself states it,
-    as in AVIF and HEIF.
+    With each comes the orientation, 1 to 8, that the removed metadata states; None where the file itself states it.
     """
+    yield data, None
     try:
         stripped, bare, stated = _strip(data)
-    except (ValueError, struct.error):
+    except (ValueError, struct.error):  # the structure of the file is broken
         return
-    for version in dict.fromkeys((stripped, bare)):
-        if version != data:
-            yield version, stated
+    yield from ((version, stated) for version in dict.fromkeys((stripped, bare)) if version != data)
 
 
 def orientation(exif: bytes, xmp: bytes = b"") -> int:
@@ -39,11 +37,7 @@ def orientation(exif: bytes, xmp: bytes = b"") -> int:
 
 
 def _strip(data: bytes) -> tuple[bytes, bytes, int | None]:
-    """Returns a file without metadata but with its profile, the file without either, and the orientation.
-
-    Raises:
-        ValueError, struct.error: the structure of the file is broken.
-    """
+    """Returns a file without metadata but with its profile, the file without either, and the orientation, if any."""
     if data.startswith((b"\xff\xd8\xff", PNG)):
         parts, exif = _png(data) if data.startswith(PNG) else _jpeg(data)
         stripped = b"".join(part for kind, part in parts if kind != "other")
@@ -51,8 +45,7 @@ def _strip(data: bytes) -> tuple[bytes, bytes, int | None]:
         return stripped, bare, orientation(exif, b"".join(part for kind, part in parts if kind == "other"))
     if data.startswith(tiff.STARTS):
         found = tiff.directory(data)
-        stripped = tiff.with_tags(found, tiff.DECODING | {tiff.PROFILE})
-        return stripped, tiff.with_tags(found, tiff.DECODING), orientation(data)
+        return found.with_tags({*tiff.DECODING, tiff.PROFILE}), found.with_tags(tiff.DECODING), orientation(data)
     if data[4:8] == b"jP  " and (start := data.find(b"jp2c")) > 0:
         return data, data[start + 4 :], None  # the codestream without the boxes around it
     stripped = ITEM.sub(rb"\1skip", data) if data[4:8] == b"ftyp" else data
@@ -71,13 +64,11 @@ def _jpeg(data: bytes) -> tuple[list[tuple[str, bytes]], bytes]:
             break
         end = place + 2 + struct.unpack_from(">H", data, place + 2)[0]
         segment, kind = data[place:end], "pixels"
-        if 0xE0 <= marker <= 0xEF or marker == 0xFE:  # application data and comments
-            name = segment[4:16]
-            kind = "profile" if marker == 0xE2 and name == b"ICC_PROFILE\0" else "other"
-            # JFIF and Adobe tell libjpeg how colours are coded; it ignores short ones, at which Pillow stops.
-            if len(segment) >= 16 and name.startswith({0xE0: b"JFIF", 0xEE: b"Adobe"}.get(marker, b"none")):
-                kind = "pixels"
-            if marker == 0xE1 and name.startswith(b"Exif\0\0"):
+        # JFIF and Adobe tell libjpeg how colours are coded; it ignores short ones, at which Pillow stops.
+        colours = len(segment) >= 16 and segment[4:].startswith({0xE0: b"JFIF", 0xEE: b"Adobe"}.get(marker, b"none"))
+        if (0xE0 <= marker <= 0xEF or marker == 0xFE) and not colours:  # application data and comments
+            kind = "profile" if marker == 0xE2 and segment[4:16] == b"ICC_PROFILE\0" else "other"
+            if marker == 0xE1 and segment[4:].startswith(b"Exif\0\0"):
                 exif = exif or segment[10:]
         parts.append((kind, segment))
         place = end

@@ -2,36 +2,18 @@
 
 import re
 import struct
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 
 STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # TIFF 6.0, section 2; "+" is BigTIFF
 BITS, COMPRESSION, PHOTOMETRIC, DESCRIPTION, ORIENTATION, CHANNELS = 258, 259, 262, 270, 274, 277
 MIN_VALUE, MAX_VALUE, PLANAR, SUB_IFDS, EXTRA_CHANNELS, FORMAT, PROFILE = 280, 281, 284, 330, 338, 339, 34675
 DNG_VERSION = 50706
-PLACES = (273, 279, 324, 325)  # offsets and byte counts of strips and tiles, plane by plane
+PLACES = {273, 279, 324, 325}  # offsets and byte counts of strips and tiles, plane by plane
 RAW_PHOTOMETRIC = {32803, 34892}  # colour filter array, and linear raw: DNG 1.7, chapter 4
 # Tags that pixels are decoded by: TIFF 6.0, sections 8 to 22, and the technical notes on JPEG compression.
-DECODING = {
-    256,
-    257,
-    BITS,
-    COMPRESSION,
-    PHOTOMETRIC,
-    266,
-    CHANNELS,
-    278,
-    PLANAR,
-    292,
-    293,
-    317,
-    320,
-    322,
-    323,
-    332,
-    334,
-}
-DECODING |= {*PLACES, EXTRA_CHANNELS, FORMAT, 347, *range(512, 522), 529, 530, 531, 532}
+DECODING = {256, 257, BITS, COMPRESSION, PHOTOMETRIC, 266, CHANNELS, 278, PLANAR, 292, 293, 317, 320, 322, 323, 332}
+DECODING |= {334, *PLACES, EXTRA_CHANNELS, FORMAT, 347, *range(512, 522), 529, 530, 531, 532}
 TYPES = {1: "B", 2: "B", 3: "H", 4: "I", 5: "II", 6: "b", 7: "B", 8: "h", 9: "i", 10: "ii", 11: "f", 12: "d", 13: "I"}
 TYPES |= {16: "Q", 17: "q", 18: "Q"}  # BigTIFF
 TEXT, UNDEFINED = 2, 7  # types whose bytes are no numbers
@@ -40,12 +22,14 @@ MOST_DIRECTORIES = 64  # directories of a file that are read, though it may have
 
 @dataclass(frozen=True)
 class Directory:
-    """One image of a TIFF file: the file, the offset of this directory and of the next, and the entries by tag."""
+    """One image of a TIFF file."""
 
-    data: bytes
+    data: bytes  # the file
     offset: int
-    entries: dict[int, bytes]
-    following: int
+    following: int  # offset of the next directory, or 0
+    entries: dict[int, bytes]  # by tag
+    order: str  # byte order, as struct writes it
+    number: str  # type of counts and offsets, as struct writes it
 
     def values(self, tag: int, default: tuple = ()) -> tuple:
         """Returns the numbers of a tag; of text and undefined bytes, each byte. Fractions are divided.
@@ -55,10 +39,9 @@ class Directory:
         """
         if tag not in self.entries or (kind := self.kind(tag)) not in TYPES:
             return default
-        order, number = _layout(self.data)
-        entry, inline = self.entries[tag], struct.calcsize(number)
-        count, offset = struct.unpack_from(order + 2 * number, entry, 4)
-        form = f"{order}{count * len(TYPES[kind])}{TYPES[kind][0]}"
+        entry, inline = self.entries[tag], struct.calcsize(self.number)
+        count, offset = struct.unpack_from(self.order + 2 * self.number, entry, 4)
+        form = f"{self.order}{count * len(TYPES[kind])}{TYPES[kind][0]}"
         stored = (entry, len(entry) - inline) if struct.calcsize(form) <= inline else (self.data, offset)
         values = struct.unpack_from(form, *stored)
         if len(TYPES[kind]) == 2:
@@ -67,12 +50,14 @@ class Directory:
 
     def kind(self, tag: int) -> int:
         """Returns the number of a tag's type."""
-        return struct.unpack_from(_layout(self.data)[0] + "H", self.entries[tag], 2)[0]
+        return struct.unpack_from(self.order + "H", self.entries[tag], 2)[0]
 
-
-def _layout(data: bytes) -> tuple[str, str]:
-    """Returns the byte order, and the type of counts and offsets, as struct writes them."""
-    return "<" if data[:2] == b"II" else ">", "Q" if data[2:4] in (b"+\0", b"\0+") else "I"
+    def with_tags(self, tags: Collection[int]) -> bytes:
+        """Returns the file with this image alone, which keeps only the entries of these tags."""
+        kept = [self.entries[tag] for tag in sorted(self.entries) if tag in tags]
+        block = struct.pack(self.order + ("Q" if self.number == "Q" else "H"), len(kept))
+        block += b"".join(kept) + bytes(struct.calcsize(self.number))
+        return self.data[: self.offset] + block + self.data[self.offset + len(block) :]
 
 
 def directory(data: bytes, offset: int | None = None) -> Directory:
@@ -83,12 +68,12 @@ def directory(data: bytes, offset: int | None = None) -> Directory:
     """
     if data[:4] not in STARTS:
         raise ValueError("not TIFF")
-    order, number = _layout(data)
+    order = "<" if data.startswith(b"II") else ">"
+    number, count_type = ("Q", order + "Q") if b"+" in data[:4] else ("I", order + "H")
     inline = struct.calcsize(number)
     size = 2 * inline + 4  # of an entry, in bytes
     if offset is None:
         (offset,) = struct.unpack_from(order + number, data, inline)
-    count_type = order + ("Q" if number == "Q" else "H")
     (count,) = struct.unpack_from(count_type, data, offset)
     start = offset + struct.calcsize(count_type)
     end = start + count * size
@@ -96,11 +81,11 @@ def directory(data: bytes, offset: int | None = None) -> Directory:
     for place in range(start, min(end, len(data) - size + 1), size):
         entries.setdefault(struct.unpack_from(order + "H", data, place)[0], data[place : place + size])
     following = struct.unpack_from(order + number, data, end)[0] if end + inline <= len(data) else 0
-    return Directory(data, offset, entries, following)
+    return Directory(data, offset, following, entries, order, number)
 
 
-def directories(data: bytes) -> Iterator[Directory]:
-    """Yields the directories of a TIFF file that can be read, with those below them (SubIFDs)."""
+def is_raw(data: bytes) -> bool:
+    """Tells whether one of a TIFF file's directories, or of those below them (SubIFDs), holds a sensor's values."""
     pending: list[int | None] = [None]
     seen: set[int] = set()
     while pending and len(seen) < MOST_DIRECTORIES:
@@ -110,27 +95,9 @@ def directories(data: bytes) -> Iterator[Directory]:
             pending += {x for x in (found.following, *found.values(SUB_IFDS)) if x} - seen
         except (ValueError, struct.error):
             continue
-        yield found
-
-
-def is_raw(data: bytes) -> bool:
-    """Tells whether a TIFF file holds the values of a camera's sensor: its first image is a preview then."""
-    return any(
-        DNG_VERSION in found.entries or set(found.values(PHOTOMETRIC)) & RAW_PHOTOMETRIC for found in directories(data)
-    )
-
-
-def with_tags(found: Directory, tags: Collection[int]) -> bytes:
-    """Returns the file with this image alone, which keeps only the entries of these tags."""
-    return _rewritten(found, {tag: entry for tag, entry in found.entries.items() if tag in tags})
-
-
-def _rewritten(found: Directory, entries: Mapping[int, bytes]) -> bytes:
-    """Returns the file with this image alone and these entries, not more than it has, which take their place."""
-    order, number = _layout(found.data)
-    block = struct.pack(order + ("Q" if number == "Q" else "H"), len(entries))
-    block += b"".join(entries[tag] for tag in sorted(entries)) + bytes(struct.calcsize(number))
-    return found.data[: found.offset] + block + found.data[found.offset + len(block) :]
+        if DNG_VERSION in found.entries or set(found.values(PHOTOMETRIC)) & RAW_PHOTOMETRIC:
+            return True
+    return False
 
 
 def planes(found: Directory) -> list[bytes]:
@@ -139,33 +106,31 @@ def planes(found: Directory) -> list[bytes]:
     Raises:
         ValueError, struct.error: the planes have different numbers of strips or tiles.
     """
-    order, number = _layout(found.data)
     [count] = found.values(CHANNELS, (1,))[:1]
     grey = {BITS: found.values(BITS, (1,))[0], PHOTOMETRIC: 1, CHANNELS: 1, PLANAR: 1}
     grey |= {FORMAT: found.values(FORMAT)[0]} if FORMAT in found.entries else {}
-    entries = {tag: entry for tag, entry in found.entries.items() if tag not in (EXTRA_CHANNELS, MIN_VALUE, MAX_VALUE)}
-    for tag in grey.keys() & entries.keys():
-        entries[tag] = struct.pack(f"{order}HH{number}H", tag, 3, 1, grey[tag]).ljust(len(entries[tag]), b"\0")
-    places = entries.keys() & set(PLACES)
-    return [
-        _rewritten(found, entries | {tag: _part(found, tag, plane, count) for tag in places}) for plane in range(count)
-    ]
+    form, size = f"{found.order}HH{found.number}H", 4 + 2 * struct.calcsize(found.number)
+    entries = found.entries | {tag: struct.pack(form, tag, 3, 1, x).ljust(size, b"\0") for tag, x in grey.items()}
+    tags = found.entries.keys() - {EXTRA_CHANNELS, MIN_VALUE, MAX_VALUE}
+    files = []
+    for plane in range(count):
+        parts = {tag: _part(found, tag, plane, count) for tag in tags & PLACES}
+        files.append(replace(found, entries=entries | parts).with_tags(tags))
+    return files
 
 
 def _part(found: Directory, tag: int, plane: int, planes: int) -> bytes:
     """Returns the entry of a list of numbers, cut to those of one plane, which stay where they are in the file."""
-    order, number = _layout(found.data)
-    values, entry, form = found.values(tag), found.entries[tag], order + TYPES[found.kind(tag)]
+    values, entry, kind = found.values(tag), found.entries[tag], TYPES[found.kind(tag)]
     count, rest = divmod(len(values), planes)
     if rest or not count:
         raise ValueError("planes of different lengths")
-    inline, size = struct.calcsize(number), struct.calcsize(form)
-    head = entry[:4] + struct.pack(order + number, count)
-    part = b"".join(struct.pack(form, x) for x in values[plane * count : (plane + 1) * count])
-    if len(part) <= inline:
-        return head + part.ljust(inline, b"\0")
-    (start,) = struct.unpack_from(order + number, entry, len(head))
-    return head + struct.pack(order + number, start + plane * count * size)
+    part = struct.pack(f"{found.order}{count}{kind}", *values[plane * count : (plane + 1) * count])
+    head = entry[:4] + struct.pack(found.order + found.number, count)
+    if len(part) <= struct.calcsize(found.number):
+        return head + part.ljust(struct.calcsize(found.number), b"\0")
+    (start,) = struct.unpack_from(found.order + found.number, entry, len(head))
+    return head + struct.pack(found.order + found.number, start + plane * len(part))
 
 
 def white(found: Directory) -> int | None:

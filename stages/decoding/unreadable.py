@@ -1,5 +1,6 @@
 """Names for files that cannot be read as images: what they are, and what to do with them."""
 
+import codecs
 import re
 from pathlib import PurePath
 
@@ -88,9 +89,7 @@ def is_heif(head: bytes) -> bool:
 def raw(name: str, head: bytes) -> str:
     """Returns why a camera's raw file cannot be read: its first image is a preview. Returns "" for another file.
 
-    Args:
-        name: name of the file.
-        head: the whole content of a TIFF file, or at least the first 16 bytes of another one.
+    `head` is the whole content of a TIFF file, or at least the first 16 bytes of another one.
     """
     suffix = PurePath(name).suffix.lower()
     by_content = head.startswith(RAW_STARTS) or b"crx " in _brands(head)
@@ -121,7 +120,10 @@ def reason(name: str, head: bytes, size: int) -> str:
         return f"TIFF{tiff.pixel_format(head)}: broken, or not supported; save it as RGB or grey of 8 bits"
     if precision := re.match(rb"\xff\xd8\xff.*?\xff[\xc0-\xc3]\0.([\x09-\x10])", head, re.DOTALL):
         return f"JPEG of {precision[1][0]} bits per channel: {CONVERT} of 8 bits"
-    found = next((found for pattern, found in TEXT if re.search(pattern, _text(head), re.IGNORECASE)), "")
+    text = head[:4096].removeprefix(codecs.BOM_UTF8)
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        text = head[2:4096].replace(b"\0", b"")  # the same in ASCII
+    found = next((found for pattern, found in TEXT if re.search(pattern, text, re.IGNORECASE)), "")
     return found or "not an image in a known format, or truncated"
 
 
@@ -131,10 +133,3 @@ def _brands(head: bytes) -> set[bytes]:
         return set()
     box = head[8 : int.from_bytes(head[:4], "big")]
     return {box[:4], *(box[place : place + 4] for place in range(8, len(box), 4))}
-
-
-def _text(head: bytes) -> bytes:
-    """Returns the beginning of a text without its byte order mark, in ASCII if it is UTF-16."""
-    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return head[2:4096].replace(b"\0", b"")
-    return head[:4096].removeprefix(b"\xef\xbb\xbf")

@@ -121,7 +121,7 @@ def _decoded(files: Iterable[tuple[Source, str]], size: int) -> Iterator[list[De
         path = source if isinstance(source, str) else ""
         try:
             return path, problem, None if problem else _pixels(source, size)
-        except ValueError as error:
+        except (ValueError, TypeError) as error:  # TypeError: Pillow's, about an array's shape
             return path, str(error), None
 
     files = iter(files)
@@ -145,19 +145,15 @@ def _pil_image(array: np.ndarray) -> Image.Image:
     """Converts an array of grey levels or colours to a PIL image, with colours and large integer types as uint8.
 
     Raises:
-        ValueError: the values are not within [0, 1] in floating-point, nor within [0, 255]; or the shape is another.
+        ValueError: the values are not within [0, 1] in floating-point, nor within [0, 255].
+        TypeError: the shape is another.
     """
     if array.shape[2:] == (1,):
         array = array[..., 0]
-    as_it_is = array.dtype in (bool, np.uint8) or array.ndim == 2 and array.dtype in (np.uint16, np.float32, np.float64)
-    if not as_it_is:
-        low, high = np.min(array, initial=0), np.max(array, initial=0)
-        if not 0 <= low <= high <= 255:
-            raise ValueError(
-                f"values from {low:g} to {high:g}: give uint8, or floating-point numbers up to 1 or to 255"
-            )
-        array = np.rint(array * (255.0 if array.dtype.kind == "f" and high <= 1 else 1)).astype(np.uint8)
-    try:
+    if array.dtype in (bool, np.uint8) or array.ndim == 2 and array.dtype in (np.uint16, np.float32, np.float64):
         return Image.fromarray(array)
-    except TypeError as error:
-        raise ValueError(str(error)) from None
+    low, high = np.min(array, initial=0), np.max(array, initial=0)
+    if not 0 <= low <= high <= 255:
+        raise ValueError(f"values from {low:g} to {high:g}: give uint8, or floating-point numbers up to 1 or to 255")
+    factor = 255.0 if array.dtype.kind == "f" and high <= 1 else 1
+    return Image.fromarray(np.rint(array * factor).astype(np.uint8))

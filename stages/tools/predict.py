@@ -4,7 +4,7 @@
 
     PATH             an image, a folder of images and sub-folders, or - for a list of such paths on
                      standard input: one per line, or each ended by a zero byte, as `find -print0`
-                     writes them; lists from Windows (CRLF, byte order mark, UTF-16) are read as well
+                     writes them; lists from Windows (CRLF, byte order mark, UTF-16) are read, too
     --model FOLDER   the SavedModel (data/models/classifier), the only output of the pipeline needed
     --threshold T    of two classes, predict the second where its probability reaches T, instead of
                      the model's own threshold
@@ -29,7 +29,6 @@ if __name__ == "__main__":
 
     backend.start()
 
-import argparse
 import codecs
 import csv
 import json
@@ -51,7 +50,13 @@ MODEL = "data/models/classifier"
 
 
 def main() -> None:
-    arguments = parse_arguments()
+    parser = cli.parser(__doc__)
+    parser.add_argument("paths", nargs="+", metavar="PATH")
+    parser.add_argument("--model", default=MODEL)
+    parser.add_argument("--threshold", type=float)
+    parser.add_argument("--calibrated", action="store_true")
+    parser.add_argument("--format", choices=WRITERS, default="table")
+    arguments = parser.parse_args()
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends this command quietly, like others
     warnings.simplefilter("ignore")  # Pillow's warnings about odd metadata
     sys.stdout.reconfigure(errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]
@@ -68,23 +73,13 @@ def main() -> None:
         sys.exit(1)
 
 
-def parse_arguments() -> argparse.Namespace:
-    parser = cli.parser(__doc__)
-    parser.add_argument("paths", nargs="+", metavar="PATH")
-    parser.add_argument("--model", default=MODEL)
-    parser.add_argument("--threshold", type=float)
-    parser.add_argument("--calibrated", action="store_true")
-    parser.add_argument("--format", choices=WRITERS, default="table")
-    return parser.parse_args()
-
-
 def predict(
     images: Source | Iterable[Source],
     model: str | os.PathLike[str] = MODEL,
     threshold: float | None = None,
     calibrated: bool = False,
 ) -> Iterator[Prediction]:
-    """Predicts the classes of images, in batches; memory does not depend on their number.
+    """Predicts the classes of images in their order, in folders sorted by name, without holding all in memory.
 
     Args:
         images: one image or several: paths of files, or of folders with images; PIL images; the bytes of files; arrays,
@@ -93,9 +88,6 @@ def predict(
         threshold: the second of two classes is predicted where its unscaled probability reaches this; None: the model's
             own, which evaluate chose.
         calibrated: whether to scale the probabilities by the model's temperature; the predicted classes stay the same.
-
-    Returns:
-        iterator of inference.Prediction, in the order of `images`; in folders sorted by name.
 
     Raises:
         UserError: there is no such model; the threshold is not in [0, 1], or the model has more than two classes.
@@ -133,8 +125,7 @@ def report_unreadable(predictions: Iterable[Prediction], unreadable: list[Predic
     """Yields the predictions of images that can be read. Reports the others, and appends them to `unreadable`."""
     for prediction in predictions:
         if prediction.problem:
-            reason = " ".join(prediction.problem.split())
-            tqdm.write(f"{cli.printable(prediction.path)}: {reason}", file=sys.stderr)
+            tqdm.write(f"{cli.printable(prediction.path)}: {' '.join(prediction.problem.split())}", file=sys.stderr)
             unreadable.append(prediction)
         else:
             yield prediction
