@@ -18,7 +18,8 @@ class Evaluation:
     """The predictions of one model, and their metrics.
 
     Attributes:
-        scores, class_scores: what scores.score returns; the scores are also those after calibration.
+        scores, class_scores: what scores.score returns; scores also has the metrics after calibration, and the stage
+            evaluate adds the model's temperature and threshold.
         intervals: what score_intervals.confidence_intervals returns.
         bins: calibration.reliability_bins before and after temperature scaling, with a column calibrated, bool.
     """

@@ -9,7 +9,7 @@ SIGNIFICANCE = 0.05  # significance level, the usual one
 def permutation_test(differences: np.ndarray) -> float:
     """Returns the exact two-sided p-value of the sum of `differences`.
 
-    These say, int [G], how many more of a group's images the second gets right than the first. Under the null
+    A difference is how many more of a group's images the second set gets right than the first, int [G]. Under the null
     hypothesis, each has either sign with probability 0.5. This is the exact permutation test for pairs (R. A. Fisher,
     The Design of Experiments, 1935); where all differences are -1, 0 or 1, it is the exact McNemar test. The
     distribution is convolved group by group: scipy.stats.permutation_test would enumerate all 2 ** G signs, or sample.
@@ -24,7 +24,7 @@ def permutation_test(differences: np.ndarray) -> float:
 
 
 def count_flips(table: pd.DataFrame) -> dict[str, int | float]:
-    """Counts the predictions that only `b` gets right, gained, and only `a`, lost; p_value is of `permutation_test`.
+    """Counts the predictions that only `b` gets right (gained) and only `a` (lost), with the p-value of the difference.
 
     The table has a row per prediction: path, group, and whether `a` and `b` are correct, bool. An image may occur once
     for each seed. A group of near-duplicates, under all seeds, is one piece of evidence: its signs flip together.
