@@ -45,10 +45,11 @@ def main() -> None:
         probabilities = predictions.predict_probabilities(model, split.pixels, p.batch_size, progress)
         predicted = scores.predict(probabilities, threshold)
         calibrated = scale_probabilities(probabilities, temperature)
-        settings = {"temperature": temperature} | ({"threshold": threshold} if len(split.classes) == 2 else {})
-        evaluations[phase.model] = model_evaluation.evaluate(
-            split.manifest, split.classes, predicted, probabilities, calibrated, settings
-        )
+        evaluation = model_evaluation.evaluate(split.manifest, split.classes, predicted, probabilities, calibrated)
+        evaluation.scores["temperature"] = temperature
+        if len(split.classes) == 2:
+            evaluation.scores["threshold"] = threshold
+        evaluations[phase.model] = evaluation
     a, b = (evaluations[phase.model].predicted == split.labels for phase in PHASES)
     comparison = split.manifest[["path", "group"]].assign(a=a, b=b)
     write(evaluations, comparison, split, model)

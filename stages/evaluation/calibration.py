@@ -15,11 +15,8 @@ def reliability_bins(labels: Labels, probabilities: Probabilities) -> pd.DataFra
     """Returns the bins of a reliability diagram: the confidence of top-1 predictions against their accuracy.
 
     The bins hold about equal numbers of images (Nguyen and O'Connor 2015), at least BIN_SUPPORT, and images of equal
-    confidence are in one bin.
-
-    Returns:
-        DataFrame: a row per bin: from and to, its lowest and highest confidence; confidence, their mean; accuracy; low
-        and high, Jeffreys' interval of the accuracy; and support (number of images).
+    confidence are in one bin. A row per bin has its lowest and highest confidence (from and to), their mean
+    (confidence), accuracy, Jeffreys' interval of the accuracy (low and high) and support, the number of images.
     """
     confidence, correct = _top1(labels, probabilities)
     count = np.clip(len(labels) // BIN_SUPPORT, 1, BINS)

@@ -31,10 +31,9 @@ def decisions(labels: Labels, probabilities: Probabilities) -> tuple[np.ndarray,
 
     They are about the second of two classes; of more, all one-versus-rest decisions are pooled (micro average).
     """
-    class_count = probabilities.shape[1]
-    if class_count == 2:
+    if probabilities.shape[1] == 2:
         return labels == 1, probabilities[:, 1]
-    return (labels[:, np.newaxis] == np.arange(class_count)).ravel(), probabilities.ravel()
+    return (labels[:, np.newaxis] == np.arange(probabilities.shape[1])).ravel(), probabilities.ravel()
 
 
 def by_class(

@@ -17,15 +17,12 @@ PER_CLASS = 6  # maximum number of images of each of these classes
 
 
 def save(path: Path, heat_maps: Callable[..., np.ndarray], split: dataset.Split, predictions: pd.DataFrame) -> None:
-    """Writes the images that the stage plot shows, as .npz.
+    """Writes the images that the stage plot shows, as .npz, from the table of predictions.prediction_table.
 
     The file has, for each sheet, samples (of the whole split), mistakes, uncertain and gradcam: `{sheet}_rows`, int
     [K], the rows of `predictions`; `{sheet}_pixels`, uint8 [K, size, size, 3]; and `{sheet}_sizes`, int [K, 2], width
-    and height of the files. It also has `gradcam_maps`, float32 [K, size, size] in [0, 1]. K may be 0.
-
-    Args:
-        heat_maps: function from pixels and labels to gradcam.heat_maps of the model that made the predictions.
-        predictions: what predictions.prediction_table returns for `split`.
+    and height of the files. It also has `gradcam_maps`, float32 [K, size, size] in [0, 1], which `heat_maps` makes from
+    pixels and labels (gradcam.heat_maps). K may be 0.
     """
     sheets = {
         "samples": dataset.evenly_spaced(np.arange(len(predictions)), SPLIT_IMAGES),  # sorted by class
@@ -56,20 +53,14 @@ def uncertain(predictions: pd.DataFrame) -> np.ndarray:
 
 
 def for_gradcam(predictions: pd.DataFrame) -> np.ndarray:
-    """Returns rows of wrong predictions, then of right ones, int [K], both spread evenly over the true classes.
-
-    Up to GRADCAM_WRONG of GRADCAM_IMAGES are wrong, and more only where there are too few right ones.
-    """
+    """Returns rows of wrong predictions, then of right ones, int [K], both spread evenly over the true classes."""
     right = (predictions["actual"] == predictions["predicted"]).to_numpy()
     wrong = _stratified(predictions, np.flatnonzero(~right), max(GRADCAM_WRONG, GRADCAM_IMAGES - right.sum()))
     return np.concatenate([wrong, _stratified(predictions, np.flatnonzero(right), GRADCAM_IMAGES - len(wrong))])
 
 
 def _by_class(predictions: pd.DataFrame, rows: np.ndarray, order: pd.Series, class_order: pd.Series) -> np.ndarray:
-    """Selects, of CLASSES with the lowest `class_order`, the PER_CLASS of `rows` with the lowest `order`.
-
-    `order` has a value for each row of the table, `class_order` one for each class name.
-    """
+    """Selects, of CLASSES with the lowest `class_order`, the PER_CLASS of `rows` with the lowest `order`."""
     table = predictions.iloc[rows].assign(order=order.iloc[rows].to_numpy(), row=rows)
     selected = class_order.sort_index().sort_values(kind="stable").index[:CLASSES]
     table = table[table["actual"].isin(selected)].sort_values(["actual", "order"], kind="stable")

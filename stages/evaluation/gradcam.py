@@ -20,15 +20,12 @@ def heat_maps(
     with respect to it; values below 0 are evidence against the class and become 0 (eq. 1 and 2). With only global
     average pooling and one dense layer above the base, these gradients are that layer's weights over the number of
     places, whatever the image (section 3.1), and the number makes no difference. The map is as coarse as the feature
-    maps, size / 32 places a side, and bilinearly enlarged.
+    maps, size / 32 places a side, and bilinearly enlarged to float32 [N, size, size]. Its maximum is 1, or 0 where
+    there is no evidence for the class.
 
     Args:
         feature_maps: function from pixels to the base's last feature maps, float32 [N, size / 32, size / 32, D].
         kernel: weights of the head, float32 [D, C], or [D, 1] if its logit is that of the second of two classes.
-        labels: the class to explain in each image.
-
-    Returns:
-        float32 [N, size, size] in [0, 1]; the maximum of each is 1, or 0 where there is no evidence for the class.
     """
     size = pixels.shape[1]
     if kernel.shape[1] == 1:  # evidence for the second class is evidence against the first

@@ -15,12 +15,11 @@ from stages.evaluation import calibration, score_intervals, scores
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The metrics of one model.
+    """The predictions of one model, and their metrics.
 
     Attributes:
-        probabilities, predicted: the predictions.
-        scores: the metrics, before and after calibration, and the model's own temperature and threshold.
-        class_scores: what scores.score_classes returns.
+        scores, class_scores: what scores.score returns; scores also has the metrics after calibration, and the stage
+            evaluate adds the model's temperature and threshold.
         intervals: what score_intervals.confidence_intervals returns.
         bins: calibration.reliability_bins before and after temperature scaling, with a column calibrated, bool.
     """
@@ -34,36 +33,19 @@ class Evaluation:
 
 
 def evaluate(
-    images: pd.DataFrame,
-    classes: list[str],
-    predicted: Labels,
-    probabilities: Probabilities,
-    calibrated: Probabilities,
-    settings: Mapping[str, float],
+    images: pd.DataFrame, classes: list[str], predicted: Labels, probabilities: Probabilities, calibrated: Probabilities
 ) -> Evaluation:
-    """Computes all metrics of predictions.
-
-    Args:
-        images: N rows with label and group.
-        calibrated: the probabilities after temperature scaling.
-        settings: temperature and threshold, where one model has made all predictions.
-    """
-    labels = images["label"].to_numpy()
-    overall = scores.score(labels, predicted, probabilities)
-    by_class = scores.score_classes(labels, predicted, probabilities, classes)
-    groups = images["group"].to_numpy()
+    """Computes all metrics of predictions, before and after calibration. The images have label and group."""
+    labels, groups = images["label"].to_numpy(), images["group"].to_numpy()
+    overall, by_class = scores.score(labels, predicted, probabilities, classes)
     intervals = score_intervals.confidence_intervals(labels, predicted, probabilities, groups, overall, by_class)
-    calibration_scores = {
+    all_scores = overall | {
         "ece": calibration.expected_calibration_error(labels, probabilities),
         "calibrated_loss": float(scores.cross_entropy(labels, calibrated).mean()),
         "calibrated_ece": calibration.expected_calibration_error(labels, calibrated),
     }
-    bins = {
-        False: calibration.reliability_bins(labels, probabilities),
-        True: calibration.reliability_bins(labels, calibrated),
-    }
-    table = pd.concat(bins, names=["calibrated"]).reset_index("calibrated")
-    all_scores = {**overall, **calibration_scores, **settings}
+    bins = [calibration.reliability_bins(labels, x) for x in (probabilities, calibrated)]
+    table = pd.concat(bins, keys=[False, True], names=["calibrated"]).reset_index("calibrated")
     return Evaluation(probabilities, predicted, all_scores, by_class, intervals, table)
 
 

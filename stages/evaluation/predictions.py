@@ -11,13 +11,7 @@ from stages.common.arrays import Labels, Pixels, Probabilities
 
 
 def predict_probabilities(model: Any, pixels: Pixels, batch_size: int, progress: str) -> Probabilities:
-    """Returns the class probabilities of images, float32.
-
-    Args:
-        model: a loaded SavedModel.
-        batch_size: number of images that are computed at a time.
-        progress: text of the progress bar.
-    """
+    """Returns the class probabilities that a loaded SavedModel predicts, float32; `progress` names the progress bar."""
     serve = model.signatures["serving_uint8"]
     starts = tqdm(range(0, len(pixels), batch_size), progress, unit="batch", disable=None)
     return np.concatenate([serve(images=pixels[i : i + batch_size])["probabilities"] for i in starts])
@@ -28,20 +22,14 @@ def prediction_table(
 ) -> pd.DataFrame:
     """Returns a row per image, for people to read and for the stages plot and report.
 
-    Args:
-        probabilities, predicted: predictions of the fine-tuned model.
-        frozen: labels that the frozen model predicts.
-
-    Returns:
-        DataFrame: path and group of the image; its actual and its predicted class; the latter's probability; margin,
-        the largest minus the second largest probability; and frozen, the class that the frozen model predicts.
+    Its columns are path and group of the image; its actual class; the class that the fine-tuned model predicts, and its
+    probability; margin, the largest minus the second largest probability; and frozen, what the frozen model predicts.
     """
     names = np.array(split.classes)
     second, first = np.partition(probabilities, -2, axis=1)[:, -2:].T
-    columns = {
-        "predicted": names[predicted],
-        "probability": probabilities[np.arange(len(predicted)), predicted],
-        "margin": first - second,
-        "frozen": names[frozen],
-    }
-    return split.manifest[["path", "group", "class"]].rename(columns={"class": "actual"}).assign(**columns)
+    table = split.manifest[["path", "group", "class"]].rename(columns={"class": "actual"})
+    table["predicted"] = names[predicted]
+    table["probability"] = probabilities[np.arange(len(predicted)), predicted]
+    table["margin"] = first - second
+    table["frozen"] = names[frozen]
+    return table

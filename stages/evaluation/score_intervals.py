@@ -1,7 +1,4 @@
-"""95% intervals of the metrics of predictions, by the Bayesian bootstrap (statistics/bootstrap.py).
-
-`python -m tests.benchmarks.intervals` measures how often the intervals hold the true value.
-"""
+"""95% intervals of metrics by the Bayesian bootstrap. `python -m tests.benchmarks.intervals` has their coverage."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -26,14 +23,10 @@ def confidence_intervals(
     overall: Mapping[str, float],
     by_class: Mapping[str, dict[str, Any]],
 ) -> dict[str, Any]:
-    """Returns the 95% intervals of a model's metrics. Each holds the metric itself.
+    """Returns the 95% intervals of a model's metrics, [low, high]. Each holds the metric itself.
 
-    Args:
-        labels: all classes occur among them.
-        overall, by_class: what scores.score and scores.score_classes return for these predictions.
-
-    Returns:
-        dict: [low, high] by the name of a metric in `overall`; "macro" and "classes" as in `by_class`, without support.
+    `overall` and `by_class` are what scores.score returns for these predictions; the intervals have the same keys, but
+    for support. All classes must occur among the labels.
     """
     rng = np.random.default_rng(SEED)
     group = np.unique(groups, return_inverse=True)[1]
@@ -96,11 +89,7 @@ def _class_replicates(
 ) -> dict[str, np.ndarray]:
     """Returns replicates of precision, recall, f1 and auc of each class, float [REPLICATES, C] each.
 
-    Args:
-        ratio: bootstrap.smoothed_ratio with its first argument and `size`.
-        sums: weighted sums of what `_group_sums` returns.
-        auc: float [C], the metric itself.
-        half: as in bootstrap.smoothed_ratio.
+    `ratio` is bootstrap.smoothed_ratio with its first argument and `size`; `auc` is the metric itself, float [C].
     """
     jaccard = ratio(sums["both"], sums["actual"] + sums["predicted"] - sums["both"], half=half)
     # The mean placement of the class's images among the others, and of the others among them: each is the AUC, and
@@ -118,9 +107,8 @@ def _class_replicates(
 def _placements(labels: Labels, probabilities: Probabilities) -> tuple[np.ndarray, np.ndarray]:
     """Returns the placement values of the images (DeLong et al. 1988).
 
-    Returns:
-        (float [N], float [N, C]): the fraction of the images of other classes that score lower for an image's own
-        class; and, for each class, the fraction of its images that score higher, 0 for images of the class itself.
+    They are the fraction of the images of other classes that score lower for an image's own class, float [N]; and, for
+    each class, the fraction of its images that score higher, 0 for images of the class itself, float [N, C].
     """
     above, below = np.empty(len(labels)), np.zeros(probabilities.shape)
     for k, score in enumerate(probabilities.T):

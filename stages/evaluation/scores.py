@@ -25,14 +25,9 @@ def predict(probabilities: Probabilities, threshold: float) -> Labels:
 def choose_threshold(labels: Labels, probabilities: Probabilities, criterion: str, model: str) -> float:
     """Returns the threshold of two classes that a criterion selects on validation images.
 
-    It lies halfway between the lowest probability that is to reach it and the next lower one, or 0, so that no image
-    lies on it.
-
-    Args:
-        labels, probabilities: of the validation images.
-        criterion: "max_f1", the threshold with the highest F1 of the second class; or "precision>=X", the lowest
-            threshold with that precision, which has the highest recall.
-        model: name of the model in the error's text.
+    The criterion is "max_f1", the threshold with the highest F1 of the second class; or "precision>=X", the lowest one
+    with that precision, which has the highest recall. The threshold lies halfway between the lowest probability that is
+    to reach it and the next lower one, or 0, so that no image lies on it. `model` is the model's name in the error.
 
     Raises:
         UserError: no threshold has that precision.
@@ -58,52 +53,29 @@ def cross_entropy(labels: Labels, probabilities: Probabilities) -> np.ndarray:
     return -np.log(np.maximum(probabilities[np.arange(len(labels)), labels].astype(np.float64), 1e-300))
 
 
-def score(labels: Labels, predicted: Labels, probabilities: Probabilities) -> dict[str, float]:
-    """Returns the metrics of predictions by name.
+def score(
+    labels: Labels, predicted: Labels, probabilities: Probabilities, classes: list[str]
+) -> tuple[dict[str, float], dict[str, dict[str, Any]]]:
+    """Returns the metrics of predictions by name, and those of each class.
 
-    These are accuracy; loss, the mean cross-entropy in nats; auc, the area under the ROC curve; precision, recall and
-    f1. With two classes the last four are those of the second class; with more, macro averages, auc one-versus-rest.
-    With more than five classes, there is top5_accuracy, too.
+    The former are accuracy; loss, the mean cross-entropy in nats; auc, the area under the ROC curve; precision, recall
+    and f1. Of two classes, the last four are those of the second one; of more, macro averages, auc one-versus-rest.
+    With more than five classes, there is top5_accuracy, too. In the latter, "classes" maps each class name to its
+    precision, recall, f1, auc and support (number of images); "macro" has the averages of the first three.
     """
-    class_count = probabilities.shape[1]
-    two_classes = class_count == 2
-    precision, recall, f1, _ = metrics.precision_recall_fscore_support(
-        labels, predicted, average="binary" if two_classes else "macro", zero_division=0
+    known = np.arange(len(classes))
+    precision, recall, f1, support = metrics.precision_recall_fscore_support(
+        labels, predicted, labels=known, zero_division=0
     )
-    auc = _class_auc(labels, probabilities)
-    scores = {
+    auc = metrics.roc_auc_score(labels[:, np.newaxis] == known, probabilities, average=None)
+    table = pd.DataFrame({"precision": precision, "recall": recall, "f1": f1, "auc": auc}, index=classes)
+    main = table.iloc[1] if len(classes) == 2 else table.mean()
+    overall = {
         "accuracy": float(metrics.accuracy_score(labels, predicted)),
         "loss": float(cross_entropy(labels, probabilities).mean()),
-        "auc": float(auc[1] if two_classes else auc.mean()),
-        "precision": float(precision),
-        "recall": float(recall),
-        "f1": float(f1),
+        **main[["auc", "precision", "recall", "f1"]].to_dict(),
     }
-    if class_count > TOP:
-        top5 = metrics.top_k_accuracy_score(labels, probabilities, k=TOP, labels=range(class_count))
-        scores["top5_accuracy"] = float(top5)
-    return scores
-
-
-def score_classes(
-    labels: Labels, predicted: Labels, probabilities: Probabilities, classes: list[str]
-) -> dict[str, dict[str, Any]]:
-    """Returns the metrics of each class.
-
-    Returns:
-        dict: "macro", the macro averages of precision, recall and f1; and "classes", from each class name to its
-        precision, recall, f1, auc (one-versus-rest) and support (number of images).
-    """
-    precision, recall, f1, support = metrics.precision_recall_fscore_support(
-        labels, predicted, labels=range(len(classes)), zero_division=0
-    )
-    table = pd.DataFrame({"precision": precision, "recall": recall, "f1": f1}, index=classes)
-    macro = table.mean().to_dict()
-    table = table.assign(auc=_class_auc(labels, probabilities), support=support)
-    return {"macro": macro, "classes": table.to_dict("index")}
-
-
-def _class_auc(labels: Labels, probabilities: Probabilities) -> np.ndarray:
-    """Returns the area under the one-versus-rest ROC curve of each class, float64 [C]."""
-    one_hot = labels[:, np.newaxis] == np.arange(probabilities.shape[1])
-    return metrics.roc_auc_score(one_hot, probabilities, average=None)
+    if len(classes) > TOP:
+        overall["top5_accuracy"] = metrics.top_k_accuracy_score(labels, probabilities, k=TOP, labels=known)
+    macro = table[["precision", "recall", "f1"]].mean().to_dict()
+    return overall, {"macro": macro, "classes": table.assign(support=support).to_dict("index")}

@@ -29,11 +29,9 @@ COLUMNS = ["attribute", "value", "range", "support", "accuracy", "low", "high", 
 
 
 def measure(pixels: Pixels) -> pd.DataFrame:
-    """Measures images.
+    """Measures the brightness of images, the mean of all values, from 0 to 255, and their sharpness.
 
-    Returns:
-        DataFrame: image brightness, the mean of all values, from 0 to 255; and image sharpness, the variance of the
-        Laplacian of the green channel (J. L. Pech-Pacheco et al., ICPR 2000).
+    Sharpness is the variance of the Laplacian of the green channel (J. L. Pech-Pacheco et al., ICPR 2000).
     """
     rows = []
     for row in range(len(pixels)):
@@ -54,14 +52,12 @@ def score(images: pd.DataFrame, right: np.ndarray) -> pd.DataFrame:
         right: bool [N], whether the predictions are right.
 
     Returns:
-        DataFrame: a row per slice, the lowest p-value first: attribute; value; range of the numbers in a third;
-        support (number of images); accuracy; low and high, Jeffreys' interval in which a group counts once; p_value
-        after the correction; and flagged.
+        DataFrame: COLUMNS of each slice, the lowest p-value first. The range is that of the numbers in a third; support
+        is the number of images; low and high are Jeffreys' interval of the accuracy, in which a group counts once.
     """
     rows = []
     for attribute, value, span, inside in _slices(images):
-        units = pd.DataFrame({"group": images["group"], "inside": inside, "right": right})
-        units = units.drop_duplicates(["group", "inside"])
+        units = images[["group"]].assign(inside=inside, right=right).drop_duplicates(["group", "inside"])
         of_slice = units["right"][units["inside"]]
         p_value = stats.hypergeom.cdf(of_slice.sum(), len(units), units["right"].sum(), len(of_slice))
         rows.append((attribute, value, span, inside.sum(), right[inside].mean(), len(of_slice), p_value))

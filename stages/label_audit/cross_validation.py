@@ -37,10 +37,7 @@ def predict(classifier: Any, features: Features, labels: Labels, folds: Folds) -
 def select_head(features: Features, labels: Labels, folds: Folds) -> tuple[LogisticRegression, Probabilities]:
     """Selects the C of a logistic regression, of INVERSE_PENALTIES, by the log loss in cross-validation.
 
-    For more than LARGE images, the first fold alone selects it.
-
-    Returns:
-        The logistic regression, and its out-of-sample probabilities.
+    For more than LARGE images, the first fold alone selects it. The probabilities are out-of-sample.
     """
     some = folds if len(labels) <= LARGE else folds[:1]
     tested = np.concatenate([test for _, test in some])

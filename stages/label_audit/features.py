@@ -13,14 +13,9 @@ from stages.model.backend import release_memory
 
 
 def extract(splits: Sequence[dataset.Split], weights: str, batch_size: int) -> Features:
-    """Returns the pooled output of the base for all images of splits.
+    """Returns the pooled output of the base, with weights from a file, for all images of splits of one image size.
 
     The pixels are read from disk batch by batch; the features, 5 kB an image, stay in memory.
-
-    Args:
-        splits: all of one image size.
-        weights: path of the base's weights (network.load_base).
-        batch_size: number of images that are computed at a time.
     """
     model = network.build(splits[0].image_size, len(splits[0].classes))
     network.load_base(model, weights)
@@ -31,8 +26,7 @@ def extract(splits: Sequence[dataset.Split], weights: str, batch_size: int) -> F
     done = 0
     with tqdm(None, "extracting features", len(features), unit="image", disable=None) as progress:
         for split in splits:
-            count = len(split.labels)
-            batches = np.split(np.arange(count), range(batch_size, count, batch_size))
+            batches = [slice(first, first + batch_size) for first in range(0, len(split.labels), batch_size)]
             for pixels in dataset.read_ahead(split.pixels.__getitem__, batches):
                 features[done : done + len(pixels)] = step(pixels)
                 done += len(pixels)

@@ -41,15 +41,10 @@ def average_with_neighbours(
 def review(
     images: pd.DataFrame, groups: Groups, probabilities: Probabilities, classes: list[str]
 ) -> tuple[pd.DataFrame, float | None, float]:
-    """Finds the labels that out-of-sample predictions would change.
+    """Finds the labels that out-of-sample predictions, those of classifiers trained on other images, would change.
 
-    Args:
-        images: N rows with path, split, class and label.
-        probabilities: out-of-sample: those of classifiers that were trained on other images.
-
-    Returns:
-        (DataFrame, float or None, float): the rows of `rank` whose suggested class is not the given one, none if the
-        predictions hardly beat guessing; `error_rate`; and the accuracy of the predictions.
+    Returns the rows of `rank` whose suggested class is not the given one, none if the predictions hardly beat guessing;
+    `error_rate`; and the accuracy of the predictions. The images have path, split, class and label.
     """
     estimate = error_rate(images["label"].to_numpy(), groups, probabilities)
     table = rank(images, probabilities, classes)
@@ -68,24 +63,19 @@ def describe_review(count: int, error_rate: float | None, accuracy: float, path:
 
 
 def rank(images: pd.DataFrame, probabilities: Probabilities, classes: list[str]) -> pd.DataFrame:
-    """Ranks labels by the margin of their out-of-sample probability; the arguments are as in `review`.
+    """Ranks labels by the margin of their out-of-sample probability, the most doubtful first.
 
-    Returns:
-        DataFrame of N rows with the index of `images`, the most doubtful first: path, split, given and suggested
-        (top-1) class, quality and the probabilities of both. Quality is cleanlab's normalized margin in [0, 1], (1 +
-        probability of given - highest probability of another) / 2.
+    The columns are path, split, given and suggested (top-1) class, quality, and the probabilities of both. Quality is
+    cleanlab's normalized margin in [0, 1], (1 + probability of given - highest probability of another) / 2.
     """
     labels = images["label"].to_numpy()
-    columns = {
-        "suggested": np.array(classes)[probabilities.argmax(axis=1)],
-        "quality": get_label_quality_scores(labels, probabilities, method="normalized_margin"),
-        "given_probability": probabilities[np.arange(len(labels)), labels],
-        "suggested_probability": probabilities.max(axis=1),
-    }
-    table = images[["path", "split", "class"]].rename(columns={"class": "given"}).assign(**columns)
+    table = images[["path", "split", "class"]].rename(columns={"class": "given"})
+    table["suggested"] = np.array(classes)[probabilities.argmax(axis=1)]
+    table["quality"] = get_label_quality_scores(labels, probabilities, method="normalized_margin")
+    table["given_probability"] = probabilities[np.arange(len(labels)), labels]
+    table["suggested_probability"] = probabilities.max(axis=1)
     # Only the digits that are written count: further ones, and so the order, differ from processor to processor.
-    order = table["quality"].map(files.rounded).argsort(kind="stable")
-    return table.iloc[order]
+    return table.sort_values("quality", kind="stable", key=lambda quality: quality.map(files.rounded))
 
 
 def error_rate(labels: Labels, groups: Groups, probabilities: Probabilities) -> float | None:

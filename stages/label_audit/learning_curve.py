@@ -38,17 +38,11 @@ def measure(
 ) -> dict[str, Any]:
     """Trains the head on growing parts of each fold's training images, and extrapolates.
 
-    Of more than LARGE images, it does so once, on the first fold, and tests on up to LARGE images.
+    Of more than LARGE images, it does so once, on the first fold, and tests on up to LARGE images. The features are of
+    unit norm; head and probabilities are those of cross_validation.select_head; the seed selects the parts.
 
-    Args:
-        head, probabilities: what cross_validation.select_head returns.
-        features: features of unit norm.
-        folds: what cross_validation.divide returns.
-        seed: seed of the parts.
-
-    Returns:
-        dict: sizes, numbers of training images; the accuracy with each and its 95% intervals; and `doubled`, what
-        `extrapolate` returns, or None with fewer than three sizes, or predictions that hardly beat guessing.
+    Returns sizes, numbers of training images; the accuracy with each and its 95% intervals; and `doubled`, what
+    `extrapolate` returns, or None with fewer than three sizes, or predictions that hardly beat guessing.
     """
     repeats = REPEATS
     if len(labels) > LARGE:
@@ -73,17 +67,11 @@ def measure(
 
 
 def train_on(
-    fraction: float,
-    head: LogisticRegression,
-    features: Features,
-    labels: Labels,
-    folds: Folds,
-    orders: np.ndarray,
+    fraction: float, head: LogisticRegression, features: Features, labels: Labels, folds: Folds, orders: np.ndarray
 ) -> tuple[float, np.ndarray]:
     """Trains the head on a fraction of each fold's training images, once for each of `orders` (see `take`).
 
-    Returns:
-        The mean number of training images; and how often each image was wrong, float [N] in [0, 1].
+    Returns the mean number of training images, and how often each image was wrong, float [N] in [0, 1].
     """
     sizes, wrong = [], np.zeros(len(labels))
     for order in orders:
@@ -103,7 +91,7 @@ def error_rates(errors: np.ndarray, groups: Groups, rng: np.random.Generator) ->
     """Returns bootstrap replicates, float [S, REPLICATES], of S error rates; the errors are float [S, N] in [0, 1]."""
     group = np.unique(groups, return_inverse=True)[1]
     counts = np.bincount(group)
-    weights = bootstrap.weights(rng, REPLICATES, len(counts))
+    weights = rng.standard_exponential((REPLICATES, len(counts)), np.float32)
     wrong = np.array([weights @ np.bincount(group, row) for row in errors])
     size = len(group) / len(counts)
     return np.maximum(1e-9, bootstrap.smoothed_ratio(rng, wrong, weights @ counts, size, half=0.5))
@@ -112,17 +100,12 @@ def error_rates(errors: np.ndarray, groups: Groups, rng: np.random.Generator) ->
 def extrapolate(
     sizes: np.ndarray, errors: np.ndarray, replicates: np.ndarray, evidence: int, rng: np.random.Generator
 ) -> dict[str, Any]:
-    """Extrapolates a power law of the error rate to twice the largest size.
+    """Extrapolates accuracy and gain in accuracy to twice the largest size, by a power law of the error rate.
 
     Args:
-        sizes: float [S], numbers of training images.
-        errors: float [S], the error rate with each.
+        sizes, errors: float [S], numbers of training images, and the error rate with each.
         replicates: float [S, R], bootstrap replicates of the error rates.
         evidence: number of independent groups of images that were tested.
-        rng: source of the random numbers behind the intervals.
-
-    Returns:
-        dict: size; accuracy and gain in accuracy, and their 95% intervals.
     """
     last = errors[-1]
     gain = last * (1 - 2 ** -decay(sizes, np.maximum(errors, 0.5 / evidence)))
@@ -141,9 +124,7 @@ def extrapolate(
 def decay(sizes: np.ndarray, errors: np.ndarray) -> np.ndarray:
     """Returns the exponent b >= 0 of the power law error = a * size ** -b, by least squares of the logarithms.
 
-    Args:
-        sizes: float [S].
-        errors: float [S] or [S, R].
+    The sizes are float [S], the errors float [S] or [S, R].
     """
     x = np.log(sizes) - np.log(sizes).mean()
     return np.maximum(0, -(x @ np.log(errors)) / (x @ x))

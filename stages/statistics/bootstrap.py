@@ -16,22 +16,16 @@ from scipy import sparse
 CHUNK = 100  # replicates that are computed at a time
 
 
-def weights(rng: np.random.Generator, replicates: int, groups: int) -> np.ndarray:
-    """Returns the random weights of groups of images, float32 [replicates, groups]."""
-    return rng.standard_exponential((replicates, groups), np.float32)
-
-
 def weighted_sums(
     rng: np.random.Generator, replicates: int, group_sums: Mapping[str, np.ndarray | sparse.csr_array]
 ) -> dict[str, np.ndarray]:
     """Returns replicates of sums over all groups, float64 [replicates, K] each, from the sums of each group, [G, K]."""
     groups = next(iter(group_sums.values())).shape[0]
-    chunks: dict[str, list[np.ndarray]] = {name: [] for name in group_sums}
+    chunks = []
     for _ in range(replicates // CHUNK):
-        drawn = weights(rng, CHUNK, groups)
-        for name, sums in group_sums.items():
-            chunks[name].append(drawn @ sums)
-    return {name: np.concatenate(parts).astype(float) for name, parts in chunks.items()}
+        weights = rng.standard_exponential((CHUNK, groups), np.float32)
+        chunks.append({name: weights @ sums for name, sums in group_sums.items()})
+    return {name: np.concatenate([chunk[name] for chunk in chunks]).astype(float) for name in group_sums}
 
 
 def smoothed_ratio(
@@ -40,7 +34,6 @@ def smoothed_ratio(
     """Returns replicates of hits / tries, to which half a hit and half a miss are added.
 
     Args:
-        rng: source of the weights of both.
         hits, tries: weighted sums, with the same last axes.
         size: number of images that a whole hit stands for.
         half: fraction of a hit that is added, and of a miss.

@@ -41,7 +41,7 @@ def of_repeats(
     """Returns the ends of the intervals of the mean of each score over repeats, float [K] each.
 
     Repeats share images, so they are not independent: the variance of the mean of n repeats is taken as
-    sd^2 * (1 / n + test / train), with n - 1 degrees of freedom (C. Nadeau, Y. Bengio, Machine Learning 52, 2003,
+    sd^2 * (1 / n + test_to_train), with n - 1 degrees of freedom (C. Nadeau, Y. Bengio, Machine Learning 52, 2003,
     eq. 9). So that the interval stays in the range of the score, it is a score interval (E. B. Wilson, JASA 22, 1927):
     it holds every value that the mean is not significantly far from, if the variance at a value m is in proportion to
     m * (1 - m), or to m for a score without an upper bound. A fraction of images varies at least as that of so many

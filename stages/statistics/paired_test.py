@@ -9,13 +9,10 @@ SIGNIFICANCE = 0.05  # significance level, the usual one
 def permutation_test(differences: np.ndarray) -> float:
     """Returns the exact two-sided p-value of the sum of `differences`.
 
-    Under the null hypothesis, the difference in each group of images has either sign with probability 0.5. This is the
-    exact permutation test for pairs (R. A. Fisher, The Design of Experiments, 1935); where all differences are -1, 0 or
-    1, it is the exact McNemar test. The distribution of the sum is convolved group by group:
-    scipy.stats.permutation_test would enumerate all 2 ** G signs, or sample them.
-
-    Args:
-        differences: int [G], how many more of a group's images the second gets right than the first.
+    A difference is how many more of a group's images the second set gets right than the first, int [G]. Under the null
+    hypothesis, each has either sign with probability 0.5. This is the exact permutation test for pairs (R. A. Fisher,
+    The Design of Experiments, 1935); where all differences are -1, 0 or 1, it is the exact McNemar test. The
+    distribution is convolved group by group: scipy.stats.permutation_test would enumerate all 2 ** G signs, or sample.
     """
     sizes = np.abs(differences[differences != 0])
     total = int(sizes.sum())
@@ -27,15 +24,10 @@ def permutation_test(differences: np.ndarray) -> float:
 
 
 def count_flips(table: pd.DataFrame) -> dict[str, int | float]:
-    """Counts the predictions that only one of two sets gets right.
+    """Counts the predictions that only `b` gets right (gained) and only `a` (lost), with the p-value of the difference.
 
-    Args:
-        table: a row per prediction: path, group, and whether `a` and `b` are correct, bool. An image may occur once for
-            each seed. Near-duplicates of one image, and one image under several seeds, are no independent evidence: the
-            test flips the signs of a group together.
-
-    Returns:
-        dict: gained, the number that `b` alone gets right; lost, that of `a` alone; and p_value (`permutation_test`).
+    The table has a row per prediction: path, group, and whether `a` and `b` are correct, bool. An image may occur once
+    for each seed. A group of near-duplicates, under all seeds, is one piece of evidence: its signs flip together.
     """
     difference = table["b"].astype(int) - table["a"].astype(int)
     return {
@@ -52,8 +44,7 @@ def describe_difference(table: pd.DataFrame, a: str, b: str) -> str:
     if not flips["gained"] and not flips["lost"]:
         return f"{a} and {b} are right on the same {table['a'].sum()} of {total}: accuracy {table['a'].mean():.4f}."
     better = b if flips["gained"] > flips["lost"] else a
-    significant = flips["p_value"] < SIGNIFICANCE
-    conclusion = f"significant, {better} is better" if significant else "not significant"
+    conclusion = f"significant, {better} is better" if flips["p_value"] < SIGNIFICANCE else "not significant"
     return (
         f"Of {total}, {b} alone is right on {flips['gained']}, and {a} alone on {flips['lost']}.\n"
         f"Accuracy {table['a'].mean():.4f} ({a}) against {table['b'].mean():.4f} ({b}): the difference is {conclusion} "

@@ -142,7 +142,7 @@ def evaluate(
 ) -> Evaluation:
     """Computes all metrics over all images; each is predicted with the threshold of its own model."""
     actual, predicted = (pd.Categorical(table[name], classes).codes.astype(int) for name in ("actual", "predicted"))
-    return model_evaluation.evaluate(table.assign(label=actual), classes, predicted, probabilities, calibrated, {})
+    return model_evaluation.evaluate(table.assign(label=actual), classes, predicted, probabilities, calibrated)
 
 
 def read_images(names: Sequence[str], rows: np.ndarray) -> tuple[pd.DataFrame, np.ndarray]:

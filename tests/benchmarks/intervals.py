@@ -47,8 +47,7 @@ def run(rng, count, classes, apart, copies, expected):
     labels, probabilities, groups = simulate(rng, count, classes, apart, copies)
     names = [str(k) for k in range(classes)]
     predicted = scores.predict(probabilities, 0.5)
-    overall = scores.score(labels, predicted, probabilities)
-    by_class = scores.score_classes(labels, predicted, probabilities, names)
+    overall, by_class = scores.score(labels, predicted, probabilities, names)
     found = {
         "ours": score_intervals.confidence_intervals(labels, predicted, probabilities, groups, overall, by_class),
         "plain": percentiles(rng, labels, probabilities),
@@ -87,7 +86,8 @@ def distance(accuracy, classes):
 def truth(accuracy, apart, classes):
     """Returns the true scores: those of 200,000 images, but for the accuracy, which is known."""
     labels, probabilities, _ = simulate(np.random.default_rng(0), 200_000, classes, apart, copies=False)
-    return scores.score(labels, scores.predict(probabilities, 0.5), probabilities) | {"accuracy": accuracy}
+    names = [str(k) for k in range(classes)]
+    return scores.score(labels, scores.predict(probabilities, 0.5), probabilities, names)[0] | {"accuracy": accuracy}
 
 
 def percentiles(rng, labels, probabilities):

@@ -17,8 +17,7 @@ def made_up(count, classes, apart, seed=0):
 def measured(labels, probabilities, groups=None):
     """Returns the scores, the class scores and the intervals."""
     predicted, names = scores.predict(probabilities, 0.5), [str(k) for k in range(probabilities.shape[1])]
-    overall = scores.score(labels, predicted, probabilities)
-    by_class = scores.score_classes(labels, predicted, probabilities, names)
+    overall, by_class = scores.score(labels, predicted, probabilities, names)
     groups = np.arange(len(labels)) if groups is None else groups
     found = score_intervals.confidence_intervals(labels, predicted, probabilities, groups, overall, by_class)
     return overall, by_class, found

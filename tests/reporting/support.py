@@ -24,11 +24,9 @@ def write_run(classes, per_class=8, separation=0.8):
     labels = np.repeat(np.arange(len(classes)), per_class)
     probabilities = {model: random_probabilities(labels, separation, rng) for model in ("frozen", "finetuned")}
     predicted = {model: metrics.predict(values, 0.5) for model, values in probabilities.items()}
-    scores = {model: metrics.score(labels, predicted[model], values) for model, values in probabilities.items()}
-    class_scores = {
-        model: metrics.score_classes(labels, predicted[model], values, classes)
-        for model, values in probabilities.items()
-    }
+    scores, class_scores = {}, {}
+    for model, values in probabilities.items():
+        scores[model], class_scores[model] = metrics.score(labels, predicted[model], values, classes)
     evaluate = {model: scores[model] | calibration(scores[model], len(classes)) for model in scores}
     evaluate["changed"] = flips(predicted["frozen"] == labels, predicted["finetuned"] == labels)
     predictions = prediction_table(np.array(classes, object), labels, probabilities["finetuned"], predicted)
