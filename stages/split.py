@@ -11,6 +11,8 @@ if __name__ == "__main__":
 
     cli.start()
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 from rich.table import Table
@@ -21,6 +23,7 @@ from stages.common.dataset import SPLITS
 from stages.labels import sources
 from stages.splits import assign, cleaning, groups, near_duplicates, overview, pack
 
+FILES = ("classes.json", "unreadable.csv", "near_duplicates.csv", "overview.npz", "summary.json")
 MOST_CLASSES = 20  # maximum number of classes listed in full
 FEWEST_CLASSES = 10  # number of classes listed otherwise, those with the fewest images
 
@@ -29,24 +32,15 @@ def main() -> None:
     p = params.read("seed", "image_size", "data")
     folder = p.data.images
     labelled = sources.find(p.data)
-    with (
-        files.replacing(
-            **{name: f"data/splits/{name}" for name in SPLITS},
-            classes=dataset.CLASSES,
-            unreadable="data/splits/unreadable.csv",
-            near_duplicates="data/splits/near_duplicates.csv",
-            overview="data/splits/overview.npz",
-            summary="data/splits/summary.json",
-        ) as out,
-        files.scratch("data/splits") as scratch,
-    ):
+    outputs = {Path(name).stem: f"{dataset.ROOT}/{name}" for name in (*SPLITS, *FILES)}
+    with files.replacing(**outputs) as out, files.scratch(dataset.ROOT) as scratch:
         count, side = len(labelled.images), near_duplicates.SIDE
         pixels = ArrayFile.create(scratch / "pixels.npy", (count, p.image_size, p.image_size, 3))
         thumbnails = ArrayFile.create(scratch / "thumbnails.npy", (count, side, side, 3))
         table, fingerprints = pack.pack_images(folder, labelled.images, pixels, thumbnails, p.data.max_pixels)
         table["pixel_hash"] = fingerprints["pixel_hash"]
         table["duplicates"] = near_duplicates.find(fingerprints, thumbnails, p.data.near_duplicates == "ignore")
-        found, unreadable = cleaning.separate_unreadable(table, folder, p.data.on_unreadable)
+        found, unreadable = cleaning.separate_unreadable(table, p.data)
         grouped = groups.add_columns(found, labelled.images, p.data)
         readable = cleaning.drop_label_conflicts(grouped, p.data.on_label_conflict)
         used = cleaning.drop_near_duplicates(readable) if p.data.near_duplicates == "drop" else readable
@@ -58,11 +52,8 @@ def main() -> None:
             dataset.create(getattr(out, name), pixels, part.index, part)
         overview.save(out.overview, used, split.to_numpy(), pixels)
         counts = pd.crosstab(split, used["class"]).loc[list(SPLITS)]
-        summary = {
-            "unreadable": len(unreadable),
-            "dropped": len(found) - len(readable),
-            "groups": used["group"].nunique(),
-        }
+        conflicts = len(found) - len(readable)
+        summary = {"unreadable": len(unreadable), "dropped": conflicts, "groups": used["group"].nunique()}
         listed = groups.list_near_duplicates(readable, split)
         files.write_json(sorted(used["class"].unique()), out.classes)
         files.write_json(counts.to_dict("index") | summary, out.summary)
@@ -72,7 +63,7 @@ def main() -> None:
     remarks = {
         "is a near-duplicate of another" if copies == 1 else "are near-duplicates of others": copies,
         "unreadable": len(unreadable),
-        "dropped for a label conflict": len(found) - len(readable),
+        "dropped for a label conflict": conflicts,
         "dropped as near-duplicates": len(readable) - len(used),
     }
     terminal.show(
@@ -85,19 +76,13 @@ def main() -> None:
 
 
 def count_tables(counts: pd.DataFrame) -> list[str | Table]:
-    """Returns a table of the numbers of images, with all classes and the total; of many classes, with the smallest.
-
-    Args:
-        counts: a row per class, a column per split.
-    """
-    sums = pd.DataFrame([counts.sum()], ["total"])
-    if len(counts) <= MOST_CLASSES:
-        return [terminal.table(pd.concat([counts, sums]).reset_index(names="class"))]
-    smallest = counts.loc[counts.sum(axis=1).sort_values(kind="stable").index[:FEWEST_CLASSES]]
-    return [
-        f"The {FEWEST_CLASSES} of {len(counts)} classes that have the fewest images, and all together:",
-        terminal.table(pd.concat([smallest, sums]).reset_index(names="class")),
-    ]
+    """Returns a table of the numbers of images per class and split, and the total; of many classes, the smallest."""
+    heading, shown = [], counts
+    if len(counts) > MOST_CLASSES:
+        heading = [f"The {FEWEST_CLASSES} of {len(counts)} classes that have the fewest images, and all together:"]
+        shown = counts.loc[counts.sum(axis=1).sort_values(kind="stable").index[:FEWEST_CLASSES]]
+    rows = pd.concat([shown, pd.DataFrame([counts.sum()], ["total"])])
+    return [*heading, terminal.table(rows.reset_index(names="class"))]
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -49,7 +49,6 @@ class Labelled:
     images: list[ImageFile]  # sorted by path; those that cannot be used have a problem
     source: str  # the name of the source in errors; empty for sub-folders
     notes: list[str] = field(default_factory=list)  # what the user should know, a line each
-    faults: Sequence[str] = ()  # places where the source and the files contradict each other, in words
     has_splits: bool = False  # whether splits are given: images without one are then left out
 
 
@@ -86,19 +85,13 @@ def linked_folders(folder: str | Path, images: list[ImageFile]) -> list[str]:
 
 
 def walk(folder: str | Path) -> Iterator[tuple[str, str]]:
-    """Yields each file of a folder, however deep, sorted by name within each folder.
+    """Yields (path, problem) of each file in a folder, however deep, sorted by name within each folder; or of one file.
 
-    Hidden files and folders are ignored, and those that match IGNORED; for iCloud's `.NAME.icloud`, NAME is yielded.
-    Symbolic links are followed, but from each folder that lies directly in `folder` another is entered once, however
-    many links lead there.
-
-    Args:
-        folder: path of the folder; or of a single file.
-
-    Yields:
-        (str, str): the path below `folder`, with `/`, empty for `folder` itself; and why the file cannot be opened,
-        empty for a regular file. Special files, links to nothing or in a circle, and folders that cannot be listed are
-        among them, each with its reason.
+    The path is below `folder`, with `/`; of `folder` itself, if that is a file, it is empty. The problem says why the
+    file cannot be opened and is empty for a regular file: special files, links to nothing or in a circle, and folders
+    that cannot be listed have one. Hidden files and folders are ignored, and those that match IGNORED; for iCloud's
+    `.NAME.icloud`, NAME is yielded. Symbolic links are followed, but from each folder that lies directly in `folder`
+    another is entered once, however many links lead there.
 
     Raises:
         OSError: `folder` itself is missing or cannot be listed.
@@ -121,8 +114,8 @@ def walk(folder: str | Path) -> Iterator[tuple[str, str]]:
                     visited.add(visit)
                     names = {ICLOUD.sub(r"\1", name) for name in os.listdir(root / path)}
                     names = {name for name in names if name[0] != "." and not IGNORED.fullmatch(name)}
-                    # The last one is popped first.
-                    pending += [(os.path.join(path, x), ancestors | {identity}) for x in sorted(names, reverse=True)]
+                    names_reversed = sorted(names, reverse=True)  # the last one is popped first
+                    pending += [(os.path.join(path, name), ancestors | {identity}) for name in names_reversed]
                 continue
             problem = SPECIAL_FILES.get(stat.S_IFMT(status.st_mode), "")
         except OSError as error:

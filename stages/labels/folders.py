@@ -17,11 +17,9 @@ def find(found: list[ImageFile], data: params.Data) -> Labelled:
     given_splits.refuse_other_splits(layout)
     if layout.folders and data.split == "auto":
         given_splits.require_labels(layout, data.images)
-    notes = []
+    notes, listed = [], enumeration(list(map(printable, texts)), 3)
     if texts:
-        notes.append(
-            f"No images, but tables or texts: {enumeration(list(map(printable, texts)), 3)}. They are left out."
-        )
+        notes.append(f"No images, but tables or texts: {listed}. They are left out.")
     if layout.root:
         notes.append(f"All images lie in {printable(layout.root)}, whose sub-folders count.")
     images = []
@@ -38,7 +36,6 @@ def find(found: list[ImageFile], data: params.Data) -> Labelled:
             "random" + (f"; {outside} files outside of class folders are left out." if outside else ".")
         )
     if alike := sorted(given_splits.splits_of(image.class_name for image in images)):
-        labelled.notes.append(
-            f"WARNING: {enumeration(list(map(repr, alike)))} is a class here, but named like a split."
-        )
+        named = enumeration(list(map(repr, alike)))
+        labelled.notes.append(f"WARNING: {named} is a class here, but named like a split.")
     return labelled

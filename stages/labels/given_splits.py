@@ -33,7 +33,7 @@ class Layout:
     splits: dict[str, str]  # from the path of each file in a given split to train, validation or test
     root: str  # the lone folders around everything, with a `/` at the end; or empty
     folders: dict[str, str]  # from the name of each folder that is a split to that split; empty without given splits
-    beside: set[str]  # other folders, and files of classes, which are left out if splits are given
+    beside: set[str]  # folders that are no split, and files beside them; they are left out if splits are given
 
 
 def find(files: Iterable[ImageFile]) -> Layout:
@@ -45,11 +45,9 @@ def find(files: Iterable[ImageFile]) -> Layout:
     if outside := named_splits(_folders(inner.values())):
         return _split_outside(inner, root, outside)
     inside: dict[str, str] = {}
-    for held in _held(inner.values()).values():
+    for held in _held(inner.values()):
         inside |= named_splits(held)
-    if inside:
-        return _split_inside(inner, root, inside)
-    return Layout(inner, {}, root, {}, set())
+    return _split_inside(inner, root, inside)
 
 
 def add(labelled: Labelled, layout: Layout, data: params.Data) -> Labelled:
@@ -61,11 +59,10 @@ def add(labelled: Labelled, layout: Layout, data: params.Data) -> Labelled:
         return labelled
     images = [dataclasses.replace(image, split=layout.splits.get(image.path, "")) for image in labelled.images]
     given = {image.split for image in images if not image.problem}
-    folders = {name: split for name, split in layout.folders.items() if split in given}
-    used = [f"{name} is {', '.join(map(repr, names))}" for name in SPLITS if (names := _of_split(folders, name))]
+    used = [f"{name} is {', '.join(map(repr, _of_split(layout, name)))}" for name in SPLITS if name in given]
     missing = [name for name in SPLITS if name not in given]
     cut = f"; {' and '.join(missing)} {'are' if len(missing) > 1 else 'is'} cut from train" if missing else ""
-    others = sorted({*layout.beside, *layout.folders} - folders.keys())
+    others = sorted(layout.beside | {name for name, split in layout.folders.items() if split not in given})
     beside = f"; {enumeration(list(map(repr, others)), 5)} beside them: left out" if others else ""
     note = f"The folders are splits: {', '.join(used)}{cut}{beside}."
     return dataclasses.replace(labelled, images=images, notes=[*labelled.notes, note], has_splits=True)
@@ -126,7 +123,7 @@ def refuse_other_splits(layout: Layout) -> None:
             f"the folders {listed} are named like splits, but none is for training. Add a folder train, or rename them "
             "if they are classes."
         )
-    common = set.intersection(*_held(layout.inner.values()).values())
+    common = set.intersection(*_held(layout.inner.values()))
     if len(names) > 1 and len(common) > 1:
         raise UserError(
             f"the folders {listed} look like splits: all hold {enumeration(sorted(map(repr, common)), 3)}. Name them "
@@ -151,7 +148,7 @@ def require_labels(layout: Layout, folder: str) -> None:
     for name, of_split in paths.items():
         if not of_split or (_folders(of_split) & classes):
             continue
-        names = " and ".join(map(repr, _of_split(layout.folders, name)))
+        names = " and ".join(map(repr, _of_split(layout, name)))
         if name == "train":
             raise UserError(
                 f"{folder}: {names} is a split, but has {len(of_split)} files without a class folder. Sort them into "
@@ -184,7 +181,7 @@ def _split_outside(inner: dict[str, str], root: str, folders: dict[str, str]) ->
 
 
 def _split_inside(inner: dict[str, str], root: str, folders: dict[str, str]) -> Layout:
-    """Returns the layout CLASS/SPLIT/FILE."""
+    """Returns the layout CLASS/SPLIT/FILE; CLASS/FILE where `folders` is empty."""
     rest, splits, beside = dict(inner), {}, set()
     for path in inner:
         parts = inner[path].split("/")
@@ -198,11 +195,9 @@ def _split_inside(inner: dict[str, str], root: str, folders: dict[str, str]) -> 
 def _lone_folder(paths: Collection[str]) -> str:
     """Returns the one folder that all others lie in; empty if there is none, or if it has images itself."""
     folders = _folders(paths)
-    if len(folders) != 1:
-        return ""
     direct = {posixpath.splitext(path)[1].lower() for path in paths if path.count("/") == 1}
     deep = {posixpath.splitext(path)[1].lower() for path in paths if path.count("/") > 1}
-    return folders.pop() if deep and not direct & deep else ""
+    return folders.pop() if len(folders) == 1 and deep and not direct & deep else ""
 
 
 def _folders(paths: Iterable[str]) -> set[str]:
@@ -210,15 +205,15 @@ def _folders(paths: Iterable[str]) -> set[str]:
     return {path.split("/")[0] for path in paths if "/" in path}
 
 
-def _held(paths: Iterable[str]) -> dict[str, set[str]]:
-    """Returns the folders directly in each folder."""
+def _held(paths: Iterable[str]) -> Collection[set[str]]:
+    """Returns the folders directly in each folder, a set for each."""
     held: dict[str, set[str]] = collections.defaultdict(set)
     for path in paths:
-        top, is_folder, below = path.partition("/")
-        if is_folder:
+        if "/" in path:
+            top, below = path.split("/", 1)
             held[top] |= _folders([below])
-    return held
+    return held.values()
 
 
-def _of_split(folders: dict[str, str], split: str) -> list[str]:
-    return sorted(name for name, of in folders.items() if of == split)
+def _of_split(layout: Layout, split: str) -> list[str]:
+    return sorted(name for name, of in layout.folders.items() if of == split)

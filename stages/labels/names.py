@@ -1,6 +1,5 @@
 """Labels from file names: data.label_pattern finds the class in the name of each file."""
 
-import dataclasses
 import posixpath
 import re
 
@@ -17,21 +16,17 @@ def find(found: list[ImageFile], data: params.Data) -> Labelled:
         UserError: the pattern fits no file.
     """
     found, _ = files.without_texts(found)
-    images, faults = [], []
+    images = []
     for file in found:
         match = re.search(data.label_pattern, posixpath.basename(file.path))
         name = (match[1] or "").strip() if match else ""
-        if not name and files.is_text(file.path):
-            continue
-        problem = file.problem or ("" if name else "data.label_pattern does not fit its name")
-        if problem != file.problem:
-            faults.append(f"{printable(file.path)} ({problem})")
-        images.append(dataclasses.replace(file, class_name=name, problem=problem))
+        if name or not files.is_text(file.path):
+            problem = file.problem or ("" if name else "data.label_pattern does not fit its name")
+            images.append(ImageFile(file.path, name, problem))
     if not any(image.class_name for image in images):
         example = f", such as {printable(posixpath.basename(images[0].path))}" if images else ""
         raise UserError(
             f"data.label_pattern {printable(data.label_pattern)} fits no file of {data.images}{example}. In "
             r"cat_12.jpg, ^(.+)_\d+ finds the class cat; names are searched, without their folders."
         )
-    labelled = Labelled(images, "data.label_pattern", faults=faults)
-    return given_splits.add(labelled, given_splits.find(found), data)
+    return given_splits.add(Labelled(images, "data.label_pattern"), given_splits.find(found), data)

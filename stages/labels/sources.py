@@ -26,14 +26,16 @@ def find(data: params.Data) -> Labelled:
             labels that do not fit the files while data.on_unreadable is error.
     """
     label = next(label for is_used, label in SOURCES if is_used(data))
-    labelled = label(files.find_files(data.images), data)
-    if labelled.faults and data.on_unreadable == "error":
+    found = files.find_files(data.images)
+    labelled = label(found, data)
+    images, before = labelled.images, {(file.path, file.problem) for file in found}
+    faults = [image for image in images if image.problem and (image.path, image.problem) not in before]
+    if faults and data.on_unreadable == "error":
         raise UserError(
-            f"{labelled.source} and {data.images} do not go together in {len(labelled.faults)} places; mend them, or "
-            "set data.on_unreadable to skip, which lists them in data/splits/unreadable.csv: "
-            f"{enumeration(labelled.faults)}"
+            f"{labelled.source} and {data.images} do not go together in {len(faults)} places; mend them, or set "
+            "data.on_unreadable to skip, which lists them in data/splits/unreadable.csv: "
+            + enumeration([f"{printable(image.path)} ({image.problem})" for image in faults])
         )
-    images = labelled.images
     if labelled.has_splits:
         images = [image for image in images if image.split or image.problem]
     _check_classes(_classes(images), data.images, labelled.source)

@@ -2,8 +2,8 @@
 
 import codecs
 import collections
-import dataclasses
 import io
+import itertools
 import os
 import posixpath
 import unicodedata
@@ -25,7 +25,7 @@ def find(found: list[ImageFile], data: params.Data) -> Labelled:
     """Gives files the labels, splits, groups and further columns of data.labels.
 
     A row without a file or with several, a file without a row or with several, and a row without a label or split are
-    faults: each is among the images, with its problem.
+    among the images, each with its problem.
 
     Raises:
         UserError: the table cannot be read, lacks a column, has a split that is none, or fits no file.
@@ -39,9 +39,7 @@ def find(found: list[ImageFile], data: params.Data) -> Labelled:
             f"{printable(records[0]['path'])!r}, the first file is {printable(found[0].path)!r}. Set "
             "data.columns.path to the column of the paths, which are relative to data.images."
         )
-    images: list[ImageFile] = []
-    faults: list[ImageFile] = []
-    records_of = collections.defaultdict(list)
+    images, records_of = [], collections.defaultdict(list)
     for record, places in zip(records, matches, strict=True):
         if len(places) == 1:
             records_of[places[0]].append(record)
@@ -50,37 +48,30 @@ def find(found: list[ImageFile], data: params.Data) -> Labelled:
         if places:
             names = enumeration([printable(found[place].path) for place in places], 3)
             problem = f"is in the table, and fits several files: {names}"
-        faults.append(ImageFile(record["path"] or "(an empty path)", problem=problem))
+        images.append(ImageFile(record["path"] or "(an empty path)", problem=problem))
     table_path = os.path.relpath(os.path.realpath(data.labels), os.path.realpath(data.images))
     for place, file in enumerate(found):
         if place in records_of or not (files.is_text(file.path) or file.path == table_path):
-            image = _with_row(file, records_of[place])
-            (faults if image.problem != file.problem else images).append(image)
-    faults.sort(key=lambda image: image.path)
-    labelled = Labelled(
-        images=sorted(images + faults, key=lambda image: image.path),
-        source=data.labels,
-        faults=[f"{printable(image.path)} ({image.problem})" for image in faults],
-    )
-    if not any(image.split for image in labelled.images):
+            images.append(_with_row(file, records_of[place]))
+    images.sort(key=lambda image: image.path)
+    labelled = Labelled(images, data.labels, has_splits=any(image.split for image in images))
+    if not labelled.has_splits:
         return given_splits.add(labelled, given_splits.find(found), data)
-    given = {image.split for image in labelled.images if not image.problem}
+    given = {image.split for image in images if not image.problem}
     if missing := [name for name in dataset.SPLITS if name not in given]:
         labelled.notes.append(f"{printable(data.labels)} has no split {' and no '.join(missing)}: cut from train.")
-    return dataclasses.replace(labelled, has_splits=True)
+    return labelled
 
 
 def _read(data: params.Data) -> pd.DataFrame:
-    """Reads the table of labels, whose cells are separated by commas, tabs or semicolons, in UTF-8 or Excel's UTF-16.
+    """Reads data.labels, with cells separated by commas, tabs or semicolons, in UTF-8 or Excel's UTF-16, as texts.
 
-    Returns:
-        DataFrame of str: path and label; split (train, validation, test or empty), if it is there and data.split is
-        auto; group and the same as dataset.GROUP_TEXT, if it is there; and all other columns under their own names.
+    The columns are path and label; split (train, validation, test or empty), if it is there and data.split is auto;
+    group and the same as dataset.GROUP_TEXT, if it is there; and all others under their own names.
     """
     path = data.labels
     try:
-        with open(path, "rb") as file:
-            utf_16 = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+        utf_16 = Path(path).read_bytes().startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
         text = Path(path).read_text(encoding="utf-16" if utf_16 else "utf-8-sig")
         header = next((line for line in text.split("\n") if line.strip()), "")
         separator = max(",\t;", key=header.count)
@@ -91,8 +82,8 @@ def _read(data: params.Data) -> pd.DataFrame:
     except ValueError as error:  # pandas's errors are ValueErrors
         reason = " ".join(str(error).split()).rstrip(".")
         raise UserError(
-            f"{path} is no CSV or TSV table in UTF-8: {reason}. Save it as one (in Excel: CSV UTF-8), with "
-            "cells in quotes that have separators in them."
+            f"{path} is no CSV or TSV table in UTF-8: {reason}. Save it as one (in Excel: CSV UTF-8), with cells in "
+            "quotes that have separators in them."
         ) from None
     cells = cells.apply(lambda column: column.str.strip())
     cells = cells[(cells != "").any(axis=1)]
@@ -104,9 +95,9 @@ def _read(data: params.Data) -> pd.DataFrame:
         table[dataset.GROUP_TEXT] = table["group"]
     given = table.pop("split") if "split" in table else pd.Series(dtype=str)
     if data.split == "auto" and given.any():
-        splits = given_splits.splits_of(given)
-        table["split"] = given.map(lambda name: splits.get(name, ""))
-        if unknown := sorted(set(given[(table["split"] == "") & (given != "")])):
+        splits = given_splits.splits_of(given) | {"": ""}
+        table["split"] = given.map(splits)
+        if unknown := sorted(set(given) - splits.keys()):
             raise UserError(
                 f"{path}: {enumeration(list(map(repr, unknown)), 5)} in the column {data.columns.split!r} is no split: "
                 "write train, validation or test, or set data.columns.split to another column, or to '' for none."
@@ -138,12 +129,10 @@ def _columns(header: list[str], data: params.Data) -> dict[int, str]:
                     "set one of them to another; split and group can be '', which is none."
                 )
             used[place] = name
-    taken = set(RESERVED)
     for place, name in enumerate(header):
         if place not in used and name and not name.startswith("Unnamed: "):
-            while name in taken:
+            while name in RESERVED or name in used.values():
                 name = f"table_{name}"
-            taken.add(name)
             used[place] = name
     return used
 
@@ -155,22 +144,21 @@ def _match(rows: pd.Series, found: list[ImageFile], folder: str) -> list[list[in
     say), with or without extension; or the file's name, with or without extension. Case is ignored where there is no
     such file otherwise.
     """
+    folds: list[Callable[[str], str]] = [str, str.casefold]
     kinds: list[Callable[[str], str]] = [str, _stem, posixpath.basename, lambda path: _stem(posixpath.basename(path))]
     paths = [unicodedata.normalize("NFC", file.path) for file in found]
     name = unicodedata.normalize("NFC", os.path.basename(os.path.abspath(folder)))
     wanted = [posixpath.normpath(unicodedata.normalize("NFC", row.replace("\\", "/"))) for row in rows]
     spelled = [(path, f"/{path}".partition(f"/{name}/")[2]) for path in wanted]
     matches: list[list[int]] = [[] for _ in spelled]
-    for fold in (str, str.casefold):
-        for kind in kinds:
-            places_of: dict[str, list[int]] = {}
-            for place, path in enumerate(paths):
-                places_of.setdefault(fold(kind(path)), []).append(place)
-            for row, (whole, below) in enumerate(spelled):
-                if not matches[row]:
-                    matches[row] = places_of.get(fold(whole)) or places_of.get(fold(below), [])
-            if all(matches):
-                return matches
+    for fold, kind in itertools.product(folds, kinds):
+        places_of: dict[str, list[int]] = {}
+        for place, path in enumerate(paths):
+            places_of.setdefault(fold(kind(path)), []).append(place)
+        for row, (whole, below) in enumerate(spelled):
+            matches[row] = matches[row] or places_of.get(fold(whole)) or places_of.get(fold(below), [])
+        if all(matches):
+            break
     return matches
 
 
@@ -178,17 +166,12 @@ def _with_row(file: ImageFile, records: list[dict[str, str]]) -> ImageFile:
     """Returns a file with what its row says, or a problem if it has no row, several, or one without label or split."""
     if len(records) != 1:
         problem = f"has {len(records)} rows in the table" if records else "has no row in the table"
-        return dataclasses.replace(file, problem=file.problem or problem)
+        return ImageFile(file.path, problem=file.problem or problem)
     [record] = records
     empty = next((f"has an empty {name}" for name in ("label", "split") if record.get(name) == ""), "")
-    return ImageFile(
-        file.path,
-        class_name=record["label"],
-        problem=file.problem or empty,
-        split=record.get("split", ""),
-        group=record.get("group", ""),
-        columns={name: text for name, text in record.items() if name not in ("path", "label", "split", "group")},
-    )
+    split, group = record.get("split", ""), record.get("group", "")
+    columns = {name: text for name, text in record.items() if name not in ("path", "label", "split", "group")}
+    return ImageFile(file.path, record["label"], file.problem or empty, split, group, columns)
 
 
 def _stem(path: str) -> str:

@@ -21,19 +21,30 @@ SplitNames: TypeAlias = np.ndarray  # str [N]: train, validation or test
 def to_splits(manifest: Manifest, data: params.Data, seed: int) -> SplitNames:
     """Assigns each image to its given split, cutting missing ones from train; without given splits, divides them anew.
 
-    The seed determines the order of groups.
-
     Raises:
         UserError: a class has too few different images to be in every split, or is missing from a given one; or
             identical files are in two given splits.
     """
-    if manifest["split"].any():
-        return _keep_given(manifest, data, seed)
-    if data.fold == "none":
-        split = divide(manifest, {"test": data.test, "validation": data.validation}, seed)
+    fractions = {"test": data.test, "validation": data.validation}
+    is_given = manifest["split"].any()
+    if is_given:
+        _check_given(manifest, data)
+        split = manifest["split"].to_numpy(dtype="<U10")
+        fractions = {name: fraction for name, fraction in fractions.items() if name not in split}
+    elif data.fold == "none":
+        split = np.full(len(manifest), "train", dtype="<U10")
     else:
-        split = _cut_fold(manifest, data, seed)
-    _require_every_class(manifest, split, data)
+        fold, count = map(int, data.fold.split("/"))
+        folds = stratify.to_folds(manifest, _in_order(manifest, seed).index, count)
+        split = np.where(manifest["group"].map(folds) == fold, "test", "train").astype("<U10")
+        fractions = {"validation": data.validation * count / (count - 1)}  # as many images as without folds
+    rows = split == "train"
+    split[rows] = divide(manifest[rows], fractions, seed)
+    if is_given:
+        _require_no_copies(manifest, split, data)
+    classes = manifest.groupby("class").indices.items()
+    if gaps := {name: min(lacks) for name, places in classes if (lacks := set(SPLITS) - set(split[places]))}:
+        raise UserError(_missing_from_given(manifest, gaps, data) if is_given else _too_small(manifest, gaps, data))
     return split
 
 
@@ -41,65 +52,35 @@ def divide(manifest: Manifest, fractions: Mapping[str, float], seed: int) -> Spl
     """Divides images at random, class by class; a group stays together.
 
     A group of near-duplicates counts for the class of its first image. The groups of a class are put in an order that
-    is a hash of the seed and the group's content, and fill test, then validation, then train. The order depends neither
-    on names nor on what else is in the folder, so that a few files more or fewer move other images only at the borders
-    between the splits. If the user has joined images to groups, these are stratified (stages/splits/stratify.py).
-
-    Args:
-        fractions: of the images in splits other than train, in the order in which they are filled.
+    is a hash of the seed and the group's content, and fill the splits of `fractions` one after the other, then train.
+    The order depends neither on names nor on what else is in the folder, so that a few files more or fewer move other
+    images only at the borders between the splits. If the user has joined images to groups, these are stratified
+    (stages/splits/stratify.py).
     """
     groups = _in_order(manifest, seed)
-    if (manifest.groupby("group")["duplicates"].nunique() > 1).any():
-        placed = stratify.to_splits(manifest, groups.index, fractions)
-    else:
-        placed = _fill(groups, fractions)
+    is_joined = (manifest.groupby("group")["duplicates"].nunique() > 1).any()
+    placed = stratify.to_splits(manifest, groups.index, fractions) if is_joined else _fill(groups, fractions)
     return manifest["group"].map(placed).to_numpy(dtype=str)
 
 
-def _keep_given(manifest: Manifest, data: params.Data, seed: int) -> SplitNames:
+def _check_given(manifest: Manifest, data: params.Data) -> None:
     if data.fold != "none":
         raise UserError(
             f"the images come with splits, so there is no fold {data.fold}: set data.split to random, which "
             "divides the images of all splits anew, with the same classes, or data.fold to none."
         )
-    split = manifest["split"].to_numpy(dtype="<U10")
-    if "train" not in split:
+    if not (manifest["split"] == "train").any():
         raise UserError(
             "none of the images that can be used is given to train. Give it some, or set data.split to random, which "
             "divides all images anew." + _advise_on_near_duplicates(manifest, data)
         )
-    fractions = {"test": data.test, "validation": data.validation}
-    missing = {name: fraction for name, fraction in fractions.items() if name not in split}
-    rows = split == "train"
-    split[rows] = divide(manifest[rows], missing, seed)
-    _require_no_copies(manifest, split, data)
-    if gaps := _find_gaps(manifest, split):
-        named = [f"{name!r} has no images in {missing}" for name, missing in gaps]
-        raise UserError(
-            f"of the given splits, {len(named)} {'lacks a class' if len(named) == 1 else 'places lack a class'}: "
-            f"{enumeration(named)}. Add some, or leave the class out, or set data.split to random, which divides the "
-            "images of all splits anew, with the same classes."
-            + _advise_on_near_duplicates(manifest[manifest["class"].isin([name for name, _ in gaps])], data)
-        )
-    return split
-
-
-def _cut_fold(manifest: Manifest, data: params.Data, seed: int) -> SplitNames:
-    """Puts a fold into test; validation, of the size that it has without folds, is cut from the rest."""
-    fold, count = map(int, data.fold.split("/"))
-    folds = stratify.to_folds(manifest, _in_order(manifest, seed).index, count)
-    split = np.where(manifest["group"].map(folds) == fold, "test", "train").astype("<U10")
-    rows = split == "train"
-    split[rows] = divide(manifest[rows], {"validation": data.validation * count / (count - 1)}, seed)
-    return split
 
 
 def _in_order(manifest: Manifest, seed: int) -> pd.DataFrame:
     """Returns the groups with class and size, in the order of a hash of the seed and their content."""
-    groups = manifest.groupby("group").agg(
-        **{"class": ("class", "first"), "size": ("class", "size"), "content": ("sha256", "min")}
-    )
-    groups["order"] = [hashlib.sha256(f"{seed} {content}".encode()).digest() for content in groups["content"]]
+    of_group = manifest.groupby("group")
+    order = [hashlib.sha256(f"{seed} {content}".encode()).digest() for content in of_group["sha256"].min()]
+    groups = pd.DataFrame({"class": of_group["class"].first(), "size": of_group.size(), "order": order})
     return groups.sort_values("order")
 
 
@@ -123,11 +104,20 @@ def wanted(count: int, fraction: float) -> int:
     return max(1, math.floor(count * fraction + 0.5))
 
 
-def _require_every_class(manifest: Manifest, split: SplitNames, data: params.Data) -> None:
-    gaps = _find_gaps(manifest, split)
-    if not gaps:
-        return
-    name, missing = gaps[0]
+def _missing_from_given(manifest: Manifest, gaps: dict[str, str], data: params.Data) -> str:
+    """Says which classes lack which given split, and what to do; `gaps` is from class to split."""
+    named = [f"{name!r} has no images in {missing}" for name, missing in gaps.items()]
+    return (
+        f"of the given splits, {len(named)} {'lacks a class' if len(named) == 1 else 'places lack a class'}: "
+        f"{enumeration(named)}. Add some, or leave the class out, or set data.split to random, which divides the "
+        "images of all splits anew, with the same classes."
+        + _advise_on_near_duplicates(manifest[manifest["class"].isin(list(gaps))], data)
+    )
+
+
+def _too_small(manifest: Manifest, gaps: dict[str, str], data: params.Data) -> str:
+    """Says that the first class of `gaps`, from class to split, has too few images, and what to do."""
+    name, missing = next(iter(gaps.items()))
     of_class = manifest[manifest["class"] == name]
     different, groups = of_class["duplicates"].nunique(), of_class["group"].nunique()
     joined, copies = groups < different, len(of_class) - different
@@ -141,7 +131,7 @@ def _require_every_class(manifest: Manifest, split: SplitNames, data: params.Dat
             f"it needs at least {needed} {'groups' if joined else 'different ones'} at data.validation "
             f"{data.validation} and data.test {data.test}."
         )
-    raise UserError(
+    return (
         f"class {name!r} has {len(of_class)} images,{count} which is too few for it to be in {missing}: {advice}"
         + _advise_on_near_duplicates(of_class, data)
     )
@@ -149,10 +139,10 @@ def _require_every_class(manifest: Manifest, split: SplitNames, data: params.Dat
 
 def _advise_on_near_duplicates(images: Manifest, data: params.Data) -> str:
     """Returns what to do where images are taken for near-duplicates, if that may be why there are too few."""
-    if data.near_duplicates == "drop" or data.near_duplicates == "keep" and images["duplicates"].duplicated().any():
-        fixed = "If images are alike by nature, those of a fixed camera, say, and no copies"
-        return f" {fixed}, set data.near_duplicates to ignore."
-    return ""
+    if data.near_duplicates == "ignore" or data.near_duplicates == "keep" and images["duplicates"].is_unique:
+        return ""
+    alike = "If images are alike by nature, those of a fixed camera, say, and no copies"
+    return f" {alike}, set data.near_duplicates to ignore."
 
 
 def _require_no_copies(manifest: Manifest, split: SplitNames, data: params.Data) -> None:
@@ -163,9 +153,3 @@ def _require_no_copies(manifest: Manifest, split: SplitNames, data: params.Data)
             f"{len(copies)} identical files are in more than one of the given splits; delete all but one of each"
             f"{drop if data.near_duplicates == 'keep' else ''}: {enumeration(copies)}"
         )
-
-
-def _find_gaps(manifest: Manifest, split: SplitNames) -> list[tuple[str, str]]:
-    """Returns the classes without an image in some split, each with the first such split."""
-    classes = manifest.groupby("class").indices.items()
-    return [(name, min(missing)) for name, rows in classes if (missing := set(SPLITS) - set(split[rows]))]

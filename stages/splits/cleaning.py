@@ -2,31 +2,28 @@
 
 import pandas as pd
 
+from stages.common import params
 from stages.common.cli import UserError, enumeration, printable
 from stages.common.dataset import SPLITS
 from stages.splits.pack import Manifest
 
 
-def separate_unreadable(table: Manifest, folder: str, on_unreadable: str) -> tuple[Manifest, pd.DataFrame]:
-    """Returns the images that can be read; and path and reason of each of the others.
-
-    Args:
-        table: with the column problem, as pack.pack_images returns it.
-        folder: the folder of images, for errors.
-        on_unreadable: "error" or "skip".
+def separate_unreadable(table: Manifest, data: params.Data) -> tuple[Manifest, pd.DataFrame]:
+    """Splits the table of pack.pack_images into the images that can be read, and path and reason of the others.
 
     Raises:
         UserError: images cannot be read, and are not to be skipped; or skipping them leaves a class empty.
     """
     bad = table["problem"] != ""
-    if on_unreadable == "error" and bad.any():
-        named = [f"{printable(f'{folder}/{row.path}')} ({row.problem})" for row in table[bad].itertuples()]
+    if data.on_unreadable == "error" and bad.any():
+        named = [f"{printable(f'{data.images}/{row.path}')} ({row.problem})" for row in table[bad].itertuples()]
         raise UserError(
             f"{bad.sum()} of {len(table)} images cannot be read; replace or remove them, or set data.on_unreadable to "
             f"skip, which lists them in data/splits/unreadable.csv: {enumeration(named)}"
         )
     if empty := sorted(set(table["class"]) - {"", *table["class"][~bad]}):
-        raise UserError(f"{folder}: no image of class {empty[0]!r} can be read. Replace them, or take the class out.")
+        what = f"no image of class {empty[0]!r} can be read"
+        raise UserError(f"{data.images}: {what}. Replace them, or take the class out.")
     unreadable = table.loc[bad, ["path", "problem"]].rename(columns={"problem": "reason"})
     return table[~bad].drop(columns="problem"), unreadable
 

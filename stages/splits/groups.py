@@ -15,10 +15,7 @@ from stages.splits.pack import Manifest
 
 
 def add_columns(manifest: Manifest, images: list[ImageFile], data: params.Data) -> Manifest:
-    """Adds group, the given split and the further columns of the table of labels to a manifest with duplicates.
-
-    Args:
-        images: all images of data.images; the index of the manifest holds places in this list.
+    """Adds group, the given split and the further columns of the table of labels, from the images of the same index.
 
     Raises:
         UserError: data.group_pattern fits no path.
@@ -28,9 +25,9 @@ def add_columns(manifest: Manifest, images: list[ImageFile], data: params.Data) 
     if data.group_pattern:
         keys.append(by_pattern(manifest["path"], data.group_pattern))
         if not keys[-1].any():
+            pattern, example = printable(data.group_pattern), printable(manifest["path"].iloc[0])
             raise UserError(
-                f"data.group_pattern {printable(data.group_pattern)} fits no path, such as "
-                f"{printable(manifest['path'].iloc[0])}. In patient7/scan_1.jpg, "
+                f"data.group_pattern {pattern} fits no path, such as {example}. In patient7/scan_1.jpg, "
                 r"(patient\d+) finds the group patient7."
             )
     duplicates = manifest["duplicates"]
@@ -62,14 +59,10 @@ def by_pattern(paths: pd.Series, pattern: str) -> pd.Series:
 
 
 def list_near_duplicates(manifest: Manifest, split: pd.Series) -> pd.DataFrame:
-    """Lists all images that have near-duplicates, set by set.
+    """Lists all images that have near-duplicates, set by set; those that `split` lacks were dropped.
 
-    Args:
-        split: str, with part of the index of the manifest; images that it lacks were dropped.
-
-    Returns:
-        DataFrame: duplicates, path, class, split (or "dropped"); classes_mix and splits_mix, 1 for all images of a set
-            with several classes or splits.
+    The columns are duplicates, path, class, split (or "dropped"); and classes_mix and splits_mix, 1 for all images of a
+    set with several classes or splits.
     """
     rows = manifest[["duplicates", "path", "class"]].assign(split=split)
     rows = rows[rows["duplicates"].duplicated(keep=False)].sort_values(["duplicates", "path"])
@@ -80,9 +73,7 @@ def list_near_duplicates(manifest: Manifest, split: pd.Series) -> pd.DataFrame:
 def notes(listed: pd.DataFrame, manifest: Manifest, split: pd.Series, data: params.Data) -> list[str]:
     """Says, a line each, what the user should know about groups: where classes mix, where they cross given splits.
 
-    Args:
-        listed: the table of list_near_duplicates.
-        split: str, with the index of the manifest.
+    `listed` is the table of list_near_duplicates; `split` has the index of the manifest.
     """
     lines = []
     texts = {

@@ -1,12 +1,13 @@
 """Near-duplicate detection: groups of identical, re-encoded, resized, slightly cropped or brightened images.
 
-A nearest-neighbour search among perceptual hashes finds candidate pairs, and the candidates are verified on thumbnails,
-because hashes of low-contrast images collide. Copies of images of less than about 64 pixels may be missed: at half the
-size little is left of them. The numbers below come from copies of 100 photographs;
-tests/benchmarks/near_duplicates.py measures recall and speed on a folder.
+A nearest-neighbour search among perceptual hashes finds candidate pairs, which are verified on thumbnails, because
+hashes of low-contrast images collide. Copies of images of less than about 64 pixels may be missed: at half the size
+little is left of them. The numbers below come from copies of 100 photographs; tests/benchmarks/near_duplicates.py
+measures recall and speed on a folder.
 """
 
 import hashlib
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -31,19 +32,18 @@ _FREQUENCY = _AT[:, np.newaxis] + _AT
 _LOW = (_FREQUENCY >= 1) & (_FREQUENCY <= 5)  # 20 coefficients, without the mean
 _WINDOW = np.sqrt(np.sin(np.pi * (_AT + 0.5) / SIDE))  # the border, which a crop removes, hardly counts
 FINGERPRINT = np.dtype([("pixel_hash", np.uint64), ("hash", np.float32, _LOW.sum())])  # 88 bytes
+Fingerprints: TypeAlias = np.ndarray  # FINGERPRINT [N]: the exact and the perceptual hash of each image
+Thumbnails: TypeAlias = np.ndarray | ArrayFile  # uint8 [N, SIDE, SIDE, 3]
 
 
 def fingerprint(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Computes the exact and the perceptual hash, and the thumbnail, of an image, uint8 [size, size, 3].
+    """Returns a FINGERPRINT [], and the thumbnail, uint8 [SIDE, SIDE, 3], of an image, uint8 [size, size, 3].
 
     The perceptual hash is made of the lowest frequencies of the discrete cosine transform, as in C. Zauner,
     "Implementation and benchmarking of perceptual image hash functions" (2010), but keeps values instead of bits. They
     are multiplied by their frequency, since amplitudes in photographs fall with it (D. J. Field, "Relations between the
     statistics of natural images and the response properties of cortical cells", 1987), and scaled to unit length, so
     that brightness and contrast do not matter. An image without contrast has a perceptual hash of zeros.
-
-    Returns:
-        (array, array): FINGERPRINT []; and the thumbnail, uint8 [SIDE, SIDE, 3].
     """
     thumbnail = np.asarray(Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.BOX))
     grey = thumbnail.mean(axis=2) - thumbnail.mean()
@@ -53,17 +53,13 @@ def fingerprint(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.array((digest, waves), FINGERPRINT), thumbnail
 
 
-def find(fingerprints: np.ndarray, thumbnails: np.ndarray | ArrayFile, identical: bool = False) -> Groups:
+def find(fingerprints: Fingerprints, thumbnails: Thumbnails, identical: bool = False) -> Groups:
     """Numbers the sets of near-duplicates, and near-duplicates of those, from 0 in order of first appearance.
 
     Images with the same pixels are in one set. Others, unless only `identical` images count, are candidates if their
     hashes are nearest neighbours within DISTANCE, and join if they pass verification; then sets are compared by their
     first images, round by round, until no more join or, among very many that look alike, until there were NEIGHBOURS
-    pairs per image.
-
-    Args:
-        fingerprints: FINGERPRINT [N].
-        thumbnails: uint8 [N, SIDE, SIDE, 3]; those of candidates are read.
+    pairs per image. Only the thumbnails of candidates are read.
     """
     groups = pd.factorize(fingerprints["pixel_hash"])[0]
     compared = np.empty(0, np.int64)
@@ -96,7 +92,7 @@ def _candidates(hashes: np.ndarray) -> np.ndarray:
     return np.stack([row, found[row, rank]], axis=1)
 
 
-def _verify(thumbnails: np.ndarray | ArrayFile, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def _verify(thumbnails: Thumbnails, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Tells which of the images `a` are near-duplicates of `b`, row by row: bool [P].
 
     Of each pair, the full image of one is compared with the crops of the other, and vice versa, in grey; the best crop

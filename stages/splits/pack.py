@@ -14,6 +14,7 @@ from stages.common.arrays import ArrayFile
 from stages.decoding.decode import decode
 from stages.labels.files import ImageFile
 from stages.splits import near_duplicates
+from stages.splits.near_duplicates import Fingerprints
 
 QUEUED = 1024  # images that wait for a thread at a time: map() takes up all of its arguments at once
 
@@ -26,14 +27,11 @@ Manifest: TypeAlias = pd.DataFrame
 
 def pack_images(
     folder: str | Path, images: Sequence[ImageFile], pixels: ArrayFile, thumbnails: ArrayFile, max_pixels: int
-) -> tuple[Manifest, np.ndarray]:
-    """Decodes every image once, several at a time, and fills `pixels` and `thumbnails`.
+) -> tuple[Manifest, Fingerprints]:
+    """Decodes every image once, several at a time; fills `pixels` and `thumbnails`, and returns the fingerprints.
 
-    An image of more than `max_pixels` pixels cannot be read. The rows of images that cannot be read stay 0.
-
-    Returns:
-        (Manifest, array): the columns path to height, and problem, why the image cannot be read, empty if it can; and
-        near_duplicates.FINGERPRINT [N].
+    The manifest has the columns path to height, and problem, which is empty for an image that can be read. Images of
+    more than `max_pixels` pixels cannot be read. The rows of images that cannot be read stay 0.
     """
     sha256, problems = [""] * len(images), [image.problem for image in images]
     sizes, fingerprints = np.zeros((len(images), 2), int), np.zeros(len(images), near_duplicates.FINGERPRINT)

@@ -15,13 +15,10 @@ FEW = 500  # groups up to which exchanging two is tried: of many, moving single 
 def to_splits(manifest: Manifest, order: pd.Index, fractions: Mapping[str, float]) -> dict[int, str]:
     """Assigns groups to splits: from each group to "train" or a name in `fractions`.
 
-    The largest groups come first, each into the split where the sum of (n - e)² / e over its classes becomes lowest, n
-    and e being the images of a class in a split and those wanted there. Then groups are moved, and pairs exchanged,
-    while that lowers the sum; a split without any image of a class counts as if all of the class were missing.
-
-    Args:
-        order: the groups, in the order in which equally large ones are placed.
-        fractions: of the images in splits other than train.
+    The largest groups come first, equally large ones in their `order`, each into the split where the sum of (n - e)² /
+    e over its classes becomes lowest, n and e being the images of a class in a split and those wanted there. Then
+    groups are moved, and pairs exchanged, while that lowers the sum; a split without any image of a class counts as if
+    all of the class were missing.
     """
     names = ["train", *fractions]
     counts = _count_images(manifest, order)
@@ -40,10 +37,7 @@ def to_folds(manifest: Manifest, order: pd.Index, count: int) -> dict[int, int]:
     """Divides groups into folds with equal numbers of images of each class, as nearly as groups allow.
 
     One group after the other, the larger ones first, goes where its classes have the fewest images, and of such folds
-    to the one with the fewest in all. Groups of equal size come in their `order`.
-
-    Returns:
-        dict: from each group to its fold, from 1 to `count`.
+    to the one with the fewest in all. Groups of equal size come in their `order`. Folds are numbered from 1 to `count`.
     """
     members = _count_images(manifest, order).toarray()
     weights = members / members.sum(axis=0) ** 2  # a class counts by fractions: a small one as much as a large one
@@ -57,9 +51,8 @@ def to_folds(manifest: Manifest, order: pd.Index, count: int) -> dict[int, int]:
 
 def _count_images(manifest: Manifest, order: pd.Index) -> sparse.csr_array:
     """Returns the images of each class in each group, float [G, C], with the groups in their order."""
-    place = {group: row for row, group in enumerate(order)}
-    rows, classes = manifest["group"].map(place), manifest["class"].astype("category").cat.codes
-    return sparse.coo_array((np.ones(len(rows)), (rows, classes)), shape=(len(place), classes.max() + 1)).tocsr()
+    rows, classes = order.get_indexer(manifest["group"]), manifest["class"].astype("category").cat.codes
+    return sparse.coo_array((np.ones(len(rows)), (rows, classes)), shape=(len(order), classes.max() + 1)).tocsr()
 
 
 def _move(counts: sparse.csr_array, split: np.ndarray, filled: np.ndarray, expected: np.ndarray) -> bool:
