@@ -46,10 +46,8 @@ def find(run: Run, conclusions: Conclusions) -> list[Step]:
 def _labels(run: Run) -> Iterator[Step]:
     count = len(run.labels)
     if count and run.audit.label_error_rate:  # 0: the audit's classifiers make about as many mistakes
-        labels = "1 label is" if count == 1 else f"{count:,} labels are"
-        reason = (
-            f"{labels} doubtful: look at the images in data/audit/labels.csv, and correct the labels that are wrong."
-        )
+        doubtful = "1 label is doubtful" if count == 1 else f"{count:,} labels are doubtful"
+        reason = f"{doubtful}: look at the images in data/audit/labels.csv, and correct the labels that are wrong."
         yield Step(reason, "head -n 20 data/audit/labels.csv")
 
 

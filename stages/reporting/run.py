@@ -101,8 +101,8 @@ class Run:
     """A run: its parameters, the outputs of its stages, each with its file, and what follows from them."""
 
     p: params.Params
-    images_card: Card | None  # None for the user's own images, as for the user's own weights
-    weights_card: Card | None
+    images_card: Card | None  # None if data.images is the user's own
+    weights_card: Card | None  # None if model.weights is the user's own
     history: pd.DataFrame  # both phases by epoch, with the columns of common/history
     manifests: list[pd.DataFrame]  # those of SPLITS
     versions: dict[str, str]  # versions of Python and of the packages that requirements.txt names first
@@ -240,11 +240,7 @@ class Run:
 
 
 def _read(path: str, kind: Any = None) -> Any:
-    """Reads an output: a table, arrays, or JSON of this type.
-
-    Raises:
-        UserError: it is missing, or not of this type.
-    """
+    """Reads a table, arrays, or JSON of this type, or says that `dvc repro` has to write it."""
     try:
         match Path(path).suffix:
             case ".csv":
