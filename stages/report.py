@@ -12,11 +12,6 @@ if __name__ == "__main__":
 
     cli.start()
 
-from pathlib import Path
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
-from markupsafe import Markup, escape
-
 from stages.charts import base
 from stages.common import cli, files, params
 from stages.common.phases import PHASES
@@ -29,7 +24,7 @@ def main() -> None:
     found = conclusions.draw(run)
     steps = next_steps.find(run, found)
     with files.replacing(page="plots/report.html", card="data/models/README.md") as out:
-        page = template().render(
+        page = formatting.template("report.html.jinja", autoescape=True).render(
             run=run,
             conclusions=found,
             steps=steps,
@@ -44,19 +39,6 @@ def main() -> None:
         out.page.write_text(page, encoding="utf-8")
         out.card.write_text(model_card.render(run), encoding="utf-8")
     terminal_summary.show(run.settings, found, steps)
-
-
-def template() -> Template:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "reporting"), autoescape=True, undefined=StrictUndefined
-    )
-    environment.filters |= formatting.FILTERS | {"labelled": labelled}
-    return environment.get_template("report.html.jinja")
-
-
-def labelled(svg: str, text: str) -> Markup:
-    """Returns an <svg> element with a text alternative."""
-    return Markup(svg.replace("<svg", f'<svg role="img" aria-label="{escape(text)}"', 1))
 
 
 if __name__ == "__main__":

@@ -34,8 +34,7 @@ class Conclusions:
 
 def draw(run: Run) -> Conclusions:
     """Returns the conclusions from a run."""
-    overfits, overfitting = _overfitting(run)
-    return Conclusions(*_quality(run), _exported_model(run), overfits, overfitting, _int8(run))
+    return Conclusions(*_quality(run), _exported_model(run), *_overfitting(run), _int8(run))
 
 
 def cohens_kappa(predictions: pd.DataFrame) -> float:
@@ -50,7 +49,7 @@ def _quality(run: Run) -> tuple[Literal["good", "fair", "guessing"], str]:
     """Says how good the exported model is."""
     low, high = run.intervals.finetuned["accuracy"]
     numbers = (
-        f"{run.right_count:,} of {run.totals['test']:,} test images are predicted correctly, "
+        f"{run.right.sum():,} of {run.totals['test']:,} test images are predicted correctly, "
         f"{percent(run.scores.finetuned['accuracy'])} (95% interval {percent_interval([low, high])}); always "
         f"predicting the most frequent class gives {percent(run.majority_accuracy)}"
     )
@@ -63,17 +62,13 @@ def _quality(run: Run) -> tuple[Literal["good", "fair", "guessing"], str]:
 
 def _exported_model(run: Run) -> str:
     """Says which of the two models is exported and why."""
-    mix, mix_setting, changed = run.finetune.mix, run.p.finetune.mix, run.scores.changed
+    mix, auto, changed = run.finetune.mix, run.p.finetune.mix == "auto", run.scores.changed
     loss, frozen_loss = number(run.finetune.val_loss), number(run.finetune.start["val_loss"])
     if mix == 0:
-        why = (
-            "no mix with fine-tuned weights had a lower validation loss"
-            if mix_setting == "auto"
-            else "finetune.mix is 0"
-        )
+        why = "no mix with fine-tuned weights had a lower validation loss" if auto else "finetune.mix is 0"
         return f"The frozen model is exported: {why} ({frozen_loss})."
     what = f"A mix of {mix:.0%} fine-tuned and {1 - mix:.0%} frozen weights" if mix < 1 else "The fine-tuned model"
-    why = "as it has the lowest" if mix_setting == "auto" else f"as finetune.mix is {setting(mix_setting)}; its"
+    why = "as it has the lowest" if auto else f"as finetune.mix is {setting(run.p.finetune.mix)}; its"
     finding = "not significantly different"
     if changed.significant:
         finding = f"significantly {'better' if changed.gained > changed.lost else 'worse'}"

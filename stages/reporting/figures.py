@@ -15,23 +15,22 @@ from stages.common.arrays import Sizes
 from stages.reporting.run import Run
 
 SIDE = 160  # pixels: the longer side of a thumbnail
-SHEETS = ("samples", "mistakes", "uncertain", "gradcam")
 
 
 @base.style()
 def charts(run: Run) -> dict[str, str]:
     """Returns every chart as an <svg> element by its name; the sizes of the images only if they differ."""
-    actual, predicted, sizes = run.predictions["actual"], run.predictions["predicted"], run.overview["sizes"]
-    differ, curve = (sizes != sizes[0]).any(), run.learning_curve
+    table, overview, curve = run.predictions, run.overview, run.learning_curve
+    sizes = dataset.sizes(overview["sizes"], overview["labels"], run.classes) if len(run.image_sizes) > 1 else None
     figures = {
         "accuracy": history.panel(run.history, "accuracy"),
         "loss": history.panel(run.history, "loss"),
-        "confusion": metrics.confusion_matrix(actual, predicted, run.classes),
+        "confusion": metrics.confusion_matrix(table["actual"], table["predicted"], run.classes),
         "roc": metrics.roc_curves(run.roc),
         "precision_recall": metrics.precision_recall_curves(run.precision_recall),
         "reliability_finetuned": metrics.reliability_diagram(run.bins, "finetuned"),
         "reliability_frozen": metrics.reliability_diagram(run.bins, "frozen"),
-        "sizes": dataset.sizes(sizes, run.overview["labels"], run.classes) if differ else None,
+        "sizes": sizes,
         "learning_curve": dataset.learning_curve(curve) if curve["sizes"] else None,
     }
     # Letters are outlines: axe-core cannot tell the contrast of <text>. What charts say is text beside them, in tables.
@@ -48,7 +47,7 @@ def galleries(run: Run) -> dict[str, Any]:
     """
     samples, audit, overview = run.samples, run.audit_samples, run.overview
     sheets: dict[str, Any] = {}
-    for sheet in SHEETS:
+    for sheet in ("samples", "mistakes", "uncertain", "gradcam"):
         rows = run.predictions.iloc[samples[f"{sheet}_rows"]]
         sheets[sheet] = _with_images(rows, samples[f"{sheet}_pixels"], samples[f"{sheet}_sizes"])
     sheets["mistakes"].sort(key=lambda row: -row["probability"])
@@ -72,11 +71,9 @@ def _with_images(table: pd.DataFrame, pixels: np.ndarray, sizes: Sizes) -> list[
 
 
 def thumbnail(pixels: np.ndarray, size: Sequence[int]) -> dict[str, Any]:
-    """Returns a small WebP as a data: URI, `source`, with its width and height.
+    """Returns a small WebP as a data: URI, `source`, with its width and height, in the aspect ratio of `size`.
 
-    Args:
-        pixels: uint8 [n, n, 3], of an image that was resized to a square.
-        size: width and height of its file, whose aspect ratio the thumbnail has.
+    `pixels`, uint8 [n, n, 3], are those of an image that was resized to a square; `size` is that of its file.
     """
     image = Image.fromarray(base.restore_aspect(pixels, size, min(SIDE, len(pixels))))
     webp = io.BytesIO()

@@ -1,10 +1,13 @@
-"""Formatting of numbers for readers: with few digits. These are the filters of both templates."""
+"""Formatting of numbers for readers, with few digits, and the templates, whose filters these functions are."""
 
-from collections.abc import Callable, Hashable, Sequence
+import re
+from collections.abc import Hashable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from stages.common import cli
 
@@ -55,5 +58,14 @@ def rows(table: pd.DataFrame, most: int | None = None) -> list[dict[Hashable, An
     return table[:most].to_dict("records")
 
 
-FUNCTIONS = (number, interval, percent, percent_interval, points, setting, rows, cli.printable)
-FILTERS: dict[str, Callable] = {function.__name__: function for function in FUNCTIONS} | {"count": "{:,}".format}
+def markdown(text: str) -> str:
+    """Escapes a class name or path for Markdown: markup, table borders and HTML in it stay text."""
+    return re.sub(r"([\\`*_{}\[\]<>()#+!|~&$])", r"\\\1", cli.printable(text))
+
+
+def template(name: str, **options: Any) -> Template:
+    """Opens a template of this folder, with these options of jinja2.Environment."""
+    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, **options)
+    functions = (number, interval, percent, percent_interval, points, setting, rows, markdown, cli.printable)
+    environment.filters |= {function.__name__: function for function in functions} | {"count": "{:,}".format}
+    return environment.get_template(name)

@@ -4,9 +4,7 @@ import re
 from pathlib import Path
 
 import yaml
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from stages.common import cli
 from stages.reporting import formatting, next_steps
 from stages.reporting.cards import Card
 from stages.reporting.run import METRICS, Run
@@ -49,41 +47,27 @@ print(classes[label], dict(zip(classes, probabilities)))"""
 
 def render(run: Run) -> str:
     """Returns the card as text."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
+    folder, weights = Path(run.p.data.images).name, formatting.markdown(run.p.model.weights)
+    images = run.images_card or Card(
+        title=folder,
+        description=f"The author's own collection: {formatting.markdown(folder)}. **To be filled in: what it shows, "
+        "where it comes from, and who is in it.**",
+        licence="**To be filled in: the licence of these images, and the consent of people whom they show.**",
     )
-    environment.filters |= formatting.FILTERS | {"name": escaped}
-    images = run.images_card or _own_images(run.p.data.images)
-    return environment.get_template("model_card.md.jinja").render(
+    own_weights = Card(
+        description=f"MobileNetV2, width 1.0, with weights of the author's own: {weights}.",
+        licence="**To be filled in: the licence of these weights.**",
+    )
+    blocks = {"trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True}
+    return formatting.template("model_card.md.jinja", **blocks).render(
         run=run,
         front_matter=front_matter(run, images.title),
         images=images,
-        weights=run.weights_card or _own_weights(run.p.model.weights),
+        weights=run.weights_card or own_weights,
         settings={key: value for key, value in run.settings.items() if key.split(".")[0] in SETTINGS},
         EXPORTS=EXPORTS,
         usage=USAGE,
         predict=next_steps.PREDICT,
-    )
-
-
-def _own_images(path: str) -> Card:
-    folder = Path(path).name
-    return Card(
-        title=folder,
-        description=f"The author's own collection: {escaped(folder)}. **To be filled in: what it shows, where it comes "
-        "from, and who is in it.**",
-        licence="**To be filled in: the licence of these images, and the consent of people whom they show.**",
-    )
-
-
-def _own_weights(path: str) -> Card:
-    return Card(
-        description=f"MobileNetV2, width 1.0, with weights of the author's own: {escaped(path)}.",
-        licence="**To be filled in: the licence of these weights.**",
     )
 
 
@@ -112,8 +96,3 @@ def front_matter(run: Run, title: str) -> str:
         "model-index": [{"name": f"mobilenet-v2-{dataset}", "results": [result]}],
     }
     return yaml.safe_dump(card, sort_keys=False, allow_unicode=True, width=120)
-
-
-def escaped(text: str) -> str:
-    """Escapes a class name or path for Markdown: markup, table borders and HTML in it stay text."""
-    return re.sub(r"([\\`*_{}\[\]<>()#+!|~&$])", r"\\\1", cli.printable(text))

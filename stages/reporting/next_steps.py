@@ -14,6 +14,7 @@ from stages.reporting.run import Run
 from stages.statistics import intervals
 
 PRETRAINED = 224  # pixels: the image size at which MobileNetV2's weights were trained
+EXPERIMENT = "dvc exp run -S"
 PREDICT = "python -m stages.tools.predict my.jpg folder/of/images"
 
 
@@ -28,56 +29,50 @@ class Step:
 def find(run: Run, conclusions: Conclusions) -> list[Step]:
     """Returns the next steps, the most important first."""
     settings = list(_settings(run, conclusions.overfits))
-    images, steps = _images(run, conclusions.quality), [*_labels(run), *settings]
+    images, steps = list(_images(run, conclusions.quality)), [*_labels(run), *settings]
     steps = images + steps if conclusions.quality == "guessing" else steps + images
-    if len(run.mistakes):
-        mistakes = f"{len(run.mistakes):,}"
-        reason = f"Look at the mistakes ({mistakes}) in the report, and at the regions that the predictions rest on."
+    if mistakes := len(run.mistakes):
+        reason = f"Look at the mistakes ({mistakes:,}) in the report, and at the regions that the predictions rest on."
         steps.append(Step(reason, 'python -m webbrowser "file://$PWD/plots/report.html"'))
     if conclusions.quality == "good":
         steps.append(Step("Use the model.", PREDICT))
     if not settings and conclusions.quality != "guessing":
         layer = 100 if run.p.finetune.fine_tune_at > 100 else 120
         reason = "Compare another setting: here, how many layers finetune trains."
-        steps.append(Step(reason, f"dvc exp run -S finetune.fine_tune_at={layer}"))
+        steps.append(Step(reason, f"{EXPERIMENT} finetune.fine_tune_at={layer}"))
     return steps
 
 
-def _labels(run: Run) -> list[Step]:
+def _labels(run: Run) -> Iterator[Step]:
     count = len(run.labels)
-    if not count or not run.audit.label_error_rate:  # 0: about as many labels are doubted as they mistake
-        return []
-    labels = "1 label is" if count == 1 else f"{count:,} labels are"
-    reason = f"{labels} doubtful: look at the images in data/audit/labels.csv, and correct the labels that are wrong."
-    return [Step(reason, "head -n 20 data/audit/labels.csv")]
+    if count and run.audit.label_error_rate:  # 0: the audit's classifiers make about as many mistakes
+        doubtful = "1 label is doubtful" if count == 1 else f"{count:,} labels are doubtful"
+        reason = f"{doubtful}: look at the images in data/audit/labels.csv, and correct the labels that are wrong."
+        yield Step(reason, "head -n 20 data/audit/labels.csv")
 
 
 def _settings(run: Run, overfits: bool) -> Iterator[Step]:
     """Yields the settings to try for which this run gives a reason."""
-
-    def step(reason: str, key: str, value: object) -> Step:
-        return Step(reason, f"dvc exp run -S {key}={value}")
-
-    changed, size, views = run.scores.changed, run.p.image_size, run.p.train.views
-    if run.finetune.mix and changed.significant and changed.gained < changed.lost:
-        yield step("Fine-tuning made the model worse: keep the frozen one.", "finetune.mix", 0)
+    size, views = run.p.image_size, run.p.train.views
+    if run.finetune.mix and run.scores.changed.significant and run.scores.changed.gained < run.scores.changed.lost:
+        yield Step("Fine-tuning made the model worse: keep the frozen one.", f"{EXPERIMENT} finetune.mix=0")
     if size < PRETRAINED and np.median(run.overview["sizes"].min(axis=1)) > size:
         reason = (
             f"The model sees {size} x {size} pixels; the images have more, and its initial weights were trained at "
             f"{PRETRAINED} x {PRETRAINED}."
         )
-        yield step(reason, "image_size", PRETRAINED)
+        yield Step(reason, f"{EXPERIMENT} image_size={PRETRAINED}")
     if run.p.train.class_weights == "none" and (rare := _rare_classes(run)):
-        yield step(rare, "train.class_weights", "balanced")
+        yield Step(rare, f"{EXPERIMENT} train.class_weights=balanced")
     if overfits:
         reason = f"It overfits: train on more augmented views of each image than {views}."
-        yield step(reason, "train.views", 2 * views)
+        yield Step(reason, f"{EXPERIMENT} train.views={2 * views}")
     elif run.finetune.val_accuracy < 1 and (stage := _still_falling(run)):
         reason = f"The validation loss of {stage} was lowest in its last epoch: train longer."
-        yield step(reason, f"{stage}.epochs", 2 * run.settings[f"{stage}.epochs"])
+        yield Step(reason, f"{EXPERIMENT} {stage}.epochs={2 * run.settings[f'{stage}.epochs']}")
 
 
-def _images(run: Run, quality: str) -> list[Step]:
+def _images(run: Run, quality: str) -> Iterator[Step]:
     """More images, if the learning curve says that they help; a data set with a card has no more of them."""
     folder, doubled = shlex.quote(run.p.data.images), run.learning_curve["doubled"]
     if doubled and doubled["gain_interval"][0] > 0 and not run.images_card:
@@ -85,14 +80,13 @@ def _images(run: Run, quality: str) -> list[Step]:
             f"Add images: twice as many would raise the accuracy by about {points(doubled['gain'])} percentage points "
             f"(95% interval {' to '.join(map(points, doubled['gain_interval']))}), says the learning curve."
         )
-        return [Step(reason, f"cp -r new_images/. {folder} && dvc repro")]
-    if quality == "guessing":
+        yield Step(reason, f"cp -r new_images/. {folder} && dvc repro")
+    elif quality == "guessing":
         reason = (
             "Check that each image has the label of its class, and that a person can tell the classes apart; "
             "nothing says that more images would help."
         )
-        return [Step(reason, f"ls {folder}/*")]
-    return []
+        yield Step(reason, f"ls {folder}/*")
 
 
 def _rare_classes(run: Run) -> str:

@@ -4,11 +4,10 @@ import hashlib
 import importlib.metadata
 import math
 import platform
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Generic, Self, TypeAlias, TypeVar, get_type_hints
+from typing import Annotated, Any, Generic, Self, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
 
 import numpy as np
 import pandas as pd
@@ -99,20 +98,14 @@ class Audit(BaseModel):
 
 @dataclass(frozen=True)
 class Run:
-    """A run: its parameters, the outputs of its stages, each with its file, and what follows from them.
-
-    Attributes:
-        images_card, weights_card: the cards of data.images and model.weights, None of the user's own.
-        history: both phases by epoch, with the columns of common/history.
-        versions: of Python and the packages that requirements.txt names first.
-    """
+    """A run: its parameters, the outputs of its stages, each with its file, and what follows from them."""
 
     p: params.Params
-    images_card: Card | None
-    weights_card: Card | None
-    history: pd.DataFrame
-    manifests: list[pd.DataFrame]
-    versions: dict[str, str]
+    images_card: Card | None  # None if data.images is the user's own
+    weights_card: Card | None  # None if model.weights is the user's own
+    history: pd.DataFrame  # both phases by epoch, with the columns of common/history
+    manifests: list[pd.DataFrame]  # those of SPLITS
+    versions: dict[str, str]  # versions of Python and of the packages that requirements.txt names first
     classes: Annotated[list[str], CLASSES]
     split: Annotated[SplitSummary, "data/splits/summary.json"]
     unreadable: Annotated[pd.DataFrame, "data/splits/unreadable.csv"]
@@ -144,9 +137,9 @@ class Run:
         """
         epochs = pd.concat((history.read(phase.history) for phase in PHASES), ignore_index=True)
         manifests = [_read(f"data/splits/{name}/manifest.csv") for name in SPLITS]
-        hints = get_type_hints(cls, include_extras=True)
-        files_of = {name: hint for name, hint in hints.items() if hasattr(hint, "__metadata__")}
-        outputs = {name: _read(hint.__metadata__[0], hint.__origin__) for name, hint in files_of.items()}
+        hints = get_type_hints(cls, include_extras=True).items()
+        files_of = [(name, *get_args(hint)) for name, hint in hints if get_origin(hint) is Annotated]
+        outputs = {name: _read(path, kind) for name, kind, path in files_of}
         images, weights = cards.find(p.data.images), cards.find(p.model.weights)
         return cls(p, images, weights, epochs, manifests, _versions(), **outputs)
 
@@ -162,14 +155,9 @@ class Run:
         return {key: x for key, x in self.settings.items() if x != defaults[key] and key != "data.images"}
 
     @cached_property
-    def counts(self) -> dict[str, dict[str, int]]:
-        """Number of images of each class, by split."""
-        return {"train": self.split.train, "validation": self.split.validation, "test": self.split.test}
-
-    @cached_property
     def totals(self) -> dict[str, int]:
         """Number of images of each split."""
-        return {name: sum(counts.values()) for name, counts in self.counts.items()}
+        return {name: sum(getattr(self.split, name).values()) for name in SPLITS}
 
     @property
     def total(self) -> int:
@@ -189,7 +177,7 @@ class Run:
     @cached_property
     def smallest_first(self) -> list[str]:
         """The classes by number of images."""
-        return sorted(self.classes, key=lambda name: sum(counts[name] for counts in self.counts.values()))
+        return sorted(self.classes, key=lambda name: sum(getattr(self.split, part)[name] for part in SPLITS))
 
     @cached_property
     def worst_first(self) -> list[str]:
@@ -201,11 +189,6 @@ class Run:
     def right(self) -> pd.Series:
         """Whether the exported model is right, bool, for each of `predictions`."""
         return self.predictions["actual"] == self.predictions["predicted"]
-
-    @property
-    def right_count(self) -> int:
-        """Number of `right` predictions."""
-        return int(self.right.sum())
 
     @cached_property
     def mistakes(self) -> pd.DataFrame:
@@ -225,11 +208,6 @@ class Run:
         return pairs.sort_values("support", ascending=False, kind="stable")
 
     @cached_property
-    def worst_slices(self) -> pd.DataFrame:
-        """Slices, the flagged ones first, then by accuracy."""
-        return self.slices.sort_values(["flagged", "accuracy"], ascending=[False, True])
-
-    @cached_property
     def images_hash(self) -> str:
         """8 hexadecimal digits that tell images and their classes from others, whatever split they are in."""
         lines = sorted(f"{row.sha256} {row.label}" for table in self.manifests for row in table.itertuples())
@@ -238,10 +216,8 @@ class Run:
     @cached_property
     def image_sizes(self) -> list[tuple[int, int]]:
         """Width and height in pixels of the image with the fewest pixels and of the one with most; one if all agree."""
-        sizes = self.overview["sizes"]
-        order = sizes.prod(axis=1).argsort(kind="stable")
-        smallest, largest = ((int(width), int(height)) for width, height in sizes[[order[0], order[-1]]])
-        return [smallest] if (sizes == sizes[0]).all() else [smallest, largest]
+        sizes = sorted(map(tuple, self.overview["sizes"].tolist()), key=math.prod)
+        return [sizes[0], sizes[-1]] if len(set(sizes)) > 1 else sizes[:1]
 
     @cached_property
     def metrics(self) -> dict[str, tuple[str, str]]:
@@ -250,12 +226,13 @@ class Run:
 
     @cached_property
     def axes(self) -> dict[str, float]:
-        """Where the axes of the bars of both tables of metrics start."""
+        """Where the bars of both tables of metrics start: the multiple of 0.1 below all intervals. They end at 1."""
         models, keys = (self.intervals.frozen, self.intervals.finetuned), self.metrics.keys() - {"loss"}
-        return {
-            "metrics": _axis(intervals[key][0] for intervals in models for key in keys),
-            "classes": _axis(row["f1"][0] for row in self.intervals.finetuned["classes"].values()),
+        lowest = {
+            "metrics": min(intervals[key][0] for intervals in models for key in keys),
+            "classes": min(row["f1"][0] for row in self.intervals.finetuned["classes"].values()),
         }
+        return {table: min(math.floor(low * 10), 9) / 10 for table, low in lowest.items()}
 
     def independent(self, images: int) -> float:
         """Returns a number of images in which near-duplicates count as one, as far as they do among all images."""
@@ -263,11 +240,7 @@ class Run:
 
 
 def _read(path: str, kind: Any = None) -> Any:
-    """Reads an output: a table, arrays, or JSON of this type.
-
-    Raises:
-        UserError: it is missing, or not of this type.
-    """
+    """Reads a table, arrays, or JSON of this type, or says that `dvc repro` has to write it."""
     try:
         match Path(path).suffix:
             case ".csv":
@@ -289,8 +262,3 @@ def _versions() -> dict[str, str]:
     packages = Path("requirements.txt").read_text(encoding="utf-8").split("\n\n")[0].splitlines()
     names = [line.partition("==")[0] for line in packages if not line.startswith("#")]
     return {"Python": platform.python_version()} | {name: importlib.metadata.version(name) for name in names}
-
-
-def _axis(values: Iterable[float]) -> float:
-    """Returns the start of an axis that ends at 1 and holds all values: a multiple of 0.1."""
-    return min(math.floor(min(values) * 10), 9) / 10

@@ -48,11 +48,8 @@ def _changed_metrics() -> list[str | Text | Table]:
         if committed is None or not path.exists():
             continue
         before, now = json.loads(committed), files.read_json(path)
-        pairs = {
-            metric: [formatting.number(before[metric]), formatting.number(now[metric])]
-            for metric in now
-            if metric in before and metric != "best_epoch"
-        }
+        shared = [metric for metric in now if metric in before and metric != "best_epoch"]
+        pairs = {metric: [formatting.number(before[metric]), formatting.number(now[metric])] for metric in shared}
         compared = compared or bool(pairs)
         changed = {metric: " -> ".join(pair) for metric, pair in pairs.items() if pair[0] != pair[1]}
         if changed:
