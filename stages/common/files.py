@@ -91,7 +91,6 @@ def read_csv(file: Any, errors: str = "surrogateescape", types: Mapping[str, typ
 
 
 def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
-    """Reads all arrays of an .npz file."""
     with np.load(path) as arrays:
         return dict(arrays)
 

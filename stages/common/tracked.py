@@ -47,10 +47,10 @@ def check(path: str, in_copies: bool = False) -> None:
     target = pointer.with_suffix("")
     add = "" if added else f"dvc add {shlex.quote(str(target))} && "
     add += f"git add {shlex.quote(str(pointer))} {shlex.quote(f'{target.parent}/.gitignore')}"
+    lacking = "these images" if (root / place).is_dir() else place
     raise UserError(
-        f"git does not have {pointer}, so experiments with --temp or --queue, repeats and other clones lack "
-        f"{'these images' if (root / place).is_dir() else place}. Run `{add} && git commit -m 'My images'`, then this "
-        "again."
+        f"git does not have {pointer}, so experiments with --temp or --queue, repeats and other clones lack {lacking}. "
+        f"Run `{add} && git commit -m 'My images'`, then this again."
     )
 
 

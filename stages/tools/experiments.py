@@ -79,10 +79,9 @@ def run(name: str, changes: Sequence[str]) -> Iterator[Iterable[str]]:
     command = ["dvc", "exp", "run", "--temp", "--name", name]
     for change in changes:
         command += ["-S", override(change)]
-    command.append("plot")
     accept_interrupts = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a script's background ignores them
     options: dict[str, Any] = {"start_new_session": True, "preexec_fn": accept_interrupts}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **options)
+    process = subprocess.Popen([*command, "plot"], stdout=subprocess.PIPE, text=True, **options)
     try:
         yield process.stdout or ()
     except BaseException:
