@@ -59,18 +59,13 @@ def main() -> None:
         files.write_json({"agreement": min(row["agreement"] for row in comparison.values())}, out.metrics)
         files.write_json(milliseconds, out.speed)
     table = pd.DataFrame(comparison).T.assign(milliseconds=milliseconds).reset_index(names="format")
-    heading = f"The formats compared on {len(rows)} test images, one at a time:"
-    terminal.show(heading, terminal.table(table))
+    terminal.show(f"The formats compared on {len(rows)} test images, one at a time:", terminal.table(table))
 
 
 def time_predictions(
     predict: Callable[[np.ndarray], np.ndarray], pixels: Pixels, rows: np.ndarray, name: str
 ) -> tuple[Probabilities, float]:
-    """Predicts the images of some rows, one at a time, with a progress bar of this name.
-
-    Returns:
-        their probabilities, and the median time per image in milliseconds.
-    """
+    """Predicts images one at a time, with a progress bar. Returns also the median time per image in milliseconds."""
     predict(pixels[rows[:1]])  # the first call takes longer
     probabilities, seconds = [], []
     for row in tqdm(rows, f"checking {name}", unit="image", disable=None):

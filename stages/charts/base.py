@@ -50,7 +50,8 @@ CSS = {
     "wrong": ("#b00020", "#ff8a80"),
 }
 LIGHT = {name: light for name, (light, _) in CSS.items()}
-CORRECT, WRONG = LIGHT["ink"], LIGHT["wrong"]  # colours of the titles of images
+INK = LIGHT["ink"]
+CORRECT, WRONG = INK, LIGHT["wrong"]  # colours of the titles of images
 DASHES: dict[str, Any] = {"training": (0, (1, 1.2)), "validation": (0, (4.5, 1.8)), "test": "solid"}
 MARKERS = "osD^vPX"
 # Position of a legend below a panel and the label of its x axis, as keyword arguments of Axes.legend.
@@ -77,7 +78,7 @@ def style() -> Iterator[None]:
         }
         settings |= dict.fromkeys(["axes.edgecolor", "xtick.color", "ytick.color"], LIGHT["soft"])
         texts = ["text.color", "axes.labelcolor", "xtick.labelcolor", "ytick.labelcolor"]
-        matplotlib.rcParams.update(settings | dict.fromkeys(texts, LIGHT["ink"]))
+        matplotlib.rcParams.update(settings | dict.fromkeys(texts, INK))
         yield
 
 

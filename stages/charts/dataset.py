@@ -49,13 +49,11 @@ def sizes(sizes: Sizes, labels: Labels, classes: list[str]) -> Figure:
         points = axes.scatter(width, height, s=18, alpha=0.6, linewidths=0, **base.class_style(label))
         if label < base.LEGEND_CLASSES:
             named[points] = f"{base.plain(name, 14 if len(classes) > 5 else 30)} ({len(of_class)})"
-    axes.set(xlabel="Width in pixels", ylabel="Height in pixels")
-    axes.set_xlim(left=0)
-    axes.set_ylim(bottom=0)
+    axes.set(xlabel="Width in pixels", ylabel="Height in pixels", xlim=(0, None), ylim=(0, None))
     axes.grid()
     title = f"the first {base.LEGEND_CLASSES} of {len(classes)} classes" if len(classes) > base.LEGEND_CLASSES else None
-    look: dict[str, Any] = {"ncols": 2 if len(classes) > 5 else 1, "handletextpad": 0.2, "title": title}
-    axes.legend(named.keys(), named.values(), **base.BELOW, **look)
+    columns = 2 if len(classes) > 5 else 1
+    axes.legend(named.keys(), named.values(), **base.BELOW, ncols=columns, handletextpad=0.2, title=title)
     return figure
 
 
@@ -65,7 +63,7 @@ def learning_curve(curve: Mapping[str, Any]) -> Figure:
     `curve` has sizes, accuracy, intervals, and doubled: size, accuracy and interval of the extrapolation, or None.
     """
     figure, axes = base.panel()
-    look: dict[str, Any] = {"linestyle": base.DASHES["validation"], "label": "cross-validation, with 95% intervals"}
+    look = {"linestyle": base.DASHES["validation"], "label": "cross-validation, with 95% intervals"}
     _draw_intervals(axes, curve["sizes"], curve["accuracy"], curve["intervals"], **look)
     if doubled := curve["doubled"]:
         ends = [curve["sizes"][-1], doubled["size"]], [curve["accuracy"][-1], doubled["accuracy"]]

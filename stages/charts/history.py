@@ -11,13 +11,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodF
 from stages.charts import base
 from stages.common.phases import PHASES
 
-RING: dict[str, Any] = {
-    "marker": "o",
-    "markersize": 11,
-    "fillstyle": "none",
-    "linestyle": "",
-    "color": base.LIGHT["ink"],
-}
+RING: dict[str, Any] = {"marker": "o", "markersize": 11, "fillstyle": "none", "linestyle": "", "color": base.INK}
 
 
 def panel(history: pd.DataFrame, column: str) -> Figure:
@@ -43,11 +37,10 @@ def panels(history: pd.DataFrame) -> Figure:
 
 def _draw(axes: Axes, history: pd.DataFrame, column: str) -> None:
     """Draws training and validation; colours tell the models apart, dashes the splits."""
-    colours = {phase.stage: base.LIGHT[phase.model] for phase in PHASES}
-    for stage, part in history.groupby("phase", sort=False):
+    for phase in PHASES:
+        part, colour = history[history["phase"] == phase.stage], base.LIGHT[phase.model]
         for split, name in (("training", column), ("validation", f"val_{column}")):
-            look: dict[str, Any] = {"linestyle": base.DASHES[split], "color": colours[stage]}
-            axes.plot(part["epoch"], part[name], "o", markersize=3.5, **look)
+            axes.plot(part["epoch"], part[name], "o", markersize=3.5, linestyle=base.DASHES[split], color=colour)
     kept = history[history["kept"]]
     axes.plot(kept["epoch"], kept[f"val_{column}"], **RING)
     axes.set_xlabel("Epoch")
@@ -67,6 +60,6 @@ def _draw(axes: Axes, history: pd.DataFrame, column: str) -> None:
 def _add_legend(figure: Figure, columns: int) -> None:
     handles = [Line2D([], [], color=base.LIGHT[phase.model], linewidth=3, label=phase.title) for phase in PHASES]
     for split in ("training", "validation"):
-        handles.append(Line2D([], [], color=base.LIGHT["ink"], linestyle=base.DASHES[split], label=split))
+        handles.append(Line2D([], [], color=base.INK, linestyle=base.DASHES[split], label=split))
     handles.append(Line2D([], [], label="kept", **RING))
     figure.legend(handles=handles, loc="outside lower center", ncols=columns)

@@ -33,10 +33,10 @@ def confusion_matrix(actual: pd.Series, predicted: pd.Series, classes: list[str]
     cell = (72 * base.PANEL[0] - 30 - sides * longest) / len(shown)  # points
     upright = sides == 1 and longest < cell
     figure, axes = base.panel(base.PANEL[0] - longest / 72 * upright)
+    look: dict[str, Any] = {"color": base.LIGHT["finetuned"], "linewidth": 0}
     for row, column in np.argwhere(counts):
         shade = SHADE * (0.2 + 0.8 * fractions[row, column])
-        colour = base.LIGHT["finetuned"]
-        axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, color=colour, alpha=shade, linewidth=0))
+        axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, alpha=shade, **look))
         if 0.64 * base.TEXT * len(str(counts.max())) < cell:
             axes.text(column, row, str(counts[row, column]), ha="center", va="center")
     edges = (-0.5, len(shown) - 0.5)
@@ -51,10 +51,7 @@ def confusion_matrix(actual: pd.Series, predicted: pd.Series, classes: list[str]
 
 
 def roc_curves(table: pd.DataFrame) -> Figure:
-    """Draws the one-versus-rest ROC curve of each class from the columns class, fpr and tpr, class by class.
-
-    The legend names the LEGEND_CLASSES with the smallest areas.
-    """
+    """Draws the one-versus-rest ROC curve of each class from the columns class, fpr and tpr, class by class."""
     figure, axes = base.panel(_height(table))
     _draw_roc(axes, table)
     return figure
@@ -80,8 +77,7 @@ def curves(roc: pd.DataFrame, precision_recall: pd.DataFrame) -> Figure:
 def reliability_diagram(table: pd.DataFrame, model: str) -> Figure:
     """Draws the accuracy by confidence of a model, "frozen" or "finetuned", before and after temperature scaling.
 
-    Args:
-        table: a row per bin with model, calibrated (bool), confidence, accuracy, and its interval's ends, low and high.
+    `table` has a row per bin with model, calibrated (bool), confidence, accuracy, and its interval from low to high.
     """
     figure, axes = base.panel()
     _draw_reliability(axes, table, model)
@@ -115,7 +111,7 @@ def _draw_precision_recall(axes: Axes, table: pd.DataFrame) -> None:
 
 
 def _draw_curves(axes: Axes, table: pd.DataFrame, measure: str, drawstyle: str) -> None:
-    """Draws the curve of each class, that with the smallest area first; `measure` is the area's name in the legend."""
+    """Draws the curve of each class. The legend names the LEGEND_CLASSES smallest areas, called `measure` there."""
     names = table["class"].unique()
     curves = [part.iloc[:, 1:].to_numpy().T for _, part in table.groupby("class", sort=False)]
     areas = np.array([_area(x, y, drawstyle) for x, y in curves])
@@ -156,6 +152,6 @@ def _draw_reliability(axes: Axes, table: pd.DataFrame, model: str) -> None:
 
 
 def _format_as_percentages(axes: Axes) -> None:
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(base.percent)
+    axes.xaxis.set_major_formatter(base.percent)
+    axes.yaxis.set_major_formatter(base.percent)
     axes.grid()

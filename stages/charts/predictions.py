@@ -24,10 +24,7 @@ def predictions(pixels: np.ndarray, sizes: Sizes, table: pd.DataFrame) -> Figure
 def by_class(pixels: np.ndarray, sizes: Sizes, rows: np.ndarray, table: pd.DataFrame, heading: str) -> Figure:
     """Draws images in a row for each true class, with path, label, predicted class and its probability.
 
-    Args:
-        pixels, sizes: of K images, which may be none.
-        rows: int [K], row numbers of these images in `table`, class by class.
-        table: predictions of the whole test split.
+    `table` has the whole test split; `rows`, int [N], are the row numbers in it of the images, class by class.
     """
     selected = table.iloc[rows].reset_index(drop=True)
     if selected.empty:
@@ -43,9 +40,8 @@ def by_class(pixels: np.ndarray, sizes: Sizes, rows: np.ndarray, table: pd.DataF
     figure.suptitle(f"{heading}, {len(groups)} of {count} classes" if len(groups) < count else heading, fontsize=14)
     strips = figure.subfigures(len(groups), squeeze=False)[:, 0]
     for (name, part), strip in zip(groups, strips, strict=True):
-        of_class = table[table["actual"] == name]
-        wrong = (of_class["predicted"] != name).sum()
-        title = f"Class {base.plain(name, 50)}: {wrong} of {len(of_class)} wrong"
+        predicted = table.loc[table["actual"] == name, "predicted"]
+        title = f"Class {base.plain(name, 50)}: {(predicted != name).sum()} of {len(predicted)} wrong"
         strip.suptitle(title, x=0.01, ha="left", weight="bold", fontsize=11)
         _draw_strip(strip, columns, pixels, sizes, part)
     return figure
@@ -53,13 +49,12 @@ def by_class(pixels: np.ndarray, sizes: Sizes, rows: np.ndarray, table: pd.DataF
 
 def _draw_strip(strip: SubFigure, columns: int, pixels: np.ndarray, sizes: Sizes, table: pd.DataFrame) -> None:
     """Draws the images of one class, whose rows in `pixels` are the index of `table`, in a row of `columns` places."""
-    places = strip.subplots(1, columns, squeeze=False)[0]
+    places = strip.subplots(1, columns)
     for axes in places:
         axes.axis("off")
     for axes, row, colour in zip(places, table.itertuples(), _colours(table), strict=False):  # some places stay empty
-        width, height = sizes[row.Index]
         axes.set_anchor("N")
-        axes.imshow(pixels[row.Index], aspect=height / width)
+        axes.imshow(pixels[row.Index], aspect=sizes[row.Index][1] / sizes[row.Index][0])
         path, label, predicted = base.plain(row.path, 24), base.plain(row.actual, 17), base.plain(row.predicted, 18)
         axes.set_title(f"{path}\nlabel: {label}\n{row.probability:.0%} {predicted}", fontsize=8, color=colour, y=1)
 

@@ -30,9 +30,8 @@ class UserError(Exception):
 def start() -> None:
     """Prepares the process of a script. To be called under `__name__ == "__main__"`, before imports that take seconds.
 
-    -h and --help print the script's docstring; arguments that its usage does not name are an error. Ctrl-C ends the
-    script in one line. A stage ends with the DVC that runs it: after a killed `dvc repro`, it would otherwise write
-    into the outputs of the next one. Environment variables that would break imports are set or removed.
+    -h and --help print the script's docstring; arguments that its usage does not name are an error. A stage ends with
+    the DVC that runs it: after a killed `dvc repro`, it would otherwise write into the outputs of the next one.
     """
     script = parser(sys.modules["__main__"].__doc__)
     if {"-h", "--help"} & set(sys.argv[1:]):
@@ -52,10 +51,9 @@ def parser(docstring: str | None) -> argparse.ArgumentParser:
     """Returns a parser with the usage and the description of a script's docstring.
 
     The docstring has a sentence, the usage ("    python -m stages.NAME ARGUMENTS") and further paragraphs, with an
-    indented line per option. Without a usage (python -c), any arguments are allowed. None stands for a docstring that
-    Python has removed (PYTHONOPTIMIZE=2).
+    indented line per option. Without a usage (python -c), any arguments are allowed.
     """
-    docstring = docstring or ""
+    docstring = docstring or ""  # None with PYTHONOPTIMIZE=2
     usage = re.search(r"^    (python -m \S+)(.*)\n\n", docstring, re.MULTILINE)
     command, arguments = usage.groups() if usage else (None, "")
     paragraphs = docstring.replace(usage[0] if usage else "", "", 1).strip().split("\n\n")
@@ -82,8 +80,7 @@ def run(main: Callable[[], None]) -> None:
     except OSError as error:  # a full disk, a missing permission: the text has the reason and the file
         _fail(f"{error}{'' if error.filename else f' (in {os.getcwd()})'}. Fix that and run again.")
     except KeyboardInterrupt:
-        print("ERROR: interrupted", file=sys.stderr)
-        sys.exit(130)  # 128 + SIGINT, as shells report it
+        _fail("interrupted", 130)  # 128 + SIGINT, as shells report it
 
 
 @contextlib.contextmanager
@@ -109,7 +106,7 @@ def quiet() -> Iterator[None]:
 
 
 def printable(path: str) -> str:
-    """Returns a path for an error's text, escaped and quoted if it has control characters or bytes that are no text."""
+    """Returns a path, escaped and quoted if it has control characters or bytes that are no text."""
     return path if path.isprintable() else repr(path)
 
 
@@ -119,9 +116,9 @@ def enumeration(texts: Sequence[str], most: int = 20) -> str:
     return ", ".join([*texts[:most], *more])
 
 
-def _fail(reason: object) -> NoReturn:
+def _fail(reason: object, status: int = 1) -> NoReturn:
     print(f"ERROR: {' '.join(str(reason).split())}", file=sys.stderr)
-    sys.exit(1)
+    sys.exit(status)
 
 
 def _excepthook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:

@@ -36,7 +36,6 @@ class Split:
         pixels: RGB, uint8 [N, image_size, image_size, 3].
         manifest: N rows in the same order, with COLUMNS and the further columns of data.labels, as text.
             path: file of the image, relative to data.images; sha256 is its hash.
-            label: place of `class` among the sorted class names.
             width, height: size of the original in pixels.
             group: the same number for images that stay in one split: near-duplicates, and groups of the user's.
             duplicates: the same number for near-duplicates.
@@ -49,7 +48,6 @@ class Split:
 
     @property
     def labels(self) -> Labels:
-        """The class of each image."""
         return self.manifest["label"].to_numpy()
 
     @functools.cached_property
@@ -76,11 +74,7 @@ def create(folder: Path, pixels: ArrayFile, rows: Sequence[int], manifest: pd.Da
 
 
 def load(name: str, root: str | Path = ROOT) -> Split:
-    """Opens one of SPLITS, in data/splits or in a copy of it.
-
-    Raises:
-        UserError: it is missing.
-    """
+    """Opens one of SPLITS, in data/splits or in a copy of it. Raises a UserError if it is missing."""
     folder = Path(root) / name
     try:
         return Split(
@@ -93,7 +87,7 @@ def load(name: str, root: str | Path = ROOT) -> Split:
 
 
 def evenly_spaced(values: np.ndarray, count: int) -> np.ndarray:
-    """Returns at most `count` elements of an array, evenly spaced in it."""
+    """Returns at most `count` evenly spaced elements of an array."""
     return values[np.unique(np.linspace(0, len(values) - 1, min(count, len(values))).astype(int))]
 
 

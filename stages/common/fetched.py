@@ -1,6 +1,6 @@
-"""Images and weights that the project can fetch. Where no parameter asks for them, a note stands in their place.
+"""Images and weights that the project can fetch. Where no parameter asks for them, a note is the output of the stage.
 
-`dvc status`, `dvc checkout` and `dvc pull` fail over outputs that were never made; the note is such an output.
+`dvc status`, `dvc checkout` and `dvc pull` fail over outputs that were never made.
 """
 
 import os
@@ -10,13 +10,11 @@ from stages.common import cli, tracked
 
 
 def is_asked_for(place: str, parameter: str, given: str, note: Path) -> bool:
-    """Whether a parameter asks for a path that the project can fetch. If it does not, writes the note.
+    """Whether a parameter, such as data.images, asks for a path that the project can fetch. If not, writes the note.
 
     Args:
-        place: path that is fetched, relative to the root of the repository.
-        parameter: dotted key, such as data.images.
+        place: path that is fetched.
         given: value of the parameter.
-        note: file to write, in `place` or instead of it.
 
     Raises:
         UserError: git lacks `given` (tracked.check). DVC runs this before it looks for the path, and would say less.

@@ -22,8 +22,7 @@ TEXT_TYPES: Mapping[str, type] = dict.fromkeys(TEXT_COLUMNS.split(), str)  # a c
 def replacing(**paths: str | Path) -> Iterator[SimpleNamespace]:
     """Replaces files or folders, given by names of the caller's choice, if the block ends without an error.
 
-    Yields:
-        paths to write to, by the same names. Their parent folders exist, they themselves do not.
+    Yields paths to write to, by the same names. Their parent folders exist, they themselves do not.
     """
     targets = {name: Path(path) for name, path in paths.items()}
     partial = {name: target.with_name(f".{target.name}.tmp") for name, target in targets.items()}
@@ -68,7 +67,6 @@ def write_json(value: Any, path: Path) -> None:
 
 
 def read_json(path: str | Path) -> Any:
-    """Reads a JSON file."""
     return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
@@ -93,7 +91,6 @@ def read_csv(file: Any, errors: str = "surrogateescape", types: Mapping[str, typ
 
 
 def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
-    """Reads all arrays of an .npz file."""
     with np.load(path) as arrays:
         return dict(arrays)
 

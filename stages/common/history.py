@@ -31,7 +31,6 @@ def format_epoch(row: dict[str, Any], seconds: float) -> str:
 
 
 def format_metrics(metrics: dict[str, float]) -> str:
-    """Formats metrics and their names for the terminal."""
     return ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
 
 
@@ -54,11 +53,7 @@ def write(history: pd.DataFrame, metrics: dict[str, Any], path: str, metrics_pat
 
 
 def read(path: str) -> pd.DataFrame:
-    """Reads the history of a phase that has ended, with COLUMNS.
-
-    Raises:
-        UserError: the history is missing, or training was stopped.
-    """
+    """Reads the history of a phase. Raises a UserError if it is missing, or if training has not ended."""
     try:
         history = files.read_csv(path)
     except FileNotFoundError:

@@ -1,11 +1,7 @@
-"""params.yaml as typed groups: every parameter with its constraint and its default.
+"""params.yaml as typed groups: every parameter with its constraint and its default; comments there say what it means.
 
-    p = params.read("seed", "finetune")
-    p.finetune.learning_rate
-
-What a parameter means is the comment of its line in params.yaml, where every parameter must stand. `read` checks the
-whole file, so that a misspelt key stops the first stage that runs, and returns only the groups that the caller names:
-those that its stage declares in dvc.yaml.
+`read` checks the whole file, so that a misspelt key stops the first stage that runs, and returns only the groups that
+the caller names: those that its stage declares in dvc.yaml.
 """
 
 import difflib
@@ -87,9 +83,7 @@ CRITERIA = "a number between 0 and 1, max_f1, or a precision, such as precision>
 Criterion = Annotated[str, Predicate(_is_criterion)]
 Threshold = Annotated[Fraction | Criterion, Field(union_mode="left_to_right", description=CRITERIA)]
 MetricName = Literal["accuracy", "auc", "precision", "recall", "f1"]
-MINIMA = (
-    f"a mapping from some of {', '.join(get_args(MetricName))} to a number from 0 to 1 each, such as {{accuracy: 0.9}}"
-)
+MINIMA = f"a mapping from {', '.join(get_args(MetricName))} to numbers from 0 to 1, such as {{accuracy: 0.9}}"
 MinMetrics = Annotated[dict[MetricName, Probability], Field(description=MINIMA)]
 
 
@@ -124,12 +118,9 @@ class Data(Group):
     def _check_together(self) -> Self:
         if self.labels != NO_LABELS and self.label_pattern:
             raise ValueError(f"set data.labels or data.label_pattern, not both; data.labels {NO_LABELS} is none")
-        name = "test" if self.fold == "none" else "fold"
         if self.validation + self.test_fraction >= 1:
-            raise ValueError(
-                f"data.validation {self.validation} and data.{name} {getattr(self, name)} leave nothing to train on; "
-                "their sum must be below 1"
-            )
+            test = f"data.test {self.test}" if self.fold == "none" else f"data.fold {self.fold}"
+            raise ValueError(f"data.validation {self.validation} + {test} must be below 1, to leave images to train on")
         return self
 
 
@@ -195,11 +186,7 @@ class Params(Group):
 
 
 def read(*groups: str, path: str | Path = "params.yaml") -> Params:
-    """Reads and checks all parameters, and returns those of the given top-level names, such as "seed" or "finetune".
-
-    Raises:
-        UserError: as `read_file`.
-    """
+    """Reads and checks all parameters, and returns those of the given top-level names, such as "seed" or "finetune"."""
     params = read_file(path, Params)
     for group in Params.model_fields.keys() - set(groups):
         del params.__dict__[group]  # no stage can read what it does not name
@@ -210,8 +197,7 @@ def read_file(path: str | Path, model: type[G]) -> G:
     """Reads and checks a YAML file, which must hold every parameter of a group and no others.
 
     Raises:
-        UserError: the file cannot be read, or keys are unknown, missing, of a wrong type or out of range. The text
-            names all of them.
+        UserError: the file cannot be read, or keys are unknown, missing, or wrong. The text names all of them.
     """
     try:
         with open(path, encoding="utf-8") as file:

@@ -5,21 +5,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Phase:
-    """A phase of training.
+    """A phase of training."""
 
-    Attributes:
-        stage: of dvc.yaml, and the group of params.yaml.
-        model: name of the model that it leaves, in metrics and file names.
-        title: of that model, in charts and texts.
-    """
-
-    stage: str
-    model: str
-    title: str
+    stage: str  # name in dvc.yaml, and of the group in params.yaml
+    model: str  # name of the model that it leaves, in metrics and file names
+    title: str  # name of that model in charts and texts
 
     @property
     def saved_model(self) -> str:
-        """Folder of the SavedModel."""
         return f"data/models/{self.model}"
 
     @property

@@ -18,7 +18,7 @@ NARROWEST = 8  # minimum width in characters of a column of texts that is cut
 
 
 def console() -> Console:
-    """Returns rich's console for the present standard output. It respects NO_COLOR and TERM=dumb."""
+    """Returns rich's console for the present standard output, which respects NO_COLOR and TERM=dumb."""
     terminal = sys.stdout.isatty()
     columns = min(shutil.get_terminal_size().columns, WIDTH) if terminal else WIDTH
     # Names and paths of the user are shown as they are: without markup, emojis or highlighted numbers.
@@ -41,11 +41,9 @@ def paragraph(text: str, style: str = "", indent: str = "") -> Text:
 
 
 def table(frame: pd.DataFrame, number: str = "{:.4f}") -> Table:
-    """Returns a table of a DataFrame without its index. Texts and names are cut if there is no room.
+    """Returns a table of a DataFrame without its index; `number` is the format of floats.
 
-    Args:
-        frame: texts and numbers; None and NaN leave a cell empty.
-        number: format of floats.
+    None and NaN leave a cell empty. Texts and names of columns are cut if there is no room.
     """
     frame = frame.rename(columns=lambda name: cli.printable(str(name)))
     numeric = {name: pd.api.types.is_numeric_dtype(column) for name, column in frame.items()}
@@ -53,11 +51,8 @@ def table(frame: pd.DataFrame, number: str = "{:.4f}") -> Table:
     widths = {name: max(map(cell_len, [name, *column])) for name, column in cells.items()}
     least = {name: max(map(cell_len, cells[name]), default=0) if numeric[name] else NARROWEST for name in widths}
     room = console().width - GAP * (len(widths) - 1)
-    while sum(widths.values()) > room:
-        widest = max(widths, key=lambda name: (widths[name] > least[name], widths[name]))
-        if widths[widest] <= least[widest]:
-            break
-        widths[widest] -= 1
+    while sum(widths.values()) > room and (wide := [name for name in widths if widths[name] > least[name]]):
+        widths[max(wide, key=lambda name: widths[name])] -= 1
     grid = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
     for name, width in widths.items():
         grid.add_column(name, justify="right" if numeric[name] else "left", width=width, no_wrap=True)

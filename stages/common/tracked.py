@@ -20,43 +20,38 @@ def check(path: str, in_copies: bool = False) -> None:
     Raises:
         UserError: git or the copies lack the path. The text has the commands that help.
     """
-    _check_place(path, in_copies)
+    root, copied, _ = os.getcwd().partition(COPIES)
+    in_copies = in_copies or bool(copied)
+    if path.startswith("~") and os.path.expanduser(path) != path:
+        raise UserError(f"{path}: ~ is not expanded. Write {os.path.expanduser(path)}.")
     if os.path.isabs(path):
         return
-    root, copied, _ = os.getcwd().partition(COPIES)
-    place = Path(path)
+    place = Path(os.path.normpath(path))
+    if in_copies and place.parts[:1] == ("..",):
+        raise UserError(
+            f"{path} leads out of the repository, and elsewhere from the temporary copies of --temp, --queue and "
+            f"repeats. Write {os.path.normpath(root / place)}."
+        )
     pointers = [Path(f"{folder}.dvc") for folder in (place, *place.parents[:-1])]  # `dvc add` of it or a folder above
     committed = _git(root, "ls-tree", "--name-only", "HEAD", "--", str(place), *map(str, pointers))
     if committed.returncode or committed.stdout or copied and any(found.exists() for found in (place, *pointers)):
         return
     added = next((pointer for pointer in pointers if (root / pointer).exists()), None)
     untracked = (root / place).exists() and _git(root, "check-ignore", "-q", str(place)).returncode
-    if not added and not (untracked and (copied or in_copies)):
+    if not added and not (untracked and in_copies):
         return
     behind_link = os.path.realpath(root / place)
-    if not added and behind_link != os.path.join(os.path.realpath(root), os.path.normpath(place)):
+    if not added and behind_link != os.path.join(os.path.realpath(root), place):
         raise UserError(f"{path} is a link, or behind one, which temporary copies lack. Write {behind_link}.")
     pointer = added or pointers[0]
     target = pointer.with_suffix("")
     add = "" if added else f"dvc add {shlex.quote(str(target))} && "
     add += f"git add {shlex.quote(str(pointer))} {shlex.quote(f'{target.parent}/.gitignore')}"
+    lacking = "these images" if (root / place).is_dir() else place
     raise UserError(
-        f"git does not have {pointer}, so experiments with --temp or --queue, repeats and other clones lack "
-        f"{'these images' if (root / place).is_dir() else place}. Run `{add} && git commit -m 'My images'`, then this "
-        "again."
+        f"git does not have {pointer}, so experiments with --temp or --queue, repeats and other clones lack {lacking}. "
+        f"Run `{add} && git commit -m 'My images'`, then this again."
     )
-
-
-def _check_place(path: str, in_copies: bool) -> None:
-    """Checks that a path means the same in temporary copies, and that it needs no expansion by a shell."""
-    root, copied, _ = os.getcwd().partition(COPIES)
-    if path.startswith("~") and os.path.expanduser(path) != path:
-        raise UserError(f"{path}: ~ is not expanded. Write {os.path.expanduser(path)}.")
-    if (copied or in_copies) and not os.path.isabs(path) and Path(os.path.normpath(path)).parts[0] == "..":
-        raise UserError(
-            f"{path} leads out of the repository, and elsewhere from the temporary copies of --temp, --queue and "
-            f"repeats. Write {os.path.normpath(os.path.join(root, path))}."
-        )
 
 
 def _git(root: str, *arguments: str) -> subprocess.CompletedProcess[str]:

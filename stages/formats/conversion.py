@@ -32,9 +32,6 @@ def convert(path: str, split: Split, folder: Path) -> Any:
     """Writes float16.tflite, int8.tflite, model.onnx and labels.txt into `folder`; returns the loaded SavedModel.
 
     Images of `split` calibrate int8. A second process makes int8, which is half of the work.
-
-    Raises:
-        UserError: there is no SavedModel, or a converter fails.
     """
     labels = "".join(f"{' '.join(name.splitlines())}\n" for name in split.classes)  # a name of two lines is one label
     (folder / litert_metadata.LABELS).write_text(labels, encoding="utf-8")

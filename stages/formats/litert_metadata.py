@@ -16,19 +16,14 @@ from ai_edge_litert.schema_py_generated import BufferT, MetadataT
 from ai_edge_litert.tools import flatbuffer_utils
 
 LABELS = "labels.txt"
-
 RGB, TENSOR_AXIS_LABELS = np.uint8(1), np.uint8(2)  # numbers in enumerations of the schema
 FEATURE_PROPERTIES, IMAGE_PROPERTIES, NORMALIZATION_OPTIONS = np.uint8(1), np.uint8(2), np.uint8(1)  # in its unions
 
 
 def add(model: bytes, labels: str, image_size: int, temperature: float) -> bytes:
-    """Returns a model with metadata.
+    """Returns a .tflite file, from images of raw pixels in [0, 255] to class probabilities, with metadata.
 
-    Args:
-        model: a .tflite file from images of raw pixels in [0, 255] to class probabilities.
-        labels: lines of class names in the order of the probabilities.
-        image_size: side of the images in pixels.
-        temperature: temperature that calibrates the probabilities (temperature scaling).
+    `labels` are lines of class names; `temperature` calibrates the probabilities (temperature scaling).
     """
     builder = flatbuffers.Builder()
     builder.Finish(_add(builder, _metadata(image_size, temperature)), b"M001")  # the schema's file_identifier

@@ -15,11 +15,10 @@ OPSET = 18  # the newest that tf2onnx 1.17 writes
 
 
 def convert(model: Any, classes: Sequence[str]) -> bytes:
-    """Converts a model of saved_model.load with C classes, with the same bytes each time.
+    """Converts a model of saved_model.load to an ONNX file, with the same bytes each time.
 
-    Returns:
-        an ONNX file from `images`, uint8 [N, size, size, 3], raw pixels, to `probabilities`, float32 [N, C]; its
-        metadata_props describe input and output.
+    It maps `images`, uint8 [N, size, size, 3], raw pixels, to `probabilities`, float32 [N, C]; its metadata_props
+    describe both.
     """
     size = int(model.image_size)
     signature = [tf.TensorSpec([None, size, size, 3], tf.uint8, name="images")]

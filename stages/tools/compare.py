@@ -54,11 +54,7 @@ def seeds(name: str, names: Iterable[str]) -> set[str]:
 
 
 def align(first: pd.DataFrame, second: pd.DataFrame, a: str, b: str) -> pd.DataFrame:
-    """Returns a row per image with path, group, and whether the predictions of revisions `a` and `b` are right.
-
-    Raises:
-        UserError: the predictions are not of the same images.
-    """
+    """Returns a row per image with path, group, and whether the predictions of revisions `a` and `b` are right."""
     both = first.merge(second, on=["path", "actual"], suffixes=("_a", "_b"))
     if not len(both) == len(first) == len(second):
         raise UserError(f"{a} and {b} were tested on different images: give them the same seed and data.")

@@ -18,12 +18,10 @@ if __name__ == "__main__":
 
     cli.start()
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from stages.charts import base, metrics as metric_charts, predictions as prediction_charts
 from stages.common import cli, files, terminal
@@ -54,19 +52,18 @@ def main() -> None:
     arguments = parser.parse_intermixed_args()  # so that KEY=VALUE may follow --folds
     if arguments.folds < 2:
         raise UserError(f"--folds is {arguments.folds}, but must be at least 2.")
-    names = {fold: f"{arguments.name}-fold-{fold}" for fold in range(1, arguments.folds + 1)}
-    repeat_seeds.run_missing(
-        {name: [*arguments.changes, f"data.fold={fold}/{arguments.folds}"] for fold, name in names.items()}
-    )
-    check_alike(list(names.values()))
-    summarise(list(names.values()))
+    names = [f"{arguments.name}-fold-{fold}" for fold in range(1, arguments.folds + 1)]
+    folds = [f"data.fold={fold}/{arguments.folds}" for fold in range(1, arguments.folds + 1)]
+    repeat_seeds.run_missing({name: [*arguments.changes, fold] for name, fold in zip(names, folds, strict=True)})
+    check_alike(names)
+    summarise(names)
 
 
 @base.style()
 def summarise(names: Sequence[str]) -> None:
     """Evaluates the predictions of all folds together, and writes and shows the results."""
     table, probabilities, calibrated = gather(names)
-    classes = experiments.classes(names[0])
+    classes = list(experiments.counts(names[0], "test"))
     evaluation = evaluate(table, probabilities, calibrated, classes)
     correct = table["predicted"] == table["actual"]
     comparison = table[["path", "group"]].assign(a=table["frozen"] == table["actual"], b=correct)
@@ -76,11 +73,8 @@ def summarise(names: Sequence[str]) -> None:
         images.assign(split=[f"fold {fold}" for fold in table["fold"]]), images["group"].to_numpy(), calibrated, classes
     )
     of_all_classes = pd.DataFrame(probabilities, columns=[f"probability_{name}" for name in classes])
-    tables = {
-        "table": table.join(of_all_classes),
-        "labels": doubtful,
-        "slices": slices.score(images, correct.to_numpy()),
-    }
+    by_slice = slices.score(images, correct.to_numpy())
+    tables = {"table": table.join(of_all_classes), "labels": doubtful, "slices": by_slice}
     confusion = metric_charts.confusion_matrix(table["actual"], table["predicted"], classes)
     confusion.suptitle(f"Confusion matrix of {len(table)} images in {len(names)} folds", fontsize=base.TEXT)
     sizes = images.loc[mistakes, ["width", "height"]].to_numpy()
@@ -95,7 +89,12 @@ def summarise(names: Sequence[str]) -> None:
         "classes": evaluation.class_scores,
         "changed": paired_test.count_flips(comparison),
     }
-    write(tables, confusion, sheet, summary)
+    with files.replacing(**PATHS) as out:
+        for name, written in tables.items():
+            files.write_csv(written, getattr(out, name), errors="backslashreplace")
+        base.save(confusion, out.confusion)
+        base.save(sheet, out.mistakes)
+        files.write_json(summary, out.metrics)
     by_fold = correct.groupby(table["fold"]).mean()
     terminal.show(
         "",
@@ -124,9 +123,8 @@ def check_alike(names: Sequence[str]) -> None:
 def gather(names: Sequence[str]) -> tuple[pd.DataFrame, Probabilities, Probabilities]:
     """Returns the out-of-fold predictions, fold after fold.
 
-    Returns:
-        The rows of plots/predictions.csv with the number of the fold, from 1; the probabilities of all classes; and
-        those after temperature scaling, with the temperature of each fold's model.
+    The rows of plots/predictions.csv have the number of the fold, from 1. The second probabilities are those after
+    temperature scaling, with the temperature of each fold's model.
     """
     tables, probabilities, calibrated = [], [], []
     for fold, name in enumerate(names, 1):
@@ -146,34 +144,19 @@ def evaluate(
 
 
 def read_images(names: Sequence[str], rows: np.ndarray) -> tuple[pd.DataFrame, np.ndarray]:
-    """Reads the test splits of all folds, one after the other.
+    """Returns the manifests of the test splits, fold after fold, with the columns of slices.measure.
 
-    Returns:
-        the manifests of all folds with the columns of slices.measure, and the images of `rows`, int [K], of this table
-        as uint8 [K, size, size, 3].
+    The images of `rows`, int [K], of this table come with it as uint8 [K, size, size, 3].
     """
     manifests: list[pd.DataFrame] = []
-    first = 0  # row of the fold's first image
+    images: dict[int, np.ndarray] = {}
     for name in names:
+        first = sum(map(len, manifests))  # row of the fold's first image
         with experiments.test_split(name) as split:
-            if not manifests:
-                images = np.empty((len(rows), *split.pixels.shape[1:]), np.uint8)
             manifests.append(split.manifest.assign(**slices.measure(split.pixels)))
-            for place, row in enumerate(rows - first):
-                if 0 <= row < len(split.labels):
-                    images[place] = split.pixels[row]
-            first += len(split.labels)
-    return pd.concat(manifests, ignore_index=True), images
-
-
-def write(tables: Mapping[str, pd.DataFrame], confusion: Figure, mistakes: Figure, summary: Mapping[str, Any]) -> None:
-    """Writes all tables, by their names in PATHS, both charts and the metrics, or none of them."""
-    with files.replacing(**PATHS) as out:
-        for name, table in tables.items():
-            files.write_csv(table, getattr(out, name), errors="backslashreplace")
-        base.save(confusion, out.confusion)
-        base.save(mistakes, out.mistakes)
-        files.write_json(summary, out.metrics)
+            of_fold = rows[(first <= rows) & (rows < first + len(split.labels))]
+            images |= {row: split.pixels[row - first] for row in of_fold}
+    return pd.concat(manifests, ignore_index=True), np.array([images[row] for row in rows])
 
 
 if __name__ == "__main__":

@@ -74,18 +74,14 @@ def run(name: str, changes: Sequence[str]) -> Iterator[Iterable[str]]:
     """Runs an experiment in a temporary copy, as far as the stage plot, and yields the lines of its standard output.
 
     The block reads the lines to the end. If it fails, the experiment is interrupted as by Ctrl-C, and DVC removes the
-    copy. `changes` are texts such as "finetune.fine_tune_at=100".
-
-    Raises:
-        UserError: the experiment failed.
+    copy. A UserError says that it failed. `changes` are texts such as "finetune.fine_tune_at=100".
     """
     command = ["dvc", "exp", "run", "--temp", "--name", name]
     for change in changes:
         command += ["-S", override(change)]
     accept_interrupts = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a script's background ignores them
-    process = subprocess.Popen(
-        [*command, "plot"], stdout=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=accept_interrupts
-    )
+    options: dict[str, Any] = {"start_new_session": True, "preexec_fn": accept_interrupts}
+    process = subprocess.Popen([*command, "plot"], stdout=subprocess.PIPE, text=True, **options)
     try:
         yield process.stdout or ()
     except BaseException:
@@ -124,11 +120,7 @@ def names() -> list[str]:
 
 
 def parameters(revision: str, required: Iterable[str] = ()) -> dict[str, Any]:
-    """Returns the parameters by dotted names, such as "finetune.learning_rate".
-
-    Raises:
-        UserError: a required parameter does not exist.
-    """
+    """Returns the parameters by dotted names. Raises a UserError if a required one does not exist."""
     with _one_line_error("params.yaml", revision):
         found = pd.json_normalize(dvc.api.params_show("params.yaml", rev=revision)).to_dict("records")[0]
     for key in required:
@@ -145,29 +137,22 @@ def scores(revision: str) -> pd.Series:
 
 def validation(revision: str) -> dict[str, float]:
     """Returns val_accuracy and val_loss of the fine-tuned model."""
-    tree = json.loads(_read(FINETUNE.metrics, revision))
-    return {metric: tree[metric] for metric in ("val_accuracy", "val_loss")}
+    metrics = json.loads(_read(FINETUNE.metrics, revision))
+    return {name: metrics[name] for name in ("val_accuracy", "val_loss")}
 
 
-def counts(revision: str) -> tuple[list[int], list[int]]:
-    """Returns the numbers of images of each class in the training split and in the test split."""
-    split = json.loads(_read("data/splits/summary.json", revision))
-    return list(split["train"].values()), list(split["test"].values())
+def counts(revision: str, split: str) -> dict[str, int]:
+    """Returns the number of images of each class, sorted by name, in a split."""
+    return json.loads(_read("data/splits/summary.json", revision))[split]
 
 
 def hashes(revision: str) -> dict[str, dict[str, str]]:
     """Returns the MD5 hashes in dvc.lock of dependencies and outputs, by stage and path."""
-    stages = YAML.load(_read("dvc.lock", revision))["stages"]
     found: dict[str, dict[str, str]] = {}
-    for name, stage in stages.items():
-        paths = stage.get("deps", []) + stage.get("outs", [])
-        found[name] = {path["path"]: path.get("md5", "") for path in paths}
+    for name, stage in YAML.load(_read("dvc.lock", revision))["stages"].items():
+        files_of_stage = stage.get("deps", []) + stage.get("outs", [])
+        found[name] = {file["path"]: file.get("md5", "") for file in files_of_stage}
     return found
-
-
-def classes(revision: str) -> list[str]:
-    """Returns the class names, sorted."""
-    return list(json.loads(_read("data/splits/summary.json", revision))["test"])
 
 
 def predictions(revision: str) -> pd.DataFrame:
@@ -187,7 +172,6 @@ def test_split(revision: str) -> Iterator[dataset.Split]:
 
 
 def array(path: str, revision: str) -> np.ndarray:
-    """Reads a .npy file."""
     return np.load(io.BytesIO(_read(path, revision)))
 
 

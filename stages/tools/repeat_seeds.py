@@ -40,21 +40,18 @@ def main() -> None:
     names = {seed: f"{arguments.name}-seed-{seed}" for seed in range(1, arguments.seeds + 1)}
     run_missing({name: [*arguments.changes, f"seed={seed}"] for seed, name in names.items()})
     table = pd.DataFrame({seed: experiments.scores(name) for seed, name in names.items()}).T
-    terminal.show(
-        "",
-        terminal.table(table[SHOWN].rename_axis("seed").reset_index()),
-        "",
-        terminal.table(summary(table, *experiments.counts(names[1])).rename_axis("score").reset_index()),
-        "",
-        "The intervals are for the mean over other random splits, of these images or of others like them.",
-    )
+    train, test = (list(experiments.counts(names[1], split).values()) for split in ("train", "test"))
+    by_seed, by_score = table[SHOWN].rename_axis("seed"), summary(table, train, test).rename_axis("score")
+    meaning = "The intervals are for the mean over other random splits, of these images or of others like them."
+    tables = [terminal.table(frame.reset_index()) for frame in (by_seed, by_score)]
+    terminal.show("", tables[0], "", tables[1], "", meaning)
 
 
 def run_missing(wanted: Mapping[str, Sequence[str]]) -> None:
     """Runs the experiments, given as changes of parameters by name, that have not finished yet.
 
     Raises:
-        UserError: an experiment failed, or has finished with other parameters.
+        UserError: a change is malformed; an experiment failed, or has finished with other parameters.
     """
     all_changes = dict.fromkeys(change for changes in wanted.values() for change in changes)
     for change in all_changes:
@@ -76,9 +73,8 @@ def check(name: str, changes: Sequence[str]) -> None:
     found = experiments.parameters(name)
     for change in changes:
         key, value = experiments.setting(change)
-        if found.get(key) != value:
-            actual = f"{key}={found.get(key)}"
-            raise UserError(f"experiment {name} has {actual}: take another NAME, or `dvc exp remove {name}`.")
+        if (actual := found.get(key)) != value:
+            raise UserError(f"experiment {name} has {key}={actual}: take another NAME, or `dvc exp remove {name}`.")
 
 
 def summary(table: pd.DataFrame, train: Sequence[int], test: Sequence[int]) -> pd.DataFrame:

@@ -67,9 +67,7 @@ def main() -> None:
 
 
 def choose(parameters: pd.DataFrame, keys: Sequence[str], wanted: Mapping[str, Any]) -> pd.DataFrame:
-    """Returns the experiments that have the `wanted` values, one for each setting of `keys` and seed.
-
-    `parameters` has a row per experiment and a column per parameter.
+    """Returns the rows of `parameters` that have the `wanted` values, one for each setting of `keys` and seed.
 
     Raises:
         UserError: no experiment has these values, or they differ in other parameters than `keys` and the seed.
@@ -81,20 +79,20 @@ def choose(parameters: pd.DataFrame, keys: Sequence[str], wanted: Mapping[str, A
     varied = [str(key) for key, values in parameters.items() if values.nunique(dropna=False) > 1]
     data = [key for key in varied if key.startswith("data.")]
     if data:
-        reason = f"the experiments validate on different images, as they differ in {', '.join(data)}"
-        raise UserError(f"{reason}: {advise_value(data[0], parameters)}.")
+        advice = advise_value(data[0], parameters)
+        raise UserError(f"the experiments validate on different images, as they differ in {', '.join(data)}: {advice}")
     others = [key for key in varied if key not in (*keys, "seed")]
     if others:
         second = f"add {others[0]} as second PARAMETER, or " if len(keys) == 1 else ""
         advice = second + advise_value(others[0], parameters)
-        raise UserError(f"the experiments differ in {', '.join(others)}, too: {advice}.")
+        raise UserError(f"the experiments differ in {', '.join(others)}, too: {advice}")
     return parameters.drop_duplicates([*keys, "seed"])
 
 
 def advise_value(key: str, parameters: pd.DataFrame) -> str:
     """Advises to add KEY=VALUE to the command: the value of the first experiment, or one of the others."""
     first, *others = (str(value) for value in parameters[key].unique())
-    return f"choose one, as with {key}={first} (others are {cli.enumeration(others)})"
+    return f"choose one, as with {key}={first} (others are {cli.enumeration(others)})."
 
 
 def check_content(parameters: pd.DataFrame) -> None:
@@ -103,8 +101,8 @@ def check_content(parameters: pd.DataFrame) -> None:
     expected = experiments.hashes(first)["split"].get(path)
     for name in parameters.index[1:]:
         if experiments.hashes(name)["split"].get(path) != expected:
-            reason = f"{path} has other images in experiment {name} than in {first}"
-            raise UserError(f"{reason}: commit them, and run the experiments on that commit.")
+            remedy = "commit them, and run the experiments on that commit"
+            raise UserError(f"{path} has other images in experiment {name} than in {first}: {remedy}.")
 
 
 def common_seeds(points: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
@@ -126,16 +124,15 @@ def score_text(names: pd.Series) -> str:
         if hashes.get("evaluate", {}).get(model) != hashes["finetune"][model]:
             return f"not tested yet (`dvc exp apply {name}`, then `dvc repro`)"
     scores = pd.DataFrame([experiments.scores(name) for name in names]).mean()
-    images = sum(experiments.counts(names.iloc[0])[1])
+    images = sum(experiments.counts(names.iloc[0], "test").values())
     return f"accuracy {scores['finetuned accuracy']:.4f}, loss {scores['finetuned loss']:.4f} on {images} images"
 
 
 def draw(points: pd.DataFrame, settings: pd.DataFrame, keys: Sequence[str], title: str) -> Figure:
     """Draws accuracy above and loss below: a point per experiment, a line through the means, a ring around the best.
 
-    Args:
-        points: a row per experiment with the columns of `keys`, val_accuracy, val_loss and best (bool).
-        settings: means of val_accuracy and val_loss, a row per setting of `keys`.
+    `points` has a row per experiment with the columns of `keys`, val_accuracy, val_loss and best (bool); `settings` has
+    the means of val_accuracy and val_loss in a row per setting of `keys`.
     """
     key, *second = keys
     figure = Figure(figsize=(8, 9), layout="constrained")
@@ -143,9 +140,8 @@ def draw(points: pd.DataFrame, settings: pd.DataFrame, keys: Sequence[str], titl
     upper, lower = figure.subplots(2, 1, sharex=True)
     place = places(points[key])
     groups = list(settings.groupby(second[0], dropna=False)) if second else [(None, settings)]
-    colours: Any = [f"C{number}" for number in range(10)]
-    if len(groups) > len(colours):
-        colours = matplotlib.colormaps["viridis"](np.linspace(0, 1, len(groups)))
+    many = matplotlib.colormaps["viridis"](np.linspace(0, 1, len(groups)))
+    colours = many if len(groups) > 10 else [f"C{number}" for number in range(10)]
     best = points[points["best"]]
     lines = {}
     for axes, column in ((upper, "val_accuracy"), (lower, "val_loss")):
@@ -153,12 +149,11 @@ def draw(points: pd.DataFrame, settings: pd.DataFrame, keys: Sequence[str], titl
             rows = points[points[second[0]] == value] if second else points
             axes.plot(rows[key].map(place), rows[column], "o", color=colour, alpha=0.4, markersize=4)
             [lines[str(value)]] = axes.plot(means[key].map(place), means[column], "-", color=colour, label=str(value))
-        ring = {"markersize": 13, "fillstyle": "none", "color": "black"}
-        axes.plot(place[best[key].iloc[0]], best[column].mean(), "o", **ring)
+        x, y = place[best[key].iloc[0]], best[column].mean()
+        axes.plot(x, y, "o", markersize=13, fillstyle="none", color="black")
         axes.grid(alpha=0.3)
     upper.set_ylabel("Accuracy")
-    lower.set_ylabel("Loss (cross-entropy)")
-    lower.set_xlabel(key)
+    lower.set(xlabel=key, ylabel="Loss (cross-entropy)")
     set_axis(lower, place)
     if second:
         figure.legend(lines.values(), lines.keys(), title=second[0], loc="outside lower center", ncols=6)

@@ -191,7 +191,7 @@ def test_labels_slices_and_mistakes_are_of_all_images(workplace, monkeypatch, ca
     monkeypatch.setattr(experiments, "predictions", predictions)
     monkeypatch.setattr(experiments, "array", probabilities)
     monkeypatch.setattr(experiments, "scores", lambda name: {"finetuned temperature": 1.0})
-    monkeypatch.setattr(experiments, "classes", lambda name: list(classes))
+    monkeypatch.setattr(experiments, "counts", lambda name, split: dict.fromkeys(classes, 30))
     monkeypatch.setattr(experiments, "test_split", lambda name: contextlib.nullcontext(test_split(name)))
     drawn = mock.Mock(wraps=prediction_charts.by_class)
     monkeypatch.setattr(prediction_charts, "by_class", drawn)

@@ -78,7 +78,7 @@ def project(tmp_path, monkeypatch):
     monkeypatch.setattr(experiments, "validation", lambda name: {"val_accuracy": 0.75, "val_loss": loss[name]})
     model = {"data/models/finetuned": "1"}
     monkeypatch.setattr(experiments, "hashes", lambda name: {"split": {}, "finetune": model, "evaluate": model})
-    monkeypatch.setattr(experiments, "counts", lambda name: ([30, 30], [10, 7]))
+    monkeypatch.setattr(experiments, "counts", lambda name, split: {"a": 10, "b": 7})
     scores = {name: {"finetuned accuracy": loss[name], "finetuned loss": 0.777} for name in rows}
     monkeypatch.setattr(experiments, "scores", lambda name: pd.Series(scores.pop(name)))
     return scores  # that nobody has asked for
