@@ -132,11 +132,7 @@ def refuse_other_splits(layout: Layout) -> None:
 
 
 def require_labels(layout: Layout, folder: str) -> None:
-    """Checks that every given split has class folders of the training split, and that every class is divided.
-
-    Raises:
-        UserError: a split has none, as contests hand out their test images; or a class is not divided.
-    """
+    """Raises a UserError if a class is not divided, or a split (a contest's test images, say) has no class of train."""
     divided = _folders(layout.inner[path] for path in layout.splits)
     if whole := sorted(map(repr, _folders(layout.inner.values()) - divided)):
         raise UserError(

@@ -15,6 +15,7 @@ from stages.common.dataset import SPLITS
 from stages.splits import cleaning, stratify
 from stages.splits.pack import Manifest
 
+ANEW = "set data.split to random, which divides the images of all splits anew, with the same classes"  # for errors
 SplitNames: TypeAlias = np.ndarray  # str [N]: train, validation or test
 
 
@@ -28,8 +29,15 @@ def to_splits(manifest: Manifest, data: params.Data, seed: int) -> SplitNames:
     fractions = {"test": data.test, "validation": data.validation}
     is_given = manifest["split"].any()
     if is_given:
-        _check_given(manifest, data)
+        if data.fold != "none":
+            no_fold = f"no fold {data.fold}: {ANEW}, or data.fold to none"
+            raise UserError(f"the images come with splits, so there is {no_fold}.")
         split = manifest["split"].to_numpy(dtype="<U10")
+        if "train" not in split:
+            raise UserError(
+                "none of the images that can be used is given to train. Give it some, or set data.split to random, "
+                "which divides all images anew." + _advise_on_near_duplicates(manifest, data)
+            )
         fractions = {name: fraction for name, fraction in fractions.items() if name not in split}
     elif data.fold == "none":
         split = np.full(len(manifest), "train", dtype="<U10")
@@ -61,19 +69,6 @@ def divide(manifest: Manifest, fractions: Mapping[str, float], seed: int) -> Spl
     is_joined = (manifest.groupby("group")["duplicates"].nunique() > 1).any()
     placed = stratify.to_splits(manifest, groups.index, fractions) if is_joined else _fill(groups, fractions)
     return manifest["group"].map(placed).to_numpy(dtype=str)
-
-
-def _check_given(manifest: Manifest, data: params.Data) -> None:
-    if data.fold != "none":
-        raise UserError(
-            f"the images come with splits, so there is no fold {data.fold}: set data.split to random, which "
-            "divides the images of all splits anew, with the same classes, or data.fold to none."
-        )
-    if not (manifest["split"] == "train").any():
-        raise UserError(
-            "none of the images that can be used is given to train. Give it some, or set data.split to random, which "
-            "divides all images anew." + _advise_on_near_duplicates(manifest, data)
-        )
 
 
 def _in_order(manifest: Manifest, seed: int) -> pd.DataFrame:
@@ -109,8 +104,7 @@ def _missing_from_given(manifest: Manifest, gaps: dict[str, str], data: params.D
     named = [f"{name!r} has no images in {missing}" for name, missing in gaps.items()]
     return (
         f"of the given splits, {len(named)} {'lacks a class' if len(named) == 1 else 'places lack a class'}: "
-        f"{enumeration(named)}. Add some, or leave the class out, or set data.split to random, which divides the "
-        "images of all splits anew, with the same classes."
+        f"{enumeration(named)}. Add some, or leave the class out, or {ANEW}."
         + _advise_on_near_duplicates(manifest[manifest["class"].isin(list(gaps))], data)
     )
 
