@@ -1,6 +1,6 @@
 """The model on disk: a TensorFlow SavedModel for serving, from which fine-tuning continues, too.
 
-A SavedModel that is missing or incomplete, or cannot be written, is a UserError of every function.
+Every function raises a UserError if a SavedModel is missing or incomplete, or cannot be written.
 """
 
 import contextlib

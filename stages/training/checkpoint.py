@@ -41,10 +41,10 @@ class Checkpoint:
         try:
             with np.load(self.path) as file:
                 rows = json.loads(str(file["rows"]))
-                arrays = [file[f"arr_{number}"] for number in range(len(file) - 1)]
+                arrays = [file[f"arr_{number}"] for number in range(len(file) - 1)]  # names that np.savez gives
         except (FileNotFoundError, zipfile.BadZipFile, EOFError, ValueError, KeyError):
             return [], []
-        for variable, value in zip(variables, arrays, strict=False):
+        for variable, value in zip(variables, arrays, strict=False):  # the best arrays follow
             variable.assign(value)
         print(f"resuming after epoch {rows[-1]['epoch']}, where this training was stopped", flush=True)
         return rows, arrays[len(variables) :]

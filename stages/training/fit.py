@@ -56,12 +56,8 @@ def fit(
     """Trains the trainable weights of a network with a fresh Adam, or resumes this training from its checkpoint.
 
     Keeps the best epoch by `early_stopping.monitor`, or the last epoch if that is "none". Calls `on_epoch_end` after
-    every epoch with the history and the metrics so far.
-
-    Args:
-        network: a model that network.build made.
-        trained: its trained part (network.split_at).
-        views: views of the training split, which enter the trained part.
+    every epoch with the history and the metrics so far. The views of the training split enter `trained`, the trained
+    part of the network (network.split_at).
 
     Raises:
         UserError: the loss is no longer a number.

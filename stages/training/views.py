@@ -61,13 +61,9 @@ class Augmented:
 
 
 class Stored:
-    """Views that are outputs of frozen layers, stored in a file for each view.
+    """Views that are outputs of frozen layers for other views, stored in a file for each view.
 
-    Args:
-        source: the views that enter the layers.
-        frozen: the layers.
-        path: path of the files without the number of the view. Files of an earlier process are used again.
-        dtype: dtype of the stored views.
+    `path` is that of the files without the number of the view. Files of an earlier process are used again.
 
     Raises:
         UserError: the disk has no room for them.
@@ -89,9 +85,9 @@ class Stored:
         compute = strategy.per_device(
             lambda _, inputs: frozen(tf.cast(inputs, frozen.input.dtype)), [source.spec], partial(tf.concat, axis=0)
         )
-        process = f"{strategy.worker()}.{os.getpid()}"  # process ids are unique on one machine only
         for view in missing.tolist():
             began, name = time.monotonic(), f"view {view + 1} of {self.count}"
+            process = f"{strategy.worker()}.{os.getpid()}"  # process ids are unique on one machine only
             incomplete = path.with_name(f"{paths[view].name}.{process}.tmp")
             try:
                 self._files[view] = ArrayFile.create(incomplete, shape, self.spec.dtype.as_numpy_dtype)
