@@ -14,12 +14,13 @@ if __name__ == "__main__":
 
 from stages.common import cli, params
 from stages.common.phases import FINETUNE, TRAIN_FROZEN
-from stages.training import mixing, phase
+from stages.training import mixing, phase, strategy
 
 
 def main() -> None:
     p = params.read("seed", "batch_size", "augmentation", "train", "finetune")
-    with phase.begin(FINETUNE, p.finetune, p) as training:
+    with strategy.scope(p.train.strategy):
+        training = phase.Training(FINETUNE, p.finetune, p)
         row = training.continue_from(TRAIN_FROZEN)
         training.freeze_below(p.finetune.fine_tune_at)
         frozen = mixing.measure(training.network, row, training.validate)

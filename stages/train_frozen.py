@@ -20,7 +20,8 @@ from stages.training import augmentation, phase, strategy
 
 def main() -> None:
     p = params.read("seed", "batch_size", "model", "augmentation", "train", "train_frozen")
-    with phase.begin(TRAIN_FROZEN, p.train_frozen, p) as training:
+    with strategy.scope(p.train.strategy):
+        training = phase.Training(TRAIN_FROZEN, p.train_frozen, p)
         network.load_base(training.network, p.model.weights)
         if strategy.is_chief():
             image = training.train_split.pixels[0]

@@ -59,7 +59,7 @@ def exported(tmp_path_factory):
 
 def nearest_class_mean(model, split):
     """Weights of a head with which no image is near the border of two classes, as some are with random ones."""
-    feature_extractor, _ = network.split_head(model)
+    feature_extractor = network.feature_extractor(model)
     features = feature_extractor(split.pixels[:]).numpy()
     means = np.stack([features[split.labels == label].mean(axis=0) for label in range(len(split.classes))])
     kernel = (means - means.mean(axis=0)).T

@@ -19,7 +19,7 @@ def extract(splits: Sequence[dataset.Split], weights: str, batch_size: int) -> F
     """
     model = network.build(splits[0].image_size, len(splits[0].classes))
     network.load_base(model, weights)
-    extractor, _ = network.split_head(model)
+    extractor = network.feature_extractor(model)
     signature = [tf.TensorSpec([None, *model.input_shape[1:]], tf.uint8)]
     step = tf.function(extractor, autograph=False, input_signature=signature)
     features = np.empty((sum(len(split.labels) for split in splits), extractor.output_shape[1]), np.float32)

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator
 from stages.common import cli
 
 # glibc's M_ARENA_MAX, in arenas, M_MMAP_THRESHOLD, M_TRIM_THRESHOLD and M_TOP_PAD, in bytes; numbers as in malloc.h.
+# With them, glibc keeps freed memory for the next tensor. By default it gives large blocks back to the kernel, which
+# zeroes them page by page when they are asked for again: half the time of a step (docs/benchmarks.md).
 MALLOC_OPTIONS = {-8: 1, -3: 2**30, -1: 2**31 - 1, -2: 2**26}
 # Optional dependencies of Keras that take a fifth of its import time, for features that this project does not use.
 UNUSED_BY_KERAS = ("matplotlib.pyplot", "sklearn")
@@ -30,7 +32,9 @@ def configure() -> None:
     TensorFlow 2.21 writes a handful of lines to standard error while it is imported, before its own log level counts.
     They are shown only if the import fails.
     """
-    _keep_freed_memory()
+    with contextlib.suppress(AttributeError, OSError):  # only glibc has mallopt
+        for option, value in MALLOC_OPTIONS.items():
+            ctypes.CDLL(None).mallopt(option, value)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # warnings off, errors on
     if "TF_CONFIG" in os.environ:
         # On some processors with AVX-512, oneDNN's kernels fail in TensorFlow 2.21 in the graph of a replica: "input
@@ -56,17 +60,6 @@ def release_memory() -> None:
     """Gives freed memory back to the kernel, half of a gigabyte and more, which glibc keeps for further tensors."""
     with contextlib.suppress(AttributeError, OSError):  # only glibc has malloc_trim
         ctypes.CDLL(None).malloc_trim(0)
-
-
-def _keep_freed_memory() -> None:
-    """Lets glibc keep the memory of a freed tensor for the next one.
-
-    By default it gives large blocks back to the kernel, which zeroes them page by page when they are asked for again:
-    half the time of a step (docs/benchmarks.md).
-    """
-    with contextlib.suppress(AttributeError, OSError):  # only glibc has mallopt
-        for option, value in MALLOC_OPTIONS.items():
-            ctypes.CDLL(None).mallopt(option, value)
 
 
 @contextlib.contextmanager

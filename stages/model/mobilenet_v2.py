@@ -59,11 +59,11 @@ def mobilenet_v2(image_size: int) -> keras.Model:
     inputs = keras.Input((image_size, image_size, 3))
     x = _normalized(inputs, Conv2D(32, 3, strides=2, padding="same", use_bias=False, name="Conv1"), "bn_Conv1")
     x = keras.layers.ReLU(6.0, name="Conv1_relu")(x)
-    x = _block(x, *BLOCKS[0][:2], stride=1, prefix="expanded_conv")
-    number = 1
-    for expansion, channels, repeats, stride in BLOCKS[1:]:
+    number = 0
+    for expansion, channels, repeats, stride in BLOCKS:
         for repeat in range(repeats):
-            x = _block(x, expansion, channels, stride if repeat == 0 else 1, prefix=f"block_{number}")
+            prefix = f"block_{number}" if number else "expanded_conv"
+            x = _block(x, expansion, channels, stride if repeat == 0 else 1, prefix)
             number += 1
     x = _normalized(x, Conv2D(1280, 1, use_bias=False, name="Conv_1"), "Conv_1_bn")
     return keras.Model(inputs, keras.layers.ReLU(6.0, name="out_relu")(x), name="base")

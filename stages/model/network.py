@@ -28,10 +28,9 @@ def build(image_size: int, class_count: int, mixed_precision: str = "none") -> k
     return keras.Model(inputs, keras.layers.Dense(1 if class_count == 2 else class_count, name="logits")(x))
 
 
-def split_head(network: keras.Model) -> tuple[keras.Model, keras.layers.Layer]:
-    """Returns the feature extractor, from pixels to features (arrays.Features), and the head, from these to logits."""
-    head = network.layers[-1]
-    return keras.Model(network.inputs[0], head.input), head
+def feature_extractor(network: keras.Model) -> keras.Model:
+    """Returns the network without its head, from pixels to features (arrays.Features)."""
+    return keras.Model(network.inputs[0], network.layers[-1].input)
 
 
 def split_at(network: keras.Model, layer_index: int) -> tuple[keras.Model, keras.Model]:
@@ -45,14 +44,14 @@ def split_at(network: keras.Model, layer_index: int) -> tuple[keras.Model, keras
     base = network.get_layer("base")
     if layer_index >= len(base.layers):
         unchanged = keras.Input(features.shape[1:])
-        return keras.Model(images, features), keras.Model(unchanged, unchanged)
+        return feature_extractor(network), keras.Model(unchanged, unchanged)
     ends = [
         layer.output
         for layer, following in pairwise(base.layers[: layer_index + 1])
         if layer.name.endswith("_add") or layer.name.endswith("_project_BN") and not following.name.endswith("_add")
     ]
     if not ends or math.prod(ends[-1].shape[1:]) * 2 >= math.prod(images.shape[1:]):  # bytes: float16 against uint8
-        return keras.Model(images, images), keras.Model(images, features)
+        return keras.Model(images, images), feature_extractor(network)
     rescaling, pooling = network.layers[1], network.layers[3]
     activations = keras.Input(ends[-1].shape[1:], dtype=ends[-1].dtype)
     return (
@@ -78,7 +77,6 @@ def load_base(network: keras.Model, path: str) -> None:
     """Loads the weights of the base from a file of Keras's MobileNetV2 without top.
 
     The file is `.weights.h5`, which `save_weights` writes, or `..._no_top.h5`, an older layout, which Keras downloads.
-    Only its arrays are read.
 
     Raises:
         UserError: the file is missing, is no weights file, or does not fit; the first layer that does not fit is named.
@@ -95,10 +93,10 @@ def load_base(network: keras.Model, path: str) -> None:
         raise UserError(f"{path} is not a complete HDF5 file ({error}). Fetch or save it again.") from None
     except (ValueError, KeyError) as error:
         layer = re.search(r"(?:name=|named )(\w+)", str(error))
+        where = f": its weights for layer {layer[1]} are missing or of another shape" if layer else ""
         raise UserError(
-            f"{path} does not fit Keras's MobileNetV2 without top at width 1.0"
-            + (f": its weights for layer {layer[1]} are missing or of another shape" if layer else "")
-            + ". Save the weights of such a network with save_weights(), or take Keras's own file ..._no_top.h5."
+            f"{path} does not fit Keras's MobileNetV2 without top at width 1.0{where}. Save the weights of such a "
+            "network with save_weights(), or take Keras's own file ..._no_top.h5."
         ) from None
 
 
@@ -112,10 +110,9 @@ def freeze_below(network: keras.Model, layer_index: int) -> str:
     base.trainable = True
     for index, layer in enumerate(base.layers):
         layer.trainable = index >= layer_index  # base.trainable = True does not unfreeze a layer that is frozen itself
+    if layer_index < len(base.layers):
+        where = f"from layer {layer_index}, {base.layers[layer_index].name}"
+    else:
+        where = f"the head only, all {len(base.layers)} layers of the base are frozen"
     trainable = sum(weight.numpy().size for weight in network.trainable_weights)
-    where = (
-        f"training from layer {layer_index}, {base.layers[layer_index].name}"
-        if layer_index < len(base.layers)
-        else f"training the head only, all {len(base.layers)} layers of the base are frozen"
-    )
-    return f"{where}: {trainable:,} of {network.count_params():,} parameters"
+    return f"training {where}: {trainable:,} of {network.count_params():,} parameters"

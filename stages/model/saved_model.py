@@ -1,4 +1,7 @@
-"""The model on disk: a TensorFlow SavedModel for serving, from which fine-tuning continues, too."""
+"""The model on disk: a TensorFlow SavedModel for serving, from which fine-tuning continues, too.
+
+Every function raises a UserError if a SavedModel is missing or incomplete, or cannot be written.
+"""
 
 import contextlib
 import os
@@ -37,8 +40,7 @@ def save(network: keras.Model, classes: Sequence[str], temperature: float, folde
       `threshold`, float64 [] (scores.predict), 0.5 until `copy_with_threshold` sets another, as variables;
     - `weights`, the variables of the network in Keras's order.
 
-    Raises:
-        UserError: the folder, which must not exist yet, cannot be written.
+    The folder must not exist yet.
     """
     # Names of traced functions end in TensorFlow's running number, which depends on what the process did before. Moved
     # on to a number that training does not reach, it is the same in every process.
@@ -54,39 +56,25 @@ def copy_with_threshold(source: str, target: Path, threshold: float) -> None:
     """Copies a SavedModel that `save` wrote to a new path, with a threshold, with the same bytes each time.
 
     The threshold is the lowest probability of the second of two classes at which it is predicted.
-
-    Raises:
-        UserError: there is no complete SavedModel, or the copy cannot be written.
     """
-    try:
+    with _explain_read_errors(source):
         reader = tf.train.load_checkpoint(f"{source}/{ARRAYS}")
         arrays = {name: reader.get_tensor(name) for name in sorted(reader.get_variable_to_dtype_map())}
-    except Exception as error:  # its type depends on what is missing or truncated
-        raise UserError(f"{source} holds no complete SavedModel: run `dvc repro` ({error}).") from None
     arrays[f"threshold/{VALUE}"] = np.float64(threshold)
+    names, tensors, slices = list(arrays), list(arrays.values()), [""] * len(arrays)
     shutil.copytree(source, target, ignore=shutil.ignore_patterns("variables.*"))
-    names, slices = list(arrays), [""] * len(arrays)
     with _explain_write_errors(target):
-        tf.raw_ops.SaveV2(
-            prefix=str(target / ARRAYS), tensor_names=names, shape_and_slices=slices, tensors=list(arrays.values())
-        )
+        tf.raw_ops.SaveV2(prefix=f"{target}/{ARRAYS}", tensor_names=names, shape_and_slices=slices, tensors=tensors)
 
 
 def load(folder: str | Path) -> Any:
-    """Loads a SavedModel that `save` wrote.
-
-    Raises:
-        UserError: there is none, or it is incomplete.
-    """
-    try:
-        with tempfile.TemporaryDirectory() as place:
-            path = Path(folder)
-            if set("[\\") & set(str(path)):  # TensorFlow would take the path for a pattern
-                path = Path(place) / "model"
-                path.symlink_to(os.path.abspath(folder))
-            model = tf.saved_model.load(path)
-    except Exception as error:  # its type depends on what is missing or truncated
-        raise UserError(f"{folder} holds no complete SavedModel: run `dvc repro` first ({error}).") from None
+    """Loads a SavedModel that `save` wrote."""
+    with _explain_read_errors(folder), tempfile.TemporaryDirectory() as place:
+        path = Path(folder)
+        if set("[\\") & set(str(path)):  # TensorFlow would take the path for a pattern
+            path = Path(place) / "model"
+            path.symlink_to(os.path.abspath(folder))
+        model = tf.saved_model.load(path)
     if not hasattr(model, "threshold"):
         raise UserError(f"{folder} holds a SavedModel of another program, or of an earlier version: run `dvc repro`.")
     return model
@@ -97,25 +85,27 @@ def restore(weights: Sequence[Any], folder: str | Path) -> float:
 
     The variables are those of a network of the same size and classes, or `weights` of a loaded SavedModel. Only arrays
     are read: loading the whole SavedModel takes ten times as long.
-
-    Raises:
-        UserError: there is none, or it is incomplete.
     """
-    try:
+    with _explain_read_errors(folder):
         reader = tf.train.load_checkpoint(f"{folder}/{ARRAYS}")
         for number, variable in enumerate(weights):
             variable.assign(reader.get_tensor(f"weights/{number}/{VALUE}"))
         return float(reader.get_tensor(f"temperature/{VALUE}"))
+
+
+@contextlib.contextmanager
+def _explain_read_errors(folder: str | Path) -> Iterator[None]:
+    try:
+        yield
     except Exception as error:  # its type depends on what is missing or truncated
         raise UserError(f"{folder} holds no complete SavedModel of this pipeline: run `dvc repro` ({error}).") from None
 
 
 @contextlib.contextmanager
 def _explain_write_errors(folder: Path) -> Iterator[None]:
-    """Raises a UserError for errors of TensorFlow, which does not report a full disk as an OSError."""
     try:
         yield
-    except tf.errors.OpError as error:
+    except tf.errors.OpError as error:  # TensorFlow does not report a full disk as an OSError
         raise UserError(f"{folder} cannot be written: {error.message}. Fix that and run again.") from None
 
 
@@ -126,8 +116,9 @@ def _serving_module(network: keras.Model, classes: Sequence[str], temperature: f
     """
     size = network.input_shape[1]
     base_end = [layer.name for layer in network.layers].index("base") + 1
+    floats, integers = [tf.TensorSpec([None, size, size, 3], dtype, name="images") for dtype in (tf.float32, tf.uint8)]
 
-    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None, size, size, 3], tf.float32)])
+    @tf.function(autograph=False, input_signature=[floats])
     def feature_maps(images: tf.Tensor) -> tf.Tensor:
         for layer in network.layers[1:base_end]:
             images = layer(images)
@@ -158,12 +149,10 @@ def _serving_module(network: keras.Model, classes: Sequence[str], temperature: f
     module.threshold = tf.Variable(0.5, trainable=False, dtype=tf.float64)  # a float32 would round the threshold
     module.__call__ = classify
     module.feature_maps = tf.function(
-        lambda images: feature_maps(tf.cast(images, tf.float32)),
-        autograph=False,
-        input_signature=[tf.TensorSpec([None, size, size, 3], tf.uint8, name="images")],
+        lambda images: feature_maps(tf.cast(images, tf.float32)), autograph=False, input_signature=[integers]
     )
-    signatures = {
-        name: classify.get_concrete_function(tf.TensorSpec([None, size, size, 3], dtype, name="images"))
-        for name, dtype in {"serving_default": tf.float32, "serving_uint8": tf.uint8}.items()
+    return module, {
+        "serving_default": classify.get_concrete_function(floats),
+        "serving_uint8": classify.get_concrete_function(integers),
+        "serving_bytes": classify_bytes.get_concrete_function(),
     }
-    return module, signatures | {"serving_bytes": classify_bytes.get_concrete_function()}

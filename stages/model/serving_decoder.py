@@ -10,9 +10,9 @@ def decode(data: tf.Tensor, size: int) -> tf.Tensor:
     """Decodes a complete JPEG or PNG file, string [], to RGB, uint8 [size, size, 3], like decoding.decode.
 
     EXIF orientation is applied, transparency is composited on white, and the image is resized to a square without
-    keeping its aspect ratio. The decoders and the scaling are those of decoding.decode, but Pillow rounds once more in
-    resizing: opaque images differ by at most 1 in 255, transparent ones by 2. Colour profiles, and an orientation in
-    XMP alone, are ignored.
+    keeping its aspect ratio. The decoders and the scaling, bilinear and antialiased, are those of decoding.decode, but
+    Pillow rounds once more in resizing: opaque images differ by at most 1 in 255, transparent ones by 2. Colour
+    profiles, and an orientation in XMP alone, are ignored.
 
     Running the graph raises tf.errors.InvalidArgumentError if the file is neither, is broken or truncated, or has more
     pixels than Pillow's limit against decompression bombs, which is checked before anything is decoded.
@@ -43,7 +43,7 @@ def _decode_png(data: tf.Tensor, size: int) -> tf.Tensor:
     opaque = tf.cast(tf.bitwise.left_shift(1, bits) - 1, tf.uint16)
     alpha = tf.where(tf.reduce_all(alpha == opaque), tf.constant(255, tf.uint16), alpha)
     # Composited on white before resizing, or the colours of transparent pixels would bleed. 255 * 255 fits in 16 bits.
-    return _resize(colours * alpha + 255 * (255 - alpha), size) / 255
+    return tf.image.resize(colours * alpha + 255 * (255 - alpha), (size, size), antialias=True) / 255
 
 
 def _decode_jpeg(data: tf.Tensor, shape: tf.Tensor, size: int) -> tf.Tensor:
@@ -51,11 +51,7 @@ def _decode_jpeg(data: tf.Tensor, shape: tf.Tensor, size: int) -> tf.Tensor:
     scales = [1, 2, 4, 8]
     scale = tf.reduce_sum(tf.cast(tf.reduce_min(shape) // size >= scales[1:], tf.int32))
     decoders = [lambda r=ratio: tf.io.decode_jpeg(data, 3, r, dct_method="INTEGER_ACCURATE") for ratio in scales]
-    return _resize(tf.switch_case(scale, decoders), size)
-
-
-def _resize(image: tf.Tensor, size: int) -> tf.Tensor:
-    return tf.image.resize(image, (size, size), antialias=True)  # bilinear and antialiased, like Pillow's
+    return tf.image.resize(tf.switch_case(scale, decoders), (size, size), antialias=True)
 
 
 def _orientation(data: tf.Tensor, is_png: tf.Tensor) -> tf.Tensor:
@@ -79,9 +75,8 @@ def _orientation(data: tf.Tensor, is_png: tf.Tensor) -> tf.Tensor:
 
 def _apply_orientation(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
     """Returns a square image, [size, size, 3], turned upright from its EXIF orientation."""
-    transposed, mirrored, upside_down = (
-        tf.reduce_any(orientation == numbers) for numbers in ([5, 6, 7, 8], [2, 3, 6, 7], [3, 4, 7, 8])
-    )
+    orientations = [5, 6, 7, 8], [2, 3, 6, 7], [3, 4, 7, 8]
+    transposed, mirrored, upside_down = [tf.reduce_any(orientation == numbers) for numbers in orientations]
     image = tf.where(transposed, tf.transpose(image, [1, 0, 2]), image)
     image = tf.where(mirrored, image[:, ::-1], image)
     return tf.where(upside_down, image[::-1], image)

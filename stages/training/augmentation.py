@@ -7,12 +7,6 @@ import tensorflow as tf
 
 from stages.common import files, params
 
-FLIPS = {
-    "none": (False, False),
-    "horizontal": (True, False),
-    "vertical": (False, True),
-    "horizontal_and_vertical": (True, True),
-}
 ASPECT = 4 / 3  # highest aspect ratio of a crop; the lowest is 3 / 4 (C. Szegedy et al., CVPR 2015, section 6)
 GREY = (0.299, 0.587, 0.114)  # weights of red, green and blue in the luma (ITU-R BT.601)
 
@@ -29,13 +23,13 @@ def random_transforms(rng: np.random.Generator, count: int, size: int, augmentat
         (a x + b y + c, d x + e y + f) of the image; the last three are the factors of brightness, contrast and
         saturation.
     """
-    flipped = rng.random((count, 2)) < np.where(FLIPS[augmentation.flip], 0.5, 0)
+    flips = [axis in augmentation.flip for axis in ("horizontal", "vertical")]  # both in "horizontal_and_vertical"
+    flipped = rng.random((count, 2)) < np.where(flips, 0.5, 0)
     angle = rng.uniform(-1, 1, count) * augmentation.rotation * 2 * math.pi
     area = rng.uniform(augmentation.crop, 1, count)
     aspect = np.exp(rng.uniform(-1, 1, count) * math.log(ASPECT)) if augmentation.crop < 1 else np.ones(count)
     sides = np.sqrt(np.stack([area * aspect, area / aspect], axis=1))
-    # Where one side would be longer than the image, the other side is long enough for the area.
-    sides = np.clip(sides, augmentation.crop, 1)
+    sides = np.clip(sides, augmentation.crop, 1)  # where one would be longer than 1, the other one is the area
     turn = np.stack([np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle)], axis=1).reshape(count, 2, 2)
     matrix = (np.where(flipped, -1, 1) * sides)[:, :, np.newaxis] * turn
     centre = (size - 1) / 2
@@ -53,17 +47,11 @@ def identity_transforms(count: int) -> np.ndarray:
 
 
 def apply_transforms(pixels: tf.Tensor, transforms: tf.Tensor) -> tf.Tensor:
-    """Augments images: one bilinear resampling, which reflects the image at its borders; then the colours.
+    """Returns images as `random_transforms` describes, float32; both are [n, size, size, 3], in [0, 255].
 
-    Contrast scales the differences of an image's values from their mean, saturation those of a pixel's values from its
-    grey level, as in torchvision's ColorJitter.
-
-    Args:
-        pixels: [n, size, size, 3], in [0, 255].
-        transforms: the return value of `random_transforms`.
-
-    Returns:
-        float32, [n, size, size, 3], in [0, 255].
+    One bilinear resampling, which reflects the image at its borders, comes before the colours. Contrast scales the
+    differences of an image's values from their mean, saturation those of a pixel's values from its grey level, as in
+    torchvision's ColorJitter.
     """
     moved = tf.raw_ops.ImageProjectiveTransformV3(
         images=tf.cast(pixels, tf.float32),

@@ -40,15 +40,14 @@ class Checkpoint:
         """
         try:
             with np.load(self.path) as file:
-                rows, count = json.loads(str(file["rows"])), len(variables)
-                values = [file[f"variable{number}"] for number in range(count)]
-                best = [file[name] for name in file.files if name.startswith("best")]
+                rows = json.loads(str(file["rows"]))
+                arrays = [file[f"arr_{number}"] for number in range(len(file) - 1)]  # names that np.savez gives
         except (FileNotFoundError, zipfile.BadZipFile, EOFError, ValueError, KeyError):
             return [], []
-        for variable, value in zip(variables, values, strict=True):
+        for variable, value in zip(variables, arrays, strict=False):  # the best arrays follow
             variable.assign(value)
         print(f"resuming after epoch {rows[-1]['epoch']}, where this training was stopped", flush=True)
-        return rows, best
+        return rows, arrays[len(variables) :]
 
     def save(self, rows: list[dict[str, Any]], variables: Sequence[np.ndarray], best: Sequence[np.ndarray]) -> None:
         """Replaces the state.
@@ -57,11 +56,9 @@ class Checkpoint:
         the best epoch its validation logits, and its weights unless the last epoch counts as best.
         """
         partial = self.path.with_suffix(f".{os.getpid()}.tmp")
-        arrays: dict[str, Any] = {f"variable{number}": array for number, array in enumerate(variables)}
-        arrays |= {f"best{number}": array for number, array in enumerate(best)}
         try:
             with partial.open("wb") as file:
-                np.savez(file, rows=np.array(json.dumps(rows)), **arrays)
+                np.savez(file, *variables, *best, rows=np.array(json.dumps(rows)))
             with contextlib.suppress(FileNotFoundError):  # another process with the same training has ended
                 os.replace(partial, self.path)
         finally:
@@ -92,16 +89,14 @@ def folder() -> Path:
 def key(settings: dict[str, Any], variables: Sequence[Any], splits: Sequence[Split]) -> str:
     """Returns a hash of all that determines a computation: its arguments, the code of ROOMS, and package versions.
 
-    The settings are such that JSON can hold them; the variables are Keras's, with their initial values.
+    JSON can hold the settings; the variables have their initial values.
     """
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    for package in ("tensorflow", "keras", "numpy"):
-        digest.update(metadata.version(package).encode())
-    stages = Path(__file__).parents[1]
-    for path in sorted(path for room in ROOMS for path in (stages / room).glob("*.py")):
-        digest.update(path.read_bytes())
+    versions = [metadata.version(package) for package in ("tensorflow", "keras", "numpy")]
+    texts = [settings, versions, [split.sha256 for split in splits]]
+    digest = hashlib.sha256(json.dumps(texts, sort_keys=True).encode())
+    for room in ROOMS:
+        for path in sorted((Path(__file__).parents[1] / room).glob("*.py")):
+            digest.update(path.read_bytes())
     for variable in variables:
         digest.update(np.ascontiguousarray(variable).data)
-    for split in splits:
-        digest.update(split.sha256.encode())
     return digest.hexdigest()

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 import pandas as pd
+from keras.optimizers import Optimizer
 
 from stages.common import history, params
 from stages.common.arrays import Logits
@@ -55,12 +56,8 @@ def fit(
     """Trains the trainable weights of a network with a fresh Adam, or resumes this training from its checkpoint.
 
     Keeps the best epoch by `early_stopping.monitor`, or the last epoch if that is "none". Calls `on_epoch_end` after
-    every epoch with the history and the metrics so far.
-
-    Args:
-        network: a model that network.build made.
-        trained: its trained part (network.split_at).
-        views: views of the training split, which enter the trained part.
+    every epoch with the history and the metrics so far. The views of the training split enter `trained`, the trained
+    part of the network (network.split_at).
 
     Raises:
         UserError: the loss is no longer a number.
@@ -78,7 +75,10 @@ def fit(
         validated, logits = validate()
         epoch = settings.initial_epoch + len(rows)
         row: dict[str, Any] = {"epoch": epoch, "phase": settings.stage} | learned | validated
-        rows.append(_require_finite(row))
+        if not math.isfinite(row["loss"] + row["val_loss"]):
+            where = f"epoch {epoch}, {settings.stage}"
+            raise UserError(f"the loss is no longer a number in {where}: lower the learning rate.")
+        rows.append(row)
         if history.best(rows, monitor) == len(rows) - 1:
             best = [logits, *([] if monitor == "none" else network.get_weights())]
         if strategy.is_chief():
@@ -109,15 +109,6 @@ def learning_rate_at(progress: float, phase: params.TrainFrozen) -> float:
     return phase.learning_rate * (1 + math.cos(math.pi * fraction)) / 2
 
 
-def _require_finite(row: dict[str, Any]) -> dict[str, Any]:
-    """Returns the row of an epoch; raises a UserError if its loss is not a number."""
-    if not math.isfinite(row["loss"] + row["val_loss"]):
-        raise UserError(
-            f"the loss is no longer a number in epoch {row['epoch']}, {row['phase']}: lower the learning rate."
-        )
-    return row
-
-
 def _stopped_early(rows: list[dict[str, Any]], settings: Settings) -> bool:
     """Returns whether the best epoch, or the candidate before all epochs, is `patience` epochs back."""
     early_stopping = settings.phase.early_stopping
@@ -128,12 +119,7 @@ def _stopped_early(rows: list[dict[str, Any]], settings: Settings) -> bool:
 
 
 def _train_epoch(
-    train_step: Callable,
-    optimizer: keras.optimizers.Optimizer,
-    views: Views,
-    settings: Settings,
-    finished: int,
-    features: int,
+    train_step: Callable, optimizer: Optimizer, views: Views, settings: Settings, finished: int, features: int
 ) -> dict[str, float]:
     """Trains for one epoch, after `finished` ones, a head that takes so many features.
 

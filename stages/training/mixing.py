@@ -34,15 +34,10 @@ def measure(network: keras.Model, row: dict[str, Any], validate: Validation) -> 
 def mix(
     result: Result, frozen: FrozenModel, network: keras.Model, validate: Validation, fraction: float | str
 ) -> Result:
-    """Gives a fine-tuned network a mix of its weights and those of the frozen model.
+    """Gives a fine-tuned network a mix of its weights and those of the frozen model, and returns the new outcome.
 
-    Args:
-        fraction: fraction of fine-tuned weights, 0 to 1; or "auto", the one of FRACTIONS with the lowest validation
-            loss, the smallest of equals.
-
-    Returns:
-        The outcome of fine-tuning with the mix; its metrics have the fraction as `mix`, and those of the frozen model
-        as `start`.
+    The fraction of fine-tuned weights is from 0 to 1; "auto" stands for that of FRACTIONS with the lowest validation
+    loss, the smallest of equals. The metrics of the outcome have it as `mix`, and those of the frozen model as `start`.
     """
     tuned, candidates = network.get_weights(), []
 

@@ -1,7 +1,5 @@
 """A phase of training, from its initial weights to its outputs: what train_frozen and finetune share."""
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +23,8 @@ SHARED_AT = 120  # the first layer that finetune trains, unless finetune.fine_tu
 class Training:
     """The training of a phase. Its methods are called in their order; `network` begins with random weights.
 
-    Args:
-        phase: the phase.
-        settings: its group of params.yaml.
-        p: seed, batch_size, augmentation, train and the groups of the stage.
+    All but `write` and `remove_shared_views` belong into strategy.scope. `settings` is the group of params.yaml of the
+    phase; `p` holds seed, batch_size, augmentation, train and the groups of the stage.
     """
 
     def __init__(self, phase: Phase, settings: TrainFrozen, p: Params) -> None:
@@ -65,14 +61,13 @@ class Training:
 
     def fit(self, candidate: dict[str, Any] | None = None) -> Result:
         """Trains the network; a candidate is a row of the history that early stopping considers (fit.Settings)."""
-        p = self._p
-        stage, epoch = self._phase.stage, self._initial_epoch
+        p, stage, epoch = self._p, self._phase.stage, self._initial_epoch
         settings = fit.Settings(stage, self._settings, p.train, p.batch_size, p.seed, epoch, candidate)
         views, checkpoint = self._views, self._checkpoint
         return fit.fit(self.network, self._trained, views, self.validate, settings, checkpoint, self._write_history)
 
     def write(self, result: Result) -> None:
-        """Writes the model, its history and its metrics. To be called outside of the block of `begin`."""
+        """Writes the model, its history and its metrics."""
         if self._chief:
             metrics = {name: result.kept[name] for name in ("val_accuracy", "val_loss")}
             terminal.show(f"kept: {result.description}: {history.format_metrics(metrics)}")
@@ -82,9 +77,8 @@ class Training:
             metrics = history.summary(result.rows, result.kept) | result.metrics
             self._write_history(history.table(result.rows, result.kept), metrics)
             self._checkpoint.remove()
-        for name in ("train", "validation"):
-            private = self._checkpoint.beside(name)
-            remove(private.parent.glob(f"{private.name}*"))
+        remove(self._checkpoint.beside("train"))
+        remove(self._checkpoint.beside("validation"))
 
     def _write_history(self, epochs: pd.DataFrame, metrics: dict[str, Any]) -> None:
         history.write(epochs, metrics, self._phase.history, self._phase.metrics)
@@ -92,14 +86,7 @@ class Training:
     def remove_shared_views(self) -> None:
         """Removes the stored views that phases share."""
         for split in (self.train_split, self.validation_split):
-            remove(folder().glob(f"views-{split.sha256}-*"))
-
-
-@contextlib.contextmanager
-def begin(phase: Phase, settings: TrainFrozen, p: Params) -> Iterator[Training]:
-    """Lets the block train a phase, on the devices of train.strategy; arguments as for Training."""
-    with strategy.scope(p.train.strategy):
-        yield Training(phase, settings, p)
+            remove(folder() / f"views-{split.sha256}-")
 
 
 def store_views(

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import keras
 import numpy as np
 import tensorflow as tf
+from keras.optimizers import Optimizer
 
 from stages.common import params
 from stages.common.arrays import Labels
@@ -12,7 +13,7 @@ from stages.training import strategy, validation
 from stages.training.views import Views
 
 
-def make_optimizer(network: keras.Model, learning_rate: float) -> keras.optimizers.Optimizer:
+def make_optimizer(network: keras.Model, learning_rate: float) -> Optimizer:
     """Returns a fresh Adam for the trainable weights."""
     # The gradients are near 0 where fine-tuning starts, because the head has converged. With Keras's own epsilon, Adam
     # would make steps of full length of them.
@@ -24,7 +25,7 @@ def make_optimizer(network: keras.Model, learning_rate: float) -> keras.optimize
 
 
 def make_step(
-    network: keras.Model, trained: keras.Model, views: Views, optimizer: keras.optimizers.Optimizer, train: params.Train
+    network: keras.Model, trained: keras.Model, views: Views, optimizer: Optimizer, train: params.Train
 ) -> Callable:
     """Returns a function that takes one step and returns the sums of correct predictions and of weighted losses.
 
@@ -54,12 +55,10 @@ def dropout_mask(rng: np.random.Generator, shape: tuple[int, int], dropout: floa
 
 
 def class_weights(labels: Labels, kind: str) -> np.ndarray:
-    """Returns the weight of each class's images in the training loss, float [C].
+    """Returns the weight of each class's images in the training loss, float [C]; every class occurs.
 
-    Args:
-        labels: of the training split; every class occurs.
-        kind: "none", every weight is 1, or "balanced": N / (C * images of the class), so that all C classes weigh the
-            same and the mean weight is 1 (as in sklearn.utils.class_weight.compute_class_weight; King and Zeng 2001).
+    If `kind` is "none", each is 1; if it is "balanced", N / (C * images of the class), so that all C classes weigh the
+    same and the mean weight is 1 (as in sklearn.utils.class_weight.compute_class_weight; King and Zeng 2001).
     """
     counts = np.bincount(labels)
     return np.ones(len(counts)) if kind == "none" else len(labels) / (len(counts) * counts)

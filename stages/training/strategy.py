@@ -107,9 +107,9 @@ def per_device(on_device: Callable, signature: Sequence[tf.TensorSpec], join: Ca
     strategy = tf.distribute.get_strategy()
     first = worker() * _devices()
 
-    @tf.function(
-        autograph=False, input_signature=[tf.TensorSpec([], tf.int32), tf.TensorSpec([None], tf.int32), *signature]
-    )
+    signature = [tf.TensorSpec([], tf.int32), tf.TensorSpec([None], tf.int32), *signature]
+
+    @tf.function(autograph=False, input_signature=signature)
     def step(count: tf.Tensor, cuts: tf.Tensor, *arguments: tf.Tensor) -> Any:
         def own_part() -> Any:
             device = tf.distribute.get_replica_context().replica_id_in_sync_group - first
@@ -128,15 +128,6 @@ def sum_over_workers(value: np.ndarray) -> np.ndarray:
     part = tf.constant(value / _devices())  # every device adds its part
     sums = strategy.run(lambda: tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, part))
     return strategy.experimental_local_results(sums)[0].numpy()
-
-
-def gather(own: tf.Tensor, shard: Shard) -> np.ndarray:
-    """Returns all rows of a step, [count, ...], from those of each process."""
-    if tf.distribute.get_strategy().cluster_resolver is None:
-        return own.numpy()
-    rows = np.zeros((shard.count, *own.shape[1:]), np.float32)  # all but one worker add zeros to a row
-    rows[shard.own] = own
-    return sum_over_workers(rows)
 
 
 def ensure_same_start(text: str) -> None:

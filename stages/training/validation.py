@@ -14,11 +14,7 @@ from stages.training.views import Views, batches
 class Validation:
     """Validation of a network with the weights that it has at the moment. Near-duplicates together count as one image.
 
-    Args:
-        network: a model that network.build made.
-        trained: its trained part (network.split_at).
-        views: one view of each image of the validation split.
-        batch_size: images per step.
+    The views, one of each image of the validation split, enter the trained part of the network (network.split_at).
     """
 
     def __init__(self, network: keras.Model, trained: keras.Model, views: Views, batch_size: int) -> None:
@@ -37,14 +33,10 @@ class Validation:
         for batch in batches(self._views, [order], self._batch_size, "validation"):
             logits[batch.rows[batch.shard.own]] = self._logits(batch.shard, batch.inputs)
         logits = strategy.sum_over_workers(logits).astype(np.float32)
-        return {
-            "val_accuracy": self._average(correct(logits, labels)),
-            "val_loss": self._average(losses(logits, labels)),
-        }, logits
-
-    def _average(self, values: tf.Tensor) -> float:
-        # In float64: in float32, 5/9 would come out as 0.5555555820465088.
-        return float(np.average(np.asarray(values, np.float64), weights=self._weights))
+        metrics = {"val_accuracy": correct(logits, labels), "val_loss": losses(logits, labels)}
+        for name, values in metrics.items():  # averaged in float64: in float32, 5/9 would be 0.5555555820465088
+            metrics[name] = float(np.average(np.asarray(values, np.float64), weights=self._weights))
+        return metrics, logits
 
 
 def losses(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:

@@ -5,7 +5,7 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -35,17 +35,6 @@ class Views(Protocol):
 
     def read(self, rows: np.ndarray, views: np.ndarray) -> np.ndarray | tf.Tensor:
         """Returns one view of each of n images, [n, ...]: the rows of the images, and the numbers of the views."""
-        ...
-
-
-@dataclass(frozen=True)
-class Batch:
-    """One step of an epoch."""
-
-    rows: np.ndarray  # the images of the whole step, int [n]
-    shard: strategy.Shard  # the part of them that this process computes
-    inputs: np.ndarray | tf.Tensor  # views of the images of the shard
-    labels: Labels  # labels of the images of the shard
 
 
 class Augmented:
@@ -72,13 +61,9 @@ class Augmented:
 
 
 class Stored:
-    """Views that are outputs of frozen layers, stored in a file for each view.
+    """Views that are outputs of frozen layers for other views, stored in a file for each view.
 
-    Args:
-        source: the views that enter the layers.
-        frozen: the layers.
-        path: path of the files without the number of the view. Files of an earlier process are used again.
-        dtype: dtype of the stored views.
+    `path` is that of the files without the number of the view. Files of an earlier process are used again.
 
     Raises:
         UserError: the disk has no room for them.
@@ -88,29 +73,34 @@ class Stored:
         self.split, self.count = source.split, source.count
         self.spec = tf.TensorSpec([None, *frozen.output_shape[1:]], dtype)
         paths = [path.with_name(f"{path.name}{view}") for view in range(self.count)]
-        files = [_open(path) for path in paths]
+        self._files: dict[int, ArrayFile] = {}
+        for view, finished in enumerate(paths):
+            with contextlib.suppress(FileNotFoundError):
+                self._files[view] = ArrayFile(finished)
         # Workers compute a view together, so it is missing if any of them has lost it.
-        missing = strategy.sum_over_workers(np.array([float(file is None) for file in files])) > 0
+        absent = np.array([float(view not in self._files) for view in range(self.count)])
+        missing = np.flatnonzero(strategy.sum_over_workers(absent))
         shape = (len(self.split.labels), *frozen.output_shape[1:])
-        _require_room(path.parent, math.prod(shape) * self.spec.dtype.size, int(missing.sum()))
+        _require_room(path.parent, len(missing) * math.prod(shape) * self.spec.dtype.size, len(missing))
         compute = strategy.per_device(
             lambda _, inputs: frozen(tf.cast(inputs, frozen.input.dtype)), [source.spec], partial(tf.concat, axis=0)
         )
-        for view in np.flatnonzero(missing):
+        for view in missing.tolist():
+            began, name = time.monotonic(), f"view {view + 1} of {self.count}"
             process = f"{strategy.worker()}.{os.getpid()}"  # process ids are unique on one machine only
-            began, incomplete = time.monotonic(), path.with_name(f"{paths[view].name}.{process}.tmp")
+            incomplete = path.with_name(f"{paths[view].name}.{process}.tmp")
             try:
-                file = files[view] = ArrayFile.create(incomplete, shape, self.spec.dtype.as_numpy_dtype)
-                in_order = np.arange(shape[0]), np.full(shape[0], view)
-                for batch in batches(source, [in_order], BATCH, f"view {view + 1} of {self.count}"):
-                    file[batch.rows[0]] = strategy.gather(compute(batch.shard, batch.inputs), batch.shard)
+                self._files[view] = ArrayFile.create(incomplete, shape, self.spec.dtype.as_numpy_dtype)
+                for batch in batches(source, [(np.arange(shape[0]), np.full(shape[0], view))], BATCH, name):
+                    outputs = np.zeros((len(batch.rows), *shape[1:]), np.float32)  # other workers add the other rows
+                    outputs[batch.shard.own] = compute(batch.shard, batch.inputs)
+                    self._files[view][batch.rows[0]] = strategy.sum_over_workers(outputs)
                 os.replace(incomplete, paths[view])
             finally:
                 incomplete.unlink(missing_ok=True)
-            if self.count > 1 and strategy.is_chief():
+            if self.count > 1:
                 seconds = time.monotonic() - began
-                print(f"view {view + 1} of {self.count}: {shape[1:]} of each image ({seconds:.1f} s)", flush=True)
-        self._files = [file for file in files if file]
+                strategy.print_once(f"{name}: {shape[1:]} of each image ({seconds:.1f} s)")
 
     def read(self, rows: np.ndarray, views: np.ndarray) -> np.ndarray:
         inputs = np.empty((len(rows), *self.spec.shape[1:]), self.spec.dtype.as_numpy_dtype)
@@ -119,12 +109,22 @@ class Stored:
         return inputs
 
 
-def remove(paths: Iterable[Path]) -> None:
-    """Removes files of stored views; an incomplete file is removed only if a killed run has left it (STALE)."""
-    for path in paths:
+def remove(views: Path) -> None:
+    """Removes stored views whose paths begin so; an incomplete file only if a killed run has left it (STALE)."""
+    for path in views.parent.glob(f"{views.name}*"):
         with contextlib.suppress(FileNotFoundError):
             if path.suffix != ".tmp" or path.stat().st_mtime < time.time() - STALE:
                 path.unlink()
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One step of an epoch."""
+
+    rows: np.ndarray  # the images of the whole step, int [n]
+    shard: strategy.Shard  # the part of them that this process computes
+    inputs: np.ndarray | tf.Tensor  # views of the images of the shard
+    labels: Labels  # labels of the images of the shard
 
 
 def batches(views: Views, passes: list[tuple[np.ndarray, np.ndarray]], batch_size: int, name: str) -> Iterator[Batch]:
@@ -133,30 +133,27 @@ def batches(views: Views, passes: list[tuple[np.ndarray, np.ndarray]], batch_siz
     Each pass through the N images consists of the rows in their order, int [N], and the view of each image, int [N].
     The last step of a pass may have fewer images than `batch_size`. `name` is that of the progress bar.
     """
-    steps = [
-        (rows, of_image[rows], strategy.shard(len(rows)))
-        for order, of_image in passes
-        for rows in np.split(order, range(batch_size, len(order), batch_size))
-    ]
-    loaded = dataset.read_ahead(lambda step: views.read(step[0][step[2].own], step[1][step[2].own]), steps)
-    with tqdm(None, name, sum(len(rows) for rows, _, _ in steps), unit="image", leave=False, disable=None) as progress:
-        for (rows, _, shard), inputs in zip(steps, loaded, strict=True):
-            yield Batch(rows, shard, inputs, views.split.labels[rows[shard.own]])
-            progress.update(len(rows))
+    labels = views.split.labels
+
+    def read(step: tuple[np.ndarray, np.ndarray, strategy.Shard]) -> Batch:
+        rows, view_of, shard = step
+        own = rows[shard.own]
+        return Batch(rows, shard, views.read(own, view_of[own]), labels[own])
+
+    starts = range(batch_size, len(labels), batch_size)
+    # Shards are determined in this thread, because the one that reads ahead has no strategy.
+    steps = [(x, view_of, strategy.shard(len(x))) for order, view_of in passes for x in np.split(order, starts)]
+    with tqdm(None, name, len(passes) * len(labels), unit="image", leave=False, disable=None) as progress:
+        for batch in dataset.read_ahead(read, steps):
+            yield batch
+            progress.update(len(batch.rows))
 
 
-def _open(path: Path) -> ArrayFile | None:
-    try:
-        return ArrayFile(path)
-    except FileNotFoundError:
-        return None
-
-
-def _require_room(folder: Path, view: int, missing: int) -> None:
-    """Raises a UserError if the disk has no room for the missing views, each of `view` bytes."""
+def _require_room(folder: Path, size: int, count: int) -> None:
+    """Raises a UserError if the disk has no room for so many views, of so many bytes together."""
     free = shutil.disk_usage(folder).free
-    if missing * view > free:
+    if size > free:
         raise UserError(
-            f"{missing} views of the images need {missing * view / 1e9:.1f} GB in {folder}, where {free / 1e9:.1f} GB "
-            "are free: free some, or lower train.views."
+            f"{count} views of the images need {size / 1e9:.1f} GB in {folder}, where {free / 1e9:.1f} GB are free: "
+            "free some, or lower train.views."
         )

@@ -132,7 +132,7 @@ def test_a_copy_differs_in_its_threshold_alone(shallow, tmp_path):
 
 
 def test_a_copy_of_nothing_is_refused_and_leaves_nothing(tmp_path):
-    with pytest.raises(UserError, match="nothing holds no complete SavedModel: run `dvc repro`"):
+    with pytest.raises(UserError, match="nothing holds no complete SavedModel of this pipeline: run `dvc repro`"):
         saved_model.copy_with_threshold(tmp_path / "nothing", tmp_path / "copy", 0.27)
     assert not (tmp_path / "copy").exists()
 

@@ -260,7 +260,7 @@ def test_takes_a_list_with_names_of_any_bytes(model, tmp_path, capsys, monkeypat
         (["empty"], "there is no image in empty"),
         (["-"], "there is no image in -"),
         (["image.png", "--model", "empty"], "empty holds no complete SavedModel"),
-        (["image.png"], "data/models/classifier holds no complete SavedModel: run `dvc repro`"),
+        (["image.png"], "data/models/classifier holds no complete SavedModel of this pipeline: run `dvc repro`"),
         (["image.png", "--model", "model", "--threshold", "nan"], "must be from 0 to 1"),
     ],
 )

@@ -40,7 +40,7 @@ def test_both_phases_share_the_outputs_of_the_blocks_that_neither_trains(model, 
         features = frozen.read(rows, np.full(5, view))
         assert np.ptp(features) > 0.1
         np.testing.assert_allclose(trained(blocks.read(rows, np.full(5, view))), features, rtol=2e-3, atol=1e-3)
-    extractor, _ = network.split_head(model)
+    extractor = network.feature_extractor(model)
     clean = frozen.read(rows, np.zeros(5, int))
     np.testing.assert_allclose(clean, extractor(np.float32(SPLIT.pixels)), rtol=0.02, atol=0.02)
 
