@@ -14,18 +14,18 @@ if __name__ == "__main__":
 
 from stages.common import cli, params
 from stages.common.phases import FINETUNE, TRAIN_FROZEN
-from stages.training import mixing, phase, strategy
+from stages.training import distribution, phase, weight_averaging
 
 
 def main() -> None:
     p = params.read("seed", "batch_size", "augmentation", "train", "finetune")
-    with strategy.scope(p.train.strategy):
+    with distribution.scope(p.train.strategy):
         training = phase.Training(FINETUNE, p.finetune, p)
         row = training.continue_from(TRAIN_FROZEN)
         training.freeze_below(p.finetune.fine_tune_at)
-        frozen = mixing.measure(training.network, row, training.validate)
+        frozen = weight_averaging.measure(training.network, row, training.validate)
         result = training.fit(candidate=row)
-        result = mixing.mix(result, frozen, training.network, training.validate, p.finetune.mix)
+        result = weight_averaging.mix(result, frozen, training.network, training.validate, p.finetune.mix)
     training.write(result)
     training.remove_shared_views()  # no phase follows that needs them
 

@@ -15,15 +15,15 @@ if __name__ == "__main__":
 from stages.common import cli, params
 from stages.common.phases import TRAIN_FROZEN
 from stages.model import network
-from stages.training import augmentation, phase, strategy
+from stages.training import augmentation, distribution, phase
 
 
 def main() -> None:
     p = params.read("seed", "batch_size", "model", "augmentation", "train", "train_frozen")
-    with strategy.scope(p.train.strategy):
+    with distribution.scope(p.train.strategy):
         training = phase.Training(TRAIN_FROZEN, p.train_frozen, p)
         network.load_base(training.network, p.model.weights)
-        if strategy.is_chief():
+        if distribution.is_chief():
             image = training.train_split.pixels[0]
             augmentation.write_preview("data/training/augmentations.npy", image, p.seed, p.augmentation)
         training.freeze_below(params.BASE_LAYERS)

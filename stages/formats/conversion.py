@@ -9,17 +9,13 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
-from stages.common import cli, dataset, files
-from stages.common.arrays import Labels
+from stages.common import cli, files
 from stages.common.cli import UserError
 from stages.common.dataset import Split
 from stages.formats import litert, litert_metadata, onnx_model
 from stages.model import backend, saved_model
-
-CALIBRATION = 50  # number of training images that calibrate int8; 25 to 200 give the same accuracy, in more time
 
 
 def use_one_thread() -> None:
@@ -42,7 +38,7 @@ def convert(path: str, split: Split, folder: Path) -> Any:
         model = saved_model.load(path)
         with converting(path, "LiteRT"):
             litert.fix_batch(model, scratch / "single")
-            int8 = second.submit(litert.int8, scratch / "single", split.pixels[sample(split.labels, CALIBRATION)])
+            int8 = second.submit(litert.int8, scratch / "single", split.pixels[litert.calibration_rows(split.labels)])
             float16 = litert.float16(scratch / "single")
         with converting(path, "ONNX"):
             (folder / "model.onnx").write_bytes(onnx_model.convert(model, split.classes))
@@ -68,10 +64,3 @@ def converting(path: str, name: str) -> Iterator[None]:
         except Exception as error:
             reason = textwrap.shorten(str(error), 300)
             raise UserError(f"{path} cannot be converted to {name}: {reason}. Fix that and run again.") from None
-
-
-def sample(labels: Labels, count: int) -> np.ndarray:
-    """Returns the row numbers of about `count` images: equally many of each class, evenly spaced within the class."""
-    present = np.unique(labels)
-    rows = [np.flatnonzero(labels == label) for label in present]
-    return np.concatenate([dataset.evenly_spaced(of_class, max(1, count // len(present))) for of_class in rows])

@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterable
 
 from stages.common import params
 from stages.common.cli import UserError, enumeration, printable
-from stages.labels import files, folders, names, table
+from stages.labels import file_names, files, folders, table
 from stages.labels.files import ImageFile, Labelled
 
 # The sources of labels, each with the condition on which it is used: the first one whose condition holds labels the
 # files, and adds the splits and groups that come with them.
 SOURCES: list[tuple[Callable[[params.Data], bool], Callable[[list[ImageFile], params.Data], Labelled]]] = [
     (lambda data: data.labels != params.NO_LABELS, table.find),
-    (lambda data: data.label_pattern != "", names.find),
+    (lambda data: data.label_pattern != "", file_names.find),
     (lambda data: True, folders.find),
 ]
 

@@ -14,7 +14,7 @@ from keras.optimizers import Optimizer
 from stages.common import history, params
 from stages.common.arrays import Logits
 from stages.common.cli import UserError
-from stages.training import step, strategy
+from stages.training import distribution, learning_rate, step
 from stages.training.checkpoint import Checkpoint
 from stages.training.validation import Validation
 from stages.training.views import Views, batches
@@ -67,8 +67,8 @@ def fit(
     train_step = step.make_step(network, trained, views, optimizer, settings.train)
     state = [*network.variables, *optimizer.variables]
     rows, best = checkpoint.restore(state)
-    strategy.ensure_same_start(f"{checkpoint.path.stem} {len(rows)}")
-    strategy.print_once(history.HEADER)
+    distribution.ensure_same_start(f"{checkpoint.path.stem} {len(rows)}")
+    distribution.print_once(history.HEADER)
     while len(rows) < phase.epochs and not _stopped_early(rows, settings):
         began = time.monotonic()
         learned = _train_epoch(train_step, optimizer, views, settings, len(rows), trained.output_shape[1])
@@ -81,7 +81,7 @@ def fit(
         rows.append(row)
         if history.best(rows, monitor) == len(rows) - 1:
             best = [logits, *([] if monitor == "none" else network.get_weights())]
-        if strategy.is_chief():
+        if distribution.is_chief():
             checkpoint.save(rows, [variable.numpy() for variable in state], best)
             on_epoch_end(history.table(rows), history.summary(rows, row))
             print(history.format_epoch(row, time.monotonic() - began), flush=True)
@@ -89,24 +89,9 @@ def fit(
     if best_weights:
         network.set_weights(best_weights)
     if len(rows) < phase.epochs:
-        strategy.print_once(f"stopped early: no better {monitor} in {phase.early_stopping.patience} epochs")
+        distribution.print_once(f"stopped early: no better {monitor} in {phase.early_stopping.patience} epochs")
     kept = rows[history.best(rows, monitor)]
     return Result(rows, kept, logits, f"epoch {kept['epoch']}")
-
-
-def learning_rate_at(progress: float, phase: params.TrainFrozen) -> float:
-    """Returns the learning rate at a step of a phase.
-
-    It rises linearly for the fraction `warmup` of all steps (P. Goyal et al., 2017, section 2.2). From there on it is
-    constant, or half a period of a cosine, which would reach 0 after the last step (I. Loshchilov, F. Hutter, SGDR,
-    ICLR 2017, eq. 5). `progress` is the fraction of all steps that are over in the middle of the step, in (0, 1).
-    """
-    if progress < phase.warmup:
-        return phase.learning_rate * progress / phase.warmup
-    if phase.schedule == "constant":
-        return phase.learning_rate
-    fraction = (progress - phase.warmup) / (1 - phase.warmup)
-    return phase.learning_rate * (1 + math.cos(math.pi * fraction)) / 2
 
 
 def _stopped_early(rows: list[dict[str, Any]], settings: Settings) -> bool:
@@ -136,10 +121,10 @@ def _train_epoch(
     steps = phase.passes * math.ceil(count / settings.batch_size)
     sums, rates = [np.zeros(2)], list[float]()
     for batch in batches(views, passes, settings.batch_size, f"epoch {epoch}"):
-        rates.append(learning_rate_at((finished + (len(rates) + 0.5) / steps) / phase.epochs, phase))
+        rates.append(learning_rate.at((finished + (len(rates) + 0.5) / steps) / phase.epochs, phase))
         optimizer.learning_rate = rates[-1]
         mask = step.dropout_mask(rng, (len(batch.rows), features), settings.train.dropout)
         sums.append(train_step(batch.shard, batch.inputs, batch.labels, mask[batch.shard.own]))
     total = np.asarray(np.sum(sums, axis=0, dtype=np.float64))
-    correct, loss = strategy.sum_over_workers(total) / (count * phase.passes)
+    correct, loss = distribution.sum_over_workers(total) / (count * phase.passes)
     return {"accuracy": float(correct), "loss": float(loss), "learning_rate": float(np.mean(rates))}

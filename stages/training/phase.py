@@ -11,7 +11,7 @@ from stages.common.params import BASE_LAYERS, Params, TrainFrozen
 from stages.common.phases import Phase
 from stages.model import network, saved_model
 from stages.model.temperature import fit_temperature
-from stages.training import fit, strategy
+from stages.training import distribution, fit
 from stages.training.checkpoint import Checkpoint, folder, key
 from stages.training.fit import Result
 from stages.training.validation import Validation
@@ -23,12 +23,12 @@ SHARED_AT = 120  # the first layer that finetune trains, unless finetune.fine_tu
 class Training:
     """The training of a phase. Its methods are called in their order; `network` begins with random weights.
 
-    All but `write` and `remove_shared_views` belong into strategy.scope. `settings` is the group of params.yaml of the
-    phase; `p` holds seed, batch_size, augmentation, train and the groups of the stage.
+    All but `write` and `remove_shared_views` belong into distribution.scope. `settings` is the phase's group of
+    params.yaml; `p` holds seed, batch_size, augmentation, train and the groups of the stage.
     """
 
     def __init__(self, phase: Phase, settings: TrainFrozen, p: Params) -> None:
-        self._phase, self._settings, self._p, self._chief = phase, settings, p, strategy.is_chief()
+        self._phase, self._settings, self._p, self._chief = phase, settings, p, distribution.is_chief()
         self.train_split, self.validation_split = dataset.load("train"), dataset.load("validation")
         image_size, classes = self.train_split.image_size, len(self.train_split.classes)
         keras.utils.set_random_seed(p.seed)
@@ -51,7 +51,7 @@ class Training:
         print(network.freeze_below(model, layer_index))
         settings = p.model_dump() | {"initial_epoch": self._initial_epoch}
         self._checkpoint = Checkpoint(settings, model.variables, [self.train_split, self.validation_split])
-        strategy.ensure_same_start(self._checkpoint.path.stem)
+        distribution.ensure_same_start(self._checkpoint.path.stem)
         images = Augmented(self.train_split, p.augmentation, p.seed, p.train.views)
         private = self._checkpoint.beside
         self._views, self._trained = store_views(model, layer_index, images, "float16", private("train"))

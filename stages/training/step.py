@@ -9,7 +9,7 @@ from keras.optimizers import Optimizer
 
 from stages.common import params
 from stages.common.arrays import Labels
-from stages.training import strategy, validation
+from stages.training import distribution, validation
 from stages.training.views import Views
 
 
@@ -32,7 +32,7 @@ def make_step(
     Its arguments are a strategy.Shard, the views, labels and dropout masks of its rows.
     """
     weights = tf.constant(class_weights(views.split.labels, train.class_weights), tf.float32)
-    head, images, devices = network.layers[-1], len(views.split.labels), strategy.device_count()
+    head, images, devices = network.layers[-1], len(views.split.labels), distribution.device_count()
 
     def on_device(count: tf.Tensor, inputs: tf.Tensor, labels: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
@@ -46,7 +46,7 @@ def make_step(
         return tf.stack([tf.reduce_sum(validation.correct(logits, labels)), tf.reduce_sum(losses)])
 
     labels, mask = tf.TensorSpec([None], tf.int64), tf.TensorSpec([None, trained.output_shape[1]], tf.float32)
-    return strategy.per_device(on_device, [views.spec, labels, mask], tf.add_n)
+    return distribution.per_device(on_device, [views.spec, labels, mask], tf.add_n)
 
 
 def dropout_mask(rng: np.random.Generator, shape: tuple[int, int], dropout: float) -> np.ndarray:

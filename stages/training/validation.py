@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from stages.common.arrays import Logits
-from stages.training import strategy
+from stages.training import distribution
 from stages.training.views import Views, batches
 
 
@@ -20,7 +20,7 @@ class Validation:
     def __init__(self, network: keras.Model, trained: keras.Model, views: Views, batch_size: int) -> None:
         self._views, self._batch_size, self._outputs = views, batch_size, network.output_shape[1]
         head, dtype = network.layers[-1], trained.input.dtype
-        self._logits = strategy.per_device(
+        self._logits = distribution.per_device(
             lambda _, inputs: head(trained(tf.cast(inputs, dtype))), [views.spec], partial(tf.concat, axis=0)
         )
         _, group, sizes = np.unique(views.split.manifest["duplicates"], return_inverse=True, return_counts=True)
@@ -32,7 +32,7 @@ class Validation:
         logits, order = np.zeros((len(labels), self._outputs)), (np.arange(len(labels)), np.zeros(len(labels), int))
         for batch in batches(self._views, [order], self._batch_size, "validation"):
             logits[batch.rows[batch.shard.own]] = self._logits(batch.shard, batch.inputs)
-        logits = strategy.sum_over_workers(logits).astype(np.float32)
+        logits = distribution.sum_over_workers(logits).astype(np.float32)
         metrics = {"val_accuracy": correct(logits, labels), "val_loss": losses(logits, labels)}
         for name, values in metrics.items():  # averaged in float64: in float32, 5/9 would be 0.5555555820465088
             metrics[name] = float(np.average(np.asarray(values, np.float64), weights=self._weights))

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from stages.common import dataset, params
 from stages.common.arrays import ArrayFile, Labels
 from stages.common.cli import UserError
-from stages.training import strategy
+from stages.training import distribution
 from stages.training.augmentation import apply_transforms, identity_transforms, random_transforms
 
 BATCH = 32  # number of images that the frozen layers compute at a time
@@ -79,28 +79,28 @@ class Stored:
                 self._files[view] = ArrayFile(finished)
         # Workers compute a view together, so it is missing if any of them has lost it.
         absent = np.array([float(view not in self._files) for view in range(self.count)])
-        missing = np.flatnonzero(strategy.sum_over_workers(absent))
+        missing = np.flatnonzero(distribution.sum_over_workers(absent))
         shape = (len(self.split.labels), *frozen.output_shape[1:])
         _require_room(path.parent, len(missing) * math.prod(shape) * self.spec.dtype.size, len(missing))
-        compute = strategy.per_device(
+        compute = distribution.per_device(
             lambda _, inputs: frozen(tf.cast(inputs, frozen.input.dtype)), [source.spec], partial(tf.concat, axis=0)
         )
         for view in missing.tolist():
             began, name = time.monotonic(), f"view {view + 1} of {self.count}"
-            process = f"{strategy.worker()}.{os.getpid()}"  # process ids are unique on one machine only
+            process = f"{distribution.worker()}.{os.getpid()}"  # process ids are unique on one machine only
             incomplete = path.with_name(f"{paths[view].name}.{process}.tmp")
             try:
                 self._files[view] = ArrayFile.create(incomplete, shape, self.spec.dtype.as_numpy_dtype)
                 for batch in batches(source, [(np.arange(shape[0]), np.full(shape[0], view))], BATCH, name):
                     outputs = np.zeros((len(batch.rows), *shape[1:]), np.float32)  # other workers add the other rows
                     outputs[batch.shard.own] = compute(batch.shard, batch.inputs)
-                    self._files[view][batch.rows[0]] = strategy.sum_over_workers(outputs)
+                    self._files[view][batch.rows[0]] = distribution.sum_over_workers(outputs)
                 os.replace(incomplete, paths[view])
             finally:
                 incomplete.unlink(missing_ok=True)
             if self.count > 1:
                 seconds = time.monotonic() - began
-                strategy.print_once(f"{name}: {shape[1:]} of each image ({seconds:.1f} s)")
+                distribution.print_once(f"{name}: {shape[1:]} of each image ({seconds:.1f} s)")
 
     def read(self, rows: np.ndarray, views: np.ndarray) -> np.ndarray:
         inputs = np.empty((len(rows), *self.spec.shape[1:]), self.spec.dtype.as_numpy_dtype)
@@ -122,7 +122,7 @@ class Batch:
     """One step of an epoch."""
 
     rows: np.ndarray  # the images of the whole step, int [n]
-    shard: strategy.Shard  # the part of them that this process computes
+    shard: distribution.Shard  # the part of them that this process computes
     inputs: np.ndarray | tf.Tensor  # views of the images of the shard
     labels: Labels  # labels of the images of the shard
 
@@ -135,14 +135,14 @@ def batches(views: Views, passes: list[tuple[np.ndarray, np.ndarray]], batch_siz
     """
     labels = views.split.labels
 
-    def read(step: tuple[np.ndarray, np.ndarray, strategy.Shard]) -> Batch:
+    def read(step: tuple[np.ndarray, np.ndarray, distribution.Shard]) -> Batch:
         rows, view_of, shard = step
         own = rows[shard.own]
         return Batch(rows, shard, views.read(own, view_of[own]), labels[own])
 
     starts = range(batch_size, len(labels), batch_size)
     # Shards are determined in this thread, because the one that reads ahead has no strategy.
-    steps = [(x, view_of, strategy.shard(len(x))) for order, view_of in passes for x in np.split(order, starts)]
+    steps = [(x, view_of, distribution.shard(len(x))) for order, view_of in passes for x in np.split(order, starts)]
     with tqdm(None, name, len(passes) * len(labels), unit="image", leave=False, disable=None) as progress:
         for batch in dataset.read_ahead(read, steps):
             yield batch

@@ -180,7 +180,7 @@ def train(split, rows, name, seed, path):
     import keras
 
     from stages.model import network
-    from stages.training import fit, mixing, phase
+    from stages.training import fit, phase, weight_averaging
     from stages.training.validation import Validation
     from stages.training.views import Augmented
 
@@ -208,10 +208,10 @@ def train(split, rows, name, seed, path):
             )
         start = result.kept | {"epoch": 0}
         logits["frozen" if stage == "train_frozen" else "last"] = result.logits
-    tuned, frozen = model.get_weights(), mixing.FrozenModel(start, weights, {})
+    tuned, frozen = model.get_weights(), weight_averaging.FrozenModel(start, weights, {})
     for fraction in FRACTIONS:
         model.set_weights(tuned)
-        logits[f"mix {fraction}"] = mixing.mix(result, frozen, model, validate, fraction).logits
+        logits[f"mix {fraction}"] = weight_averaging.mix(result, frozen, model, validate, fraction).logits
     manifest = split.manifest.iloc[rows[1]]
     epochs = {f"epoch {number}": values for number, values in enumerate(checkpoint.save.logits, 1)}
     np.savez(path, labels=manifest["label"], groups=manifest["group"], **logits, **epochs)

@@ -10,7 +10,7 @@ import pytest
 from stages.common import history
 from stages.common.cli import UserError
 from stages.model import network
-from stages.training import mixing
+from stages.training import weight_averaging
 from stages.training.views import Augmented
 from tests.support import make_split
 from tests.training.support import Recorder, history_of, make_validation, same, scripted_validation, small, train
@@ -148,9 +148,9 @@ def test_resumes_after_its_last_finished_epoch_with_all_that_matters(capsys, lay
     def run(stop=None):
         model = small()
         validate = make_validation(model, split, layer_index)
-        frozen = mixing.measure(model, FROZEN, validate)
+        frozen = weight_averaging.measure(model, FROZEN, validate)
         result = train(model, split, Recorder(model, stop), validate, **options)
-        return model, mixing.mix(result, frozen, model, validate, "auto")
+        return model, weight_averaging.mix(result, frozen, model, validate, "auto")
 
     for stop in (1, 3):
         with pytest.raises(KeyboardInterrupt):

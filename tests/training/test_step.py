@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from sklearn.linear_model import LogisticRegression
 
-from stages.training import augmentation, fit, step
+from stages.training import augmentation, step
 from tests.support import make_split
 from tests.training.support import history_of, make_params, same, scripted_validation, small, train
 
@@ -82,14 +82,6 @@ def learning_rate_of(taken):
         return 0.02 * taken / 4.5
     decay = keras.optimizers.schedules.CosineDecay(0.02, decay_steps=13.5)
     return float(decay(taken - 4.5))
-
-
-def test_the_learning_rate_rises_and_falls_through_all_steps_of_the_phase():
-    phase = make_params(learning_rate=0.4, warmup=0.2, schedule="cosine").finetune
-    rates = [fit.learning_rate_at(progress, phase) for progress in (0.05, 0.1, 0.2, 0.6, 0.999)]
-    assert rates[:4] == pytest.approx([0.1, 0.2, 0.4, 0.2]) and 0 < rates[4] < 1e-5
-    constant = phase.model_copy(update={"schedule": "constant"})
-    assert [fit.learning_rate_at(progress, constant) for progress in (0.1, 0.2, 1)] == pytest.approx([0.2, 0.4, 0.4])
 
 
 def test_the_penalty_is_that_of_scikit_learns_logistic_regression():

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from stages.common import history
-from stages.training import mixing
+from stages.training import weight_averaging
 from stages.training.fit import Result
 from tests.training.support import scripted_validation
 
@@ -35,9 +35,9 @@ def mix(losses, fraction="auto"):
         [seen] = [x for x in losses if np.allclose(kernel, START[0] + x * (END[0] - START[0]), atol=1e-6)]
         return {"val_accuracy": 1 - losses[seen], "val_loss": losses[seen]}, np.float32([[seen]])
 
-    frozen = mixing.FrozenModel(FROZEN, START, {"val_accuracy": 0.6, "val_loss": 0.8})
+    frozen = weight_averaging.FrozenModel(FROZEN, START, {"val_accuracy": 0.6, "val_loss": 0.8})
     tuned = Result([TUNED], TUNED, np.float32([[9]]), "epoch 7")
-    return mixing.mix(tuned, frozen, model, validate, fraction), model.get_weights()
+    return weight_averaging.mix(tuned, frozen, model, validate, fraction), model.get_weights()
 
 
 def same(weights, others):
@@ -46,18 +46,20 @@ def same(weights, others):
 
 def some_losses(**changes):
     """{fraction: 0.4}, but for changes such as f0=0.3 of the first of the fractions that are tried."""
-    values = dict.fromkeys(mixing.FRACTIONS, 0.4)
-    return values | {mixing.FRACTIONS[int(name[1:])]: loss for name, loss in changes.items()}
+    values = dict.fromkeys(weight_averaging.FRACTIONS, 0.4)
+    return values | {weight_averaging.FRACTIONS[int(name[1:])]: loss for name, loss in changes.items()}
 
 
 def test_the_frozen_model_and_mixes_are_tried_from_little_to_much():
-    assert mixing.FRACTIONS[0] == 0 and list(mixing.FRACTIONS) == sorted(set(mixing.FRACTIONS))
-    assert len(mixing.FRACTIONS) > 2 and mixing.FRACTIONS[-1] <= 1
+    assert weight_averaging.FRACTIONS[0] == 0 and list(weight_averaging.FRACTIONS) == sorted(
+        set(weight_averaging.FRACTIONS)
+    )
+    assert len(weight_averaging.FRACTIONS) > 2 and weight_averaging.FRACTIONS[-1] <= 1
 
 
-@pytest.mark.parametrize("place", range(1, len(mixing.FRACTIONS)))
+@pytest.mark.parametrize("place", range(1, len(weight_averaging.FRACTIONS)))
 def test_the_fraction_with_the_lowest_validation_loss_is_kept(place):
-    best = mixing.FRACTIONS[place]
+    best = weight_averaging.FRACTIONS[place]
     result, weights = mix(some_losses(**{f"f{place}": 0.2}))
     assert result.metrics == {"mix": best, "start": {"val_accuracy": 0.6, "val_loss": 0.8}}
     assert result.kept == TUNED | {"val_accuracy": 0.8, "val_loss": 0.2} and result.logits == [[best]]
@@ -67,7 +69,7 @@ def test_the_fraction_with_the_lowest_validation_loss_is_kept(place):
 
 def test_of_equals_the_smallest_is_kept():
     result, _ = mix(some_losses(f1=0.3, f2=0.3))
-    assert result.metrics["mix"] == mixing.FRACTIONS[1]
+    assert result.metrics["mix"] == weight_averaging.FRACTIONS[1]
 
 
 def test_the_frozen_model_is_kept_to_the_bit_where_nothing_is_better():
@@ -101,7 +103,7 @@ def test_it_says_which_weights_are_kept(losses, fraction, words):
 
 def test_the_frozen_model_is_validated_before_fine_tuning(capsys):
     model = make_model()
-    frozen = mixing.measure(model, FROZEN, scripted_validation(0.8))
+    frozen = weight_averaging.measure(model, FROZEN, scripted_validation(0.8))
     assert frozen.row == FROZEN and frozen.metrics == {"val_accuracy": 0.6, "val_loss": 0.8}
     model.set_weights(START)
     assert same(frozen.weights, END)  # of that moment

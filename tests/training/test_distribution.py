@@ -14,7 +14,7 @@ import pytest
 from stages import finetune, split, train_frozen
 from stages.common.cli import UserError
 from stages.model import mobilenet_v2, saved_model
-from stages.training import strategy
+from stages.training import distribution
 from tests.interruptions import Moment, wait_for
 from tests.support import SMALL_BLOCKS, clone_small, environment
 
@@ -129,7 +129,10 @@ def test_a_missing_or_wrong_tf_config_is_explained(config, monkeypatch):
     monkeypatch.delenv("TF_CONFIG", raising=False)
     if config:
         monkeypatch.setenv("TF_CONFIG", config)
-    with pytest.raises(UserError, match="train.strategy is multi_worker, which needs"), strategy.scope("multi_worker"):
+    with (
+        pytest.raises(UserError, match="train.strategy is multi_worker, which needs"),
+        distribution.scope("multi_worker"),
+    ):
         pass
 
 
