@@ -78,7 +78,7 @@ def draw(table: pd.DataFrame, pixels: np.ndarray, sizes: Sizes) -> Figure:
         figure.text(0.5, 0.5, "No label errors found", ha="center", va="center")
         return figure
     titles = [
-        f"given {x.given_probability:.0%}: {x.given}\nsuggested {x.suggested_probability:.0%}: {x.suggested}"
+        f"label {x.given} ({x.given_probability:.0%})\nsuggested {x.suggested} ({x.suggested_probability:.0%})"
         for x in table.itertuples()
     ]
     return base.grid(pixels, titles, "Possible label errors, the most likely first", [base.WRONG] * len(table), sizes)

@@ -93,7 +93,7 @@ def test_the_chart_shows_the_image_that_the_row_names(monkeypatch):
     images = images.loc[[("test", 3), ("train", 3)]]
     audit.draw(pd.DataFrame(rows, columns=columns), *audit.read_images(images, splits))
     assert (drawn["pixels"] == np.stack([splits["test"].pixels[3], splits["train"].pixels[3]])).all()
-    assert drawn["titles"] == ["given 20%: a\nsuggested 80%: b"] * 2
+    assert drawn["titles"] == ["label a (20%)\nsuggested b (80%)"] * 2
     assert drawn["sizes"].tolist() == [[40, 30]] * 2
 
 
