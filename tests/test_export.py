@@ -186,9 +186,10 @@ def test_the_onnx_file_describes_its_input(folder):
     assert (properties["image_size"], properties["input_layout"], properties["temperature"]) == ("32", "NHWC", "1.5")
 
 
-def test_images_for_calibration_are_of_all_classes_alike():
+def test_images_for_calibration_are_of_all_classes_alike(monkeypatch):
+    monkeypatch.setattr(litert, "CALIBRATION_IMAGES", 30)
     labels = np.repeat([0, 1, 2], [100, 10, 1])
-    rows = conversion.sample(labels, 30)
+    rows = litert.calibration_rows(labels)
     assert np.bincount(labels[rows]).tolist() == [10, 10, 1] and len(set(rows)) == 21
     assert rows[0] == 0 and rows[9] == 99
 
