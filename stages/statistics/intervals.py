@@ -1,10 +1,12 @@
-"""95% confidence intervals: of proportions, of bootstrap replicates, and of the mean of repeated experiments."""
+"""95% confidence intervals: of proportions, of bootstrap replicates, and of the mean of repeated experiments.
+
+scipy.stats, which takes a second to import, is imported where it is used: the report needs it nowhere.
+"""
 
 import math
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 LEVELS = (0.025, 0.975)  # quantiles at the ends of a 95% interval
 Z = 1.959964  # standard normal quantile at the upper end
@@ -12,6 +14,8 @@ Z = 1.959964  # standard normal quantile at the upper end
 
 def jeffreys(hits: np.ndarray, tries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns the ends of Jeffreys' intervals of hits / tries (L. D. Brown et al., Statistical Science 16, 2001)."""
+    from scipy import stats
+
     low, high = (stats.beta.ppf(level, hits + 0.5, tries - hits + 0.5) for level in LEVELS)
     return np.where(hits > 0, low, 0), np.where(hits < tries, high, 1)
 
@@ -54,6 +58,8 @@ def of_repeats(
         images: float [K], the number of images that a score is a fraction of; NaN for other scores.
         bounded: bool [K], whether a score is at most 1.
     """
+    from scipy import stats
+
     n, mean, deviation = len(scores), scores.mean().to_numpy(), scores.std(ddof=1).to_numpy()
     factor = 1 / n + test_to_train
     scale = mean * np.where(bounded, 1 - mean, 1)
