@@ -4,7 +4,7 @@
 
 Reads data/splits/{train,validation}, data/models/frozen and data/training/train_frozen.csv; writes
 data/models/finetuned (SavedModel), data/training/finetune.csv (history) and data/training/finetune.json (metrics of the
-epoch and the mix that are kept). Epochs are counted on from those of train_frozen.
+model that is kept). Epochs are counted on from those of train_frozen.
 """
 
 if __name__ == "__main__":
@@ -14,7 +14,7 @@ if __name__ == "__main__":
 
 from stages.common import cli, params
 from stages.common.phases import FINETUNE, TRAIN_FROZEN
-from stages.training import distribution, phase, weight_averaging
+from stages.training import distribution, model_selection, phase
 
 
 def main() -> None:
@@ -23,9 +23,9 @@ def main() -> None:
         training = phase.Training(FINETUNE, p.finetune, p)
         row = training.continue_from(TRAIN_FROZEN)
         training.freeze_below(p.finetune.fine_tune_at)
-        frozen = weight_averaging.measure(training.network, row, training.validate)
+        frozen = model_selection.measure(training.network, row, training.validate)
         result = training.fit(candidate=row)
-        result = weight_averaging.mix(result, frozen, training.network, training.validate, p.finetune.mix)
+        result = model_selection.select(result, frozen, training.network, p.finetune.keep)
     training.write(result)
     training.remove_shared_views()  # no phase follows that needs them
 

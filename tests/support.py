@@ -34,7 +34,8 @@ SMALL_RUN = {
     "finetune.warmup": 0,
     "train_frozen.schedule": "constant",
     "finetune.schedule": "constant",
-    "finetune.mix": 1,
+    "finetune.averaging": 0,
+    "finetune.keep": "finetuned",
 }
 # What the runs of small networks share: a reader's own images, and settings in which no default is left.
 OWN_IMAGES = {"cat": 20, "dog": 20}
@@ -47,7 +48,8 @@ OWN_SETTINGS = {
     "finetune.early_stopping.patience": 4,  # all epochs, even if the frozen model is as good
     "finetune.schedule": "cosine",
     "finetune.warmup": 0.2,
-    "finetune.mix": "auto",
+    "finetune.averaging": 0.3,
+    "finetune.keep": "better",
 }
 
 
@@ -174,15 +176,16 @@ def save_small_weights(path):
 
     with mock.patch.object(mobilenet_v2, "BLOCKS", SMALL_BLOCKS):
         keras.utils.set_random_seed(0)
-        base = mobilenet_v2.mobilenet_v2(32)
+        base = mobilenet_v2.mobilenet_v2(32, batch_normalization=True)
     amplify(base)
     base.save_weights(path)
 
 
 def amplify(network):
-    """Triples the scales of batch normalization, so that signals do not fade in a network with random weights."""
+    """Triples the outputs of convolutions, so that signals do not fade in a network with random weights."""
+    normalized = any(weight.name == "gamma" for weight in network.weights)
     for weight in network.weights:
-        if weight.name == "gamma":
+        if weight.name == "gamma" if normalized else len(weight.shape) == 4:
             weight.assign(3 * weight)
 
 

@@ -102,11 +102,11 @@ def test_the_conclusions_come_first_and_mistakes_before_training(workplace):
 
 def test_two_reports_can_be_told_apart(workplace):
     write_run(TWO_CLASSES)
-    workplace.set({"data.images": "data/mine", "finetune.learning_rate": 0.00002})
+    workplace.set({"data.images": "data/mine", "finetune.learning_rate": 0.00003})
     page = write_page()
     header = page.html[: page.html.index("<main")]
     assert "data/mine" in header and read_run().images_hash in header
-    assert "finetune.learning_rate: 0.00002" in header and "image_size" not in header
+    assert "finetune.learning_rate: 0.00003" in header and "image_size" not in header
 
 
 def test_nothing_is_loaded_from_anywhere(workplace):
@@ -169,9 +169,9 @@ def test_images_of_one_size_need_no_chart_of_sizes(workplace):
 
 def test_a_frozen_model_that_was_kept_stands_once(workplace):
     write_run(TWO_CLASSES)
-    change("data/training/finetune.json", mix=0)
+    change("data/training/finetune.json", model="frozen")
     text = write_page().text
-    assert "The frozen model is exported: no mix" in text
+    assert "The frozen model is exported: fine-tuning" in text
     assert "Accuracy: frozen, exported" in text and "Accuracy: frozen<" not in text
 
 

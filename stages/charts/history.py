@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
 from stages.charts import base
-from stages.common.phases import PHASES
+from stages.common.phases import FINETUNE, PHASES, TRAIN_FROZEN
 
 RING: dict[str, Any] = {"marker": "o", "markersize": 11, "fillstyle": "none", "linestyle": "", "color": base.INK}
 
@@ -36,12 +36,17 @@ def panels(history: pd.DataFrame) -> Figure:
 
 
 def _draw(axes: Axes, history: pd.DataFrame, column: str) -> None:
-    """Draws training and validation; colours tell the models apart, dashes the splits."""
+    """Draws training and validation; colours tell the models apart, dashes the splits.
+
+    The validation of fine-tuning starts at that of the frozen model.
+    """
+    kept = history[history["kept"]]
+    start = kept[kept["phase"] == TRAIN_FROZEN.stage]
     for phase in PHASES:
         part, colour = history[history["phase"] == phase.stage], base.LIGHT[phase.model]
-        for split, name in (("training", column), ("validation", f"val_{column}")):
-            axes.plot(part["epoch"], part[name], "o", markersize=3.5, linestyle=base.DASHES[split], color=colour)
-    kept = history[history["kept"]]
+        validation = pd.concat([start, part]) if phase == FINETUNE else part
+        for split, name, shown in (("training", column, part), ("validation", f"val_{column}", validation)):
+            axes.plot(shown["epoch"], shown[name], "o", markersize=3.5, linestyle=base.DASHES[split], color=colour)
     axes.plot(kept["epoch"], kept[f"val_{column}"], **RING)
     axes.set_xlabel("Epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -24,6 +24,7 @@ RENAMED = {
     "data.unreadable": "data.on_unreadable",
     "data.label_conflict": "data.on_label_conflict",
     "model.dropout": "train.dropout",
+    "finetune.mix": "finetune.keep",
 }
 
 
@@ -78,7 +79,6 @@ Pattern = Annotated[str, Predicate(_is_pattern), Field(description=PATTERN)]
 Fold = Annotated[str, Predicate(_is_fold), Field(description="none, or a fold, such as 2/5, the second of five")]
 WEIGHTS = "the path of a .weights.h5 file, or of Keras's ..._no_top.h5"
 WeightsFile = Annotated[str, Field(pattern=r"(\.weights|_no_top)\.h5$", description=WEIGHTS)]
-Mix = Annotated[Probability | Literal["auto"], Field(description="auto or a number from 0 to 1")]
 CRITERIA = "a number between 0 and 1, max_f1, or a precision, such as precision>=0.95"
 Criterion = Annotated[str, Predicate(_is_criterion)]
 Threshold = Annotated[Fraction | Criterion, Field(union_mode="left_to_right", description=CRITERIA)]
@@ -157,12 +157,13 @@ class TrainFrozen(Group):
     learning_rate: Annotated[float, Field(gt=0, lt=10)] = 0.005
     warmup: FractionOrNone = 0
     schedule: Literal["constant", "cosine"] = "cosine"
+    averaging: FractionOrNone = 0
     early_stopping: EarlyStopping = EarlyStopping()
 
 
 class Finetune(TrainFrozen):
     fine_tune_at: Annotated[int, Field(ge=0, le=BASE_LAYERS)] = 120
-    mix: Mix = "auto"
+    keep: Literal["better", "frozen", "finetuned"] = "better"
 
 
 class Evaluate(Group):
@@ -181,7 +182,9 @@ class Params(Group):
     augmentation: Augmentation = Augmentation()
     train: Train = Train()
     train_frozen: TrainFrozen = TrainFrozen()
-    finetune: Finetune = Finetune(epochs=10, passes=1, learning_rate=0.0002, warmup=0.1)
+    finetune: Finetune = Finetune(
+        epochs=10, passes=1, learning_rate=0.00002, warmup=0.3, schedule="constant", averaging=0.3
+    )
     evaluate: Evaluate = Evaluate()
 
 

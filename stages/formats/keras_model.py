@@ -5,6 +5,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from stages.model.mobilenet_v2 import unfold
+
 
 def build(model: Any) -> keras.Model:
     """Returns a loaded SavedModel as a Keras model from pixels in [0, 255] to probabilities, with a frozen base."""
@@ -13,7 +15,7 @@ def build(model: Any) -> keras.Model:
     if class_count == 2:  # one logit z: softmax over (0, z) is (sigmoid(-z), sigmoid(z))
         kernel, bias = (np.concatenate([np.zeros_like(array), array], axis=-1) for array in (kernel, bias))
     base = keras.applications.MobileNetV2((size, size, 3), include_top=False, weights=None)
-    base.set_weights(base_weights)
+    base.set_weights(unfold(base_weights))
     base.trainable = False
     inputs = keras.Input((size, size, 3), name="images")
     x = base(keras.layers.Rescaling(1 / 127.5, offset=-1)(inputs))

@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from stages.common.cli import UserError
-from stages.model.mobilenet_v2 import mobilenet_v2
+from stages.model.mobilenet_v2 import fold, mobilenet_v2
 
 
 def build(image_size: int, class_count: int, mixed_precision: str = "none") -> keras.Model:
@@ -81,9 +81,10 @@ def load_base(network: keras.Model, path: str) -> None:
     Raises:
         UserError: the file is missing, is no weights file, or does not fit; the first layer that does not fit is named.
     """
+    keras_base = mobilenet_v2(32, batch_normalization=True)
     try:
         with warnings.catch_warnings(action="ignore"):  # Keras warns of layers without weights
-            network.get_layer("base").load_weights(path)
+            keras_base.load_weights(path)
     except FileNotFoundError:
         raise UserError(
             f"{path} is missing. `dvc repro` fetches it if it is one of data/weights/dvc.yaml; "
@@ -98,6 +99,7 @@ def load_base(network: keras.Model, path: str) -> None:
             f"{path} does not fit Keras's MobileNetV2 without top at width 1.0{where}. Save the weights of such a "
             "network with save_weights(), or take Keras's own file ..._no_top.h5."
         ) from None
+    network.get_layer("base").set_weights(fold(keras_base.get_weights()))
 
 
 def freeze_below(network: keras.Model, layer_index: int) -> str:

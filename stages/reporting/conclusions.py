@@ -8,7 +8,7 @@ from typing import Literal
 
 import pandas as pd
 
-from stages.reporting.formatting import number, percent, percent_interval, points, setting
+from stages.reporting.formatting import number, percent, percent_interval, points
 from stages.reporting.run import Run
 from stages.statistics import intervals
 
@@ -62,19 +62,18 @@ def _quality(run: Run) -> tuple[Literal["good", "fair", "guessing"], str]:
 
 def _exported_model(run: Run) -> str:
     """Says which of the two models is exported and why."""
-    mix, auto, changed = run.finetune.mix, run.p.finetune.mix == "auto", run.scores.changed
+    keep, changed = run.p.finetune.keep, run.scores.changed
     loss, frozen_loss = number(run.finetune.val_loss), number(run.finetune.start["val_loss"])
-    if mix == 0:
-        why = "no mix with fine-tuned weights had a lower validation loss" if auto else "finetune.mix is 0"
+    if run.finetune.model == "frozen":
+        why = "fine-tuning did not lower the validation loss" if keep == "better" else "finetune.keep is frozen"
         return f"The frozen model is exported: {why} ({frozen_loss})."
-    what = f"A mix of {mix:.0%} fine-tuned and {1 - mix:.0%} frozen weights" if mix < 1 else "The fine-tuned model"
-    why = "as it has the lowest" if auto else f"as finetune.mix is {setting(run.p.finetune.mix)}; its"
+    why = "as it has the lower" if keep == "better" else "as finetune.keep is finetuned; its"
     finding = "not significantly different"
     if changed.significant:
         finding = f"significantly {'better' if changed.gained > changed.lost else 'worse'}"
     return (
-        f"{what} is exported, {why} validation loss: {loss}, against {frozen_loss} of the frozen model. On the test "
-        f"images it is {finding}: {percent(run.scores.finetuned['accuracy'])} against "
+        f"The fine-tuned model is exported, {why} validation loss: {loss}, against {frozen_loss} of the frozen "
+        f"model. On the test images it is {finding}: {percent(run.scores.finetuned['accuracy'])} against "
         f"{percent(run.scores.frozen['accuracy'])} ({changed.gained} gained, {changed.lost} lost, "
         f"p = {changed.p_value:.2g})."
     )

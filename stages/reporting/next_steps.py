@@ -53,9 +53,9 @@ def _labels(run: Run) -> Iterator[Step]:
 
 def _settings(run: Run, overfits: bool) -> Iterator[Step]:
     """Yields the settings to try for which this run gives a reason."""
-    size, views = run.p.image_size, run.p.train.views
-    if run.finetune.mix and run.scores.changed.significant and run.scores.changed.gained < run.scores.changed.lost:
-        yield Step("Fine-tuning made the model worse: keep the frozen one.", f"{EXPERIMENT} finetune.mix=0")
+    size, views, changed = run.p.image_size, run.p.train.views, run.scores.changed
+    if run.finetune.model == FINETUNE.model and changed.significant and changed.gained < changed.lost:
+        yield Step("Fine-tuning made the model worse: keep the frozen one.", f"{EXPERIMENT} finetune.keep=frozen")
     if size < PRETRAINED and np.median(run.overview["sizes"].min(axis=1)) > size:
         reason = (
             f"The model sees {size} x {size} pixels; the images have more, and its initial weights were trained at "
@@ -108,7 +108,7 @@ def _rare_classes(run: Run) -> str:
 
 def _still_falling(run: Run) -> str | None:
     """Returns the stage that trained the exported model, if its validation loss was lowest in its last epoch."""
-    phase = FINETUNE if run.finetune.mix else TRAIN_FROZEN
+    phase = FINETUNE if run.finetune.model == FINETUNE.model else TRAIN_FROZEN
     losses = run.history["val_loss"][run.history["phase"] == phase.stage].tolist()
     trains = phase == TRAIN_FROZEN or run.p.finetune.fine_tune_at < BASE_LAYERS
     return phase.stage if trains and len(losses) > 1 and losses[-1] == min(losses) else None

@@ -7,7 +7,7 @@ import platform
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Generic, Self, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Generic, Literal, Self, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
 
 import numpy as np
 import pandas as pd
@@ -46,9 +46,9 @@ class PhaseMetrics(BaseModel):
 
 
 class FinetuneMetrics(PhaseMetrics):
-    """Metrics of fine-tuning, the fraction of fine-tuned weights, and validation metrics of the frozen model."""
+    """Metrics of fine-tuning, which model is kept, and validation metrics of the frozen model."""
 
-    mix: float
+    model: Literal["frozen", "finetuned"]
     start: Metrics
 
 

@@ -53,7 +53,7 @@ class Checkpoint:
         """Replaces the state.
 
         It holds the history so far, the values of all variables that training changes, the optimizer's included, and of
-        the best epoch its validation logits, and its weights unless the last epoch counts as best.
+        the best epoch its validation logits and averaged weights.
         """
         partial = self.path.with_suffix(f".{os.getpid()}.tmp")
         try:

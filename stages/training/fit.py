@@ -9,12 +9,11 @@ from typing import Any
 import keras
 import numpy as np
 import pandas as pd
-from keras.optimizers import Optimizer
 
 from stages.common import history, params
 from stages.common.arrays import Logits
 from stages.common.cli import UserError
-from stages.training import distribution, learning_rate, step
+from stages.training import distribution, learning_rate, optimizer, step
 from stages.training.checkpoint import Checkpoint
 from stages.training.validation import Validation
 from stages.training.views import Views, batches
@@ -55,24 +54,26 @@ def fit(
 ) -> Result:
     """Trains the trainable weights of a network with a fresh Adam, or resumes this training from its checkpoint.
 
-    Keeps the best epoch by `early_stopping.monitor`, or the last epoch if that is "none". Calls `on_epoch_end` after
-    every epoch with the history and the metrics so far. The views of the training split enter `trained`, the trained
-    part of the network (network.split_at).
+    Validates averaged weights (optimizer.Adam) and keeps those of the best epoch by `early_stopping.monitor`, or of the
+    last if that is "none". Calls `on_epoch_end` after every epoch with the history and the metrics so far. The views of
+    the training split enter `trained`, the trained part of the network (network.split_at).
 
     Raises:
         UserError: the loss is no longer a number.
     """
     phase, monitor = settings.phase, settings.phase.early_stopping.monitor
-    optimizer = step.make_optimizer(network, phase.learning_rate)
-    train_step = step.make_step(network, trained, views, optimizer, settings.train)
-    state = [*network.variables, *optimizer.variables]
+    steps = phase.epochs * phase.passes * math.ceil(len(views.split.labels) / settings.batch_size)
+    adam = optimizer.make_optimizer(network, phase.learning_rate, phase.averaging * steps)
+    train_step = step.make_step(network, trained, views, adam, settings.train)
+    state = [*network.variables, *adam.variables]
     rows, best = checkpoint.restore(state)
     distribution.ensure_same_start(f"{checkpoint.path.stem} {len(rows)}")
     distribution.print_once(history.HEADER)
     while len(rows) < phase.epochs and not _stopped_early(rows, settings):
         began = time.monotonic()
-        learned = _train_epoch(train_step, optimizer, views, settings, len(rows), trained.output_shape[1])
-        validated, logits = validate()
+        learned = _train_epoch(train_step, adam, views, settings, len(rows), trained.output_shape[1])
+        with optimizer.averaged(network, adam):
+            (validated, logits), weights = validate(), network.get_weights()
         epoch = settings.initial_epoch + len(rows)
         row: dict[str, Any] = {"epoch": epoch, "phase": settings.stage} | learned | validated
         if not math.isfinite(row["loss"] + row["val_loss"]):
@@ -80,14 +81,13 @@ def fit(
             raise UserError(f"the loss is no longer a number in {where}: lower the learning rate.")
         rows.append(row)
         if history.best(rows, monitor) == len(rows) - 1:
-            best = [logits, *([] if monitor == "none" else network.get_weights())]
+            best = [logits, *weights]
         if distribution.is_chief():
             checkpoint.save(rows, [variable.numpy() for variable in state], best)
             on_epoch_end(history.table(rows), history.summary(rows, row))
             print(history.format_epoch(row, time.monotonic() - began), flush=True)
-    logits, *best_weights = best
-    if best_weights:
-        network.set_weights(best_weights)
+    logits, *weights = best
+    network.set_weights(weights)
     if len(rows) < phase.epochs:
         distribution.print_once(f"stopped early: no better {monitor} in {phase.early_stopping.patience} epochs")
     kept = rows[history.best(rows, monitor)]
@@ -104,7 +104,7 @@ def _stopped_early(rows: list[dict[str, Any]], settings: Settings) -> bool:
 
 
 def _train_epoch(
-    train_step: Callable, optimizer: Optimizer, views: Views, settings: Settings, finished: int, features: int
+    train_step: Callable, adam: optimizer.Optimizer, views: Views, settings: Settings, finished: int, features: int
 ) -> dict[str, float]:
     """Trains for one epoch, after `finished` ones, a head that takes so many features.
 
@@ -122,7 +122,7 @@ def _train_epoch(
     sums, rates = [np.zeros(2)], list[float]()
     for batch in batches(views, passes, settings.batch_size, f"epoch {epoch}"):
         rates.append(learning_rate.at((finished + (len(rates) + 0.5) / steps) / phase.epochs, phase))
-        optimizer.learning_rate = rates[-1]
+        adam.learning_rate = rates[-1]
         mask = step.dropout_mask(rng, (len(batch.rows), features), settings.train.dropout)
         sums.append(train_step(batch.shard, batch.inputs, batch.labels, mask[batch.shard.own]))
     total = np.asarray(np.sum(sums, axis=0, dtype=np.float64))

@@ -13,17 +13,6 @@ from stages.training import distribution, validation
 from stages.training.views import Views
 
 
-def make_optimizer(network: keras.Model, learning_rate: float) -> Optimizer:
-    """Returns a fresh Adam for the trainable weights."""
-    # The gradients are near 0 where fine-tuning starts, because the head has converged. With Keras's own epsilon, Adam
-    # would make steps of full length of them.
-    optimizer = keras.optimizers.Adam(learning_rate, epsilon=1e-5)
-    if any(layer.compute_dtype == "float16" for layer in network.layers):  # in which small gradients would become 0
-        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-    optimizer.build(network.trainable_variables)
-    return optimizer
-
-
 def make_step(
     network: keras.Model, trained: keras.Model, views: Views, optimizer: Optimizer, train: params.Train
 ) -> Callable:

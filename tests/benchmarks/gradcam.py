@@ -27,7 +27,7 @@ from stages.charts import base as charts
 from stages.common import dataset, params
 from stages.evaluation import gradcam
 from stages.model import network
-from stages.training import fit, weight_averaging
+from stages.training import fit, model_selection
 from stages.training.checkpoint import Checkpoint
 from stages.training.phase import store_views
 from stages.training.validation import Validation
@@ -143,10 +143,10 @@ def train(splits, p):
             validation_views, _ = store_views(model, layer, Augmented(splits["validation"]), "float32", beside)
             validate = Validation(model, trained, validation_views, p.batch_size)
             settings = fit.Settings(stage, phase, p.train, p.batch_size, p.seed, candidate=start)
-            frozen = weight_averaging.measure(model, start, validate) if start else None
+            frozen = model_selection.measure(model, start, validate) if start else None
             result = fit.fit(model, trained, views, validate, settings, checkpoint, lambda *given: None)
             if frozen:
-                weight_averaging.mix(result, frozen, model, validate, p.finetune.mix)
+                model_selection.select(result, frozen, model, p.finetune.keep)
             start = result.kept
     return model
 

@@ -1,16 +1,17 @@
-"""Compares training recipes on the validation splits of several data sets. Test splits are never read.
+"""Compares training recipes on the validation splits of several data sets.
 
-    python -m tests.benchmarks.recipes FOLDER... [--seeds 5] [--recipes NAME...] [--work FOLDER]
+    python -m tests.benchmarks.recipes FOLDER... [--seeds 5] [--recipes NAME...] [--work FOLDER] [--test]
 
 Each FOLDER holds images, one sub-folder per class. Where FOLDER.csv exists, with columns path and group, the images of
 a group stay on one side of a split. For each recipe, folder and seed, both phases run as the pipeline runs them, except
 that views of all images are stored once, for all seeds. A recipe is what differs from params.yaml; some replace a part
 of the code as well, to try what the project does not have.
 
-Of each recipe it prints mean validation loss and accuracy: of the frozen model; of the last epoch of fine-tuning; of
-mixes with the frozen model's weights; and of the mix that is chosen on four fifths of the validation split and measured
-on the other fifth, in turn, so that no image is in both. The work folder keeps the logits of every run; runs that are
-there are not repeated.
+Of each recipe it prints means over the seeds: validation loss and accuracy of the frozen and of the fine-tuned model,
+not scaled by a temperature; the loss of the worst epoch of fine-tuning over the frozen model's, by mean losses; and how
+often the frozen model is kept. With --test it prints loss and accuracy on the test split as well, of the frozen and of
+the kept model, scaled by the temperature of the validation split: read them once, when the choice is made. The work
+folder keeps the logits of every run, and the weights that are kept; runs that are there are not repeated.
 """
 
 import argparse
@@ -31,29 +32,31 @@ from stages.common.arrays import ArrayFile
 from stages.decoding.decode import MAX_PIXELS
 from stages.labels import sources
 from stages.model import backend
+from stages.model.temperature import fit_temperature
 from stages.splits import assign, near_duplicates, pack
 
 SIZE = 224
-FRACTIONS = (0.25, 0.5, 0.75)
 COLOUR = {f"augmentation.{name}": 0.2 for name in ("brightness", "contrast", "saturation")}
 PLAIN = {"augmentation.crop": 1.0} | dict.fromkeys(COLOUR, 0.0)
 # By name: parameters, and which of VARIANTS. The first is what params.yaml has.
 RECIPES = {
     "default": {},
-    "learning rate 0.0001": {"finetune.learning_rate": 0.0001},
-    "learning rate 0.0003": {"finetune.learning_rate": 0.0003},
+    "learning rate 0.00001": {"finetune.learning_rate": 0.00001},
+    "learning rate 0.00004": {"finetune.learning_rate": 0.00004},
+    "0.00004 down a cosine": {"finetune.learning_rate": 0.00004, "finetune.schedule": "cosine"},
+    "one rate for all kernels, 0.0003": {"one rate": None, "finetune.learning_rate": 0.0003},
+    "no averaging": {"finetune.averaging": 0.0},
+    "averaged over a tenth": {"finetune.averaging": 0.1},
+    "warm-up of a tenth": {"finetune.warmup": 0.1},
     "no crops, no colours": PLAIN,
     "crops of half": {"augmentation.crop": 0.5},
-    "no warm-up": {"finetune.warmup": 0.0},
-    "constant rate": {"finetune.schedule": "constant"},
     "20 epochs": {"finetune.epochs": 20},
+    "from layer 100": {"finetune.fine_tune_at": 100},
+    "from layer 80": {"finetune.fine_tune_at": 80},
     "2 views": {"train.views": 2},
-    "5 views": {"train.views": 5},
     "dropout 0.5": {"train.dropout": 0.5},
     "no L2 penalty": {"train.l2": 0.0},
     "label smoothing 0.02": {"smoothing": 0.02},
-    "SGD, 0.0003, momentum 0.9": {"finetune.learning_rate": 0.0003, "momentum": 0.9},
-    "weight decay 1": {"weight decay": 1.0},
 }
 
 
@@ -73,25 +76,14 @@ def smoothing(amount):
     return mock.patch.object(validation, "losses", smoothed)
 
 
-def optimizer(kind, **options):
-    """Another optimizer of Keras in place of Adam."""
-    import keras
+def one_rate(_):
+    """Adam with the same rate for every kernel, which the folded kernels have without muP."""
+    from stages.training import optimizer
 
-    from stages.training import step
-
-    def build(network, learning_rate):
-        made = getattr(keras.optimizers, kind)(learning_rate, **options)
-        made.build(network.trainable_variables)
-        return made
-
-    return mock.patch.object(step, "make_optimizer", build)
+    return mock.patch.object(optimizer, "inputs", lambda shape: 1280)
 
 
-VARIANTS = {
-    "smoothing": smoothing,
-    "momentum": lambda momentum: optimizer("SGD", momentum=momentum),
-    "weight decay": lambda decay: optimizer("AdamW", weight_decay=decay),
-}
+VARIANTS = {"smoothing": smoothing, "one rate": one_rate}
 
 
 def main():
@@ -100,6 +92,7 @@ def main():
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--recipes", nargs="+", default=list(RECIPES), choices=list(RECIPES))
     parser.add_argument("--work", type=Path, default=Path(".dvc/tmp/recipes"))
+    parser.add_argument("--test", action="store_true")
     arguments = parser.parse_args()
     backend.configure()
     rows = []
@@ -111,8 +104,11 @@ def main():
                 logits = work / f"{name}-{seed}.npz"
                 if not logits.exists():
                     train(split, partition_rows(split, folder, seed), name, seed, logits)
-                rows.append({"set": folder.name, "recipe": name, **measure(np.load(logits))})
-    print(pd.DataFrame(rows).groupby(["set", "recipe"], sort=False).mean().round(4).to_markdown())
+                rows.append({"set": folder.name, "recipe": name, **measure(np.load(logits), arguments.test)})
+    table = pd.DataFrame(rows).groupby(["set", "recipe"], sort=False).mean()
+    epochs = table.filter(regex="^epoch")
+    table["worst epoch / frozen"] = epochs.max(axis=1) / table["frozen, loss"]
+    print(table.drop(columns=epochs.columns).round(4).to_markdown())
 
 
 def pack_folder(folder, work):
@@ -134,7 +130,7 @@ def pack_folder(folder, work):
 
 
 def partition_rows(split, folder, seed):
-    """Returns which images are in the training split, and which in the validation split."""
+    """Returns the images of the training, the validation and the test split."""
     manifest = split.manifest
     if folder.with_suffix(".csv").exists():
         groups = np.random.default_rng(seed).permutation(manifest["group"].unique())
@@ -142,7 +138,7 @@ def partition_rows(split, folder, seed):
         part = manifest["group"].map(places).map({0: "test", 1: "validation"}).fillna("train")
     else:
         part = assign.divide(manifest, {"test": 0.2, "validation": 0.2}, seed)
-    return np.flatnonzero(part == "train"), np.flatnonzero(part == "validation")
+    return tuple(np.flatnonzero(part == name) for name in ("train", "validation", "test"))
 
 
 class Subset:
@@ -167,20 +163,20 @@ class Recorder:
 
 
 def parameters(recipe, seed):
-    """Returns params.yaml with a recipe's changes, and all of the fine-tuned weights kept."""
+    """Returns params.yaml with a recipe's changes."""
     tree = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
-    for key, value in {"seed": seed, "finetune.mix": 1.0, **recipe}.items():
+    for key, value in {"seed": seed, **recipe}.items():
         *groups, last = key.split(".")
         functools.reduce(dict.__getitem__, groups, tree)[last] = value
     return params.Params.model_validate(tree)
 
 
 def train(split, rows, name, seed, path):
-    """Trains both phases and saves labels, groups and logits of the validation split, by what they are of."""
+    """Trains both phases; saves labels and logits of the validation and the test split, and the weights kept."""
     import keras
 
     from stages.model import network
-    from stages.training import fit, phase, weight_averaging
+    from stages.training import fit, model_selection, phase
     from stages.training.validation import Validation
     from stages.training.views import Augmented
 
@@ -189,63 +185,67 @@ def train(split, rows, name, seed, path):
     keras.utils.set_random_seed(seed)
     model = network.build(SIZE, len(split.classes))
     network.load_base(model, p.model.weights)
-    logits, start = {}, None
-    augmented = Augmented(split, p.augmentation, 0, p.train.views)
-    features = path.parent / f"features-{zlib.crc32(repr(augmented.settings).encode())}-"
+    augmented, frozen, result = Augmented(split, p.augmentation, 0, p.train.views), None, None
     for stage, layer_index in (("train_frozen", params.BASE_LAYERS), ("finetune", p.finetune.fine_tune_at)):
         network.freeze_below(model, layer_index)
-        views, trained = phase.store_views(model, layer_index, augmented, "float16", features)
-        clean, _ = phase.store_views(model, layer_index, Augmented(split), "float32", path.parent / "features-clean-")
-        validate = Validation(model, trained, Subset(clean, rows[1]), p.batch_size)
-        settings = fit.Settings(stage, getattr(p, stage), p.train, p.batch_size, seed, candidate=start)
-        weights = model.get_weights()
+        with views_beside(path, layer_index):
+            private = path.parent / f"features-{zlib.crc32(repr(augmented.settings).encode())}-"
+            views, trained = phase.store_views(model, layer_index, augmented, "float16", private)
+            private = path.parent / "features-clean-"
+            clean, _ = phase.store_views(model, layer_index, Augmented(split), "float32", private)
+        validate, test = (Validation(model, trained, Subset(clean, part), p.batch_size) for part in rows[1:])
+        if result:
+            frozen = model_selection.measure(model, result.kept | {"epoch": 0}, validate)
+            logits = {"frozen": frozen.logits, "test frozen": test()[1]}
+        candidate = frozen.row if frozen else None
+        settings = fit.Settings(stage, getattr(p, stage), p.train, p.batch_size, seed, candidate=candidate)
         with contextlib.ExitStack() as patches:
-            for variant in RECIPES[name].keys() & VARIANTS.keys() if stage == "finetune" else ():
+            for variant in RECIPES[name].keys() & VARIANTS.keys() if frozen else ():
                 patches.enter_context(VARIANTS[variant](RECIPES[name][variant]))
             checkpoint = SimpleNamespace(path=path, restore=lambda state: ([], []), save=Recorder())
             result = fit.fit(
                 model, trained, Subset(views, rows[0]), validate, settings, checkpoint, lambda history, metrics: None
             )
-        start = result.kept | {"epoch": 0}
-        logits["frozen" if stage == "train_frozen" else "last"] = result.logits
-    tuned, frozen = model.get_weights(), weight_averaging.FrozenModel(start, weights, {})
-    for fraction in FRACTIONS:
-        model.set_weights(tuned)
-        logits[f"mix {fraction}"] = weight_averaging.mix(result, frozen, model, validate, fraction).logits
-    manifest = split.manifest.iloc[rows[1]]
-    epochs = {f"epoch {number}": values for number, values in enumerate(checkpoint.save.logits, 1)}
-    np.savez(path, labels=manifest["label"], groups=manifest["group"], **logits, **epochs)
+    logits |= {f"epoch {number}": values for number, values in enumerate(checkpoint.save.logits, 1)}
+    kept = model_selection.select(result, frozen, model, p.finetune.keep)
+    logits |= {"fine-tuned": result.logits, "kept": kept.logits, "test kept": test()[1]}
+    labels, test_labels = (split.manifest.iloc[part]["label"] for part in rows[1:])
+    np.savez(path, labels=labels, test_labels=test_labels, frozen_is_kept=kept.metrics["model"] == "frozen", **logits)
+    np.savez(path.with_suffix(".weights.npz"), *model.get_weights())
 
 
-def measure(runs):
-    """Returns validation loss and accuracy of each model of a run, and of those that are chosen."""
-    labels, groups = runs["labels"], runs["groups"]
-    names = [name for name in runs.files if name not in ("labels", "groups")]
-    losses, correct = {}, {}
-    for name in names:
-        logits = runs[name].astype(float)
-        if logits.shape[1] == 1:
-            logits = np.concatenate([np.zeros_like(logits), logits], axis=1)
-        losses[name] = -log_softmax(logits, axis=1)[np.arange(len(labels)), labels]
-        correct[name] = logits.argmax(axis=1) == labels
-    shown = {name: (losses[name], correct[name]) for name in names if not name.startswith("epoch")}
-    mixes = ["frozen", *(f"mix {fraction}" for fraction in FRACTIONS)]
-    for title, candidates in {
-        "best mix": mixes,
-        "best mix or last": [*mixes, "last"],
-        "best epoch or frozen": ["frozen", *(name for name in names if name.startswith("epoch"))],
-    }.items():
-        fold = np.random.default_rng(0).permutation(groups.max() + 1)[groups] % 5
-        shown[title] = np.zeros(len(labels)), np.zeros(len(labels))
-        for out in range(5):
-            best = min(candidates, key=lambda name: losses[name][fold != out].mean())
-            for target, values in zip(shown[title], (losses[best], correct[best]), strict=True):
-                target[fold == out] = values[fold == out]
-    return {
-        f"{title}, {kind}": values.mean()
-        for title, pair in shown.items()
-        for kind, values in zip(("loss", "accuracy"), pair, strict=True)
-    }
+@contextlib.contextmanager
+def views_beside(path, layer_index):
+    """Stored views of blocks lie beside the runs, whatever the code that has computed them."""
+    from stages.training import phase
+
+    def key(settings, *_):
+        cut = phase.SHARED_AT if layer_index == params.BASE_LAYERS else layer_index
+        return f"{zlib.crc32(repr(settings).encode())}-{cut}"
+
+    with mock.patch.object(phase, "folder", lambda: path.parent), mock.patch.object(phase, "key", key):
+        yield
+
+
+def measure(runs, test):
+    """Returns loss and accuracy of each model of a run, the loss of each epoch, and if the frozen model is kept."""
+    results = {"frozen model kept": float(runs["frozen_is_kept"])}
+    for name in ("frozen", "fine-tuned"):
+        results |= scores(name, runs[name], runs["labels"])
+    for name in runs.files:
+        if name.startswith("epoch"):
+            results[name] = scores(name, runs[name], runs["labels"])[f"{name}, loss"]
+    for name in ("frozen", "kept") if test else ():
+        scaled = runs[f"test {name}"] / fit_temperature(runs["labels"], runs[name])
+        results |= scores(f"test {name}", scaled, runs["test_labels"])
+    return results
+
+
+def scores(name, logits, labels):
+    if logits.shape[1] == 1:
+        logits = np.concatenate([np.zeros_like(logits), logits], axis=1)
+    losses = -log_softmax(logits.astype(float), axis=1)[np.arange(len(labels)), labels]
+    return {f"{name}, loss": losses.mean(), f"{name}, accuracy": (logits.argmax(axis=1) == labels).mean()}
 
 
 if __name__ == "__main__":

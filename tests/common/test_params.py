@@ -25,12 +25,6 @@ def test_a_threshold_is_a_number_or_a_criterion(workplace, threshold):
     assert params.read("evaluate").evaluate.threshold == threshold
 
 
-@pytest.mark.parametrize("mix", [0, 0.25, 1, "auto"])
-def test_a_mix_is_a_fraction_or_chosen(workplace, mix):
-    workplace.set({"finetune.mix": mix})
-    assert params.read("finetune").finetune.mix == mix
-
-
 def test_parameters_do_not_change_once_they_are_read(workplace):
     with pytest.raises(ValueError, match="frozen"):
         params.read("seed").seed = 43
@@ -61,9 +55,9 @@ def test_parameters_do_not_change_once_they_are_read(workplace):
         ({"finetune.passes": 0}, ["finetune.passes", "0", "whole number from 1"]),
         ({"train_frozen.warmup": -0.1}, ["train_frozen.warmup", "-0.1", "from 0 to 0.99"]),
         ({"finetune.warmup": 1}, ["finetune.warmup is 1,", "from 0 to 0.99"]),
-        ({"finetune.mix": "best"}, ["finetune.mix", "'best'", "auto or a number from 0 to 1"]),
-        ({"finetune.mix": 1.5}, ["finetune.mix", "1.5", "auto or a number from 0 to 1"]),
-        ({"train_frozen.mix": 0.5}, ["train_frozen.mix is not a parameter", "did you mean"]),
+        ({"finetune.keep": "best"}, ["finetune.keep", "'best'", "better"]),
+        ({"finetune.mix": 0.5}, ["finetune.mix is now finetune.keep: rename it"]),
+        ({"train_frozen.keep": "frozen"}, ["train_frozen.keep is not a parameter"]),
         ({"model.weights": "model.keras"}, ["model.weights", "'model.keras'", ".weights.h5"]),
         ({"data.images": 7}, ["data.images", "7", "folder"]),
         ({"data.fold": "6/5"}, ["data.fold is '6/5'", "such as 2/5"]),

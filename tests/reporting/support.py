@@ -75,7 +75,7 @@ def read_run():
 def make_run(classes=2, per_class=100, accuracy=0.95, settings=(), **changes):
     """A run in which this fraction of each class's test images is right, and the others are of the next class.
 
-    It fits as well in training as in validation, keeps a mix with 75% of the fine-tuned weights, and int8 agrees.
+    It fits as well in training as in validation, keeps the fine-tuned model, and int8 agrees.
     """
     names = [f"kind {label}" for label in range(classes)]
     actual = np.repeat(np.arange(classes), per_class)
@@ -97,7 +97,7 @@ def make_run(classes=2, per_class=100, accuracy=0.95, settings=(), **changes):
             changed=Flips(gained=5, lost=1, p_value=0.2),
         ),
         "intervals": Models(finetuned={"accuracy": intervals.wilson(accuracy, len(actual))}, frozen={}),
-        "finetune": FinetuneMetrics(**fit, mix=0.75, start=start),
+        "finetune": FinetuneMetrics(**fit, model="finetuned", start=start),
         "history": pd.DataFrame({"phase": "finetune", "val_loss": [0.3, 0.2, 0.25]}),
         "exports": {name: dict(compared) for name in ("savedmodel", "float16", "int8")},
         "overview": {"sizes": np.array([[300, 400]] * 5)},
@@ -219,7 +219,8 @@ def training():
     """Histories and metrics of both phases: two epochs, and one more."""
     kept = {"epochs": 2, "best_epoch": 2, "accuracy": 0.7, "loss": 0.7, "val_accuracy": 0.7, "val_loss": 0.72}
     start = {"val_accuracy": kept["val_accuracy"], "val_loss": kept["val_loss"]}
-    finetune = {"epochs": 1, "best_epoch": 3, "val_accuracy": 0.8, "val_loss": 0.55, "mix": 0.75, "start": start}
+    finetune = {"epochs": 1, "best_epoch": 3, "val_accuracy": 0.8, "val_loss": 0.55}
+    finetune |= {"model": "finetuned", "start": start}
     columns = ["epoch", "phase", "accuracy", "val_accuracy", "loss", "val_loss", "learning_rate", "kept"]
     epochs = [
         (1, "train_frozen", 0.5, 0.45, 1.4, 1.2, 0.005, False),

@@ -77,22 +77,21 @@ def test_kappa():
     assert conclusions.cohens_kappa(pd.DataFrame({"actual": ["a"], "predicted": ["a"]})) == 0
 
 
-MIX = "A mix of 75% fine-tuned and 25% frozen weights is exported, as it has the lowest validation loss: 0.200"
-NO_MIX = "The frozen model is exported: no mix with fine-tuned weights had a lower validation loss (0.300)."
+FINETUNED = "The fine-tuned model is exported, as it has the lower validation loss: 0.200"
+FROZEN = "The frozen model is exported: fine-tuning did not lower the validation loss (0.300)."
 
 
-@pytest.mark.parametrize(("mix", "text"), [(0.75, MIX), (0, NO_MIX)])
-def test_the_exported_model_and_why(mix, text):
+@pytest.mark.parametrize(("model", "text"), [("finetuned", FINETUNED), ("frozen", FROZEN)])
+def test_the_exported_model_and_why(model, text):
     run = make_run()
-    run.finetune.mix = mix
+    run.finetune.model = model
     assert conclusions.draw(run).exported_model.startswith(text)
 
 
-def test_a_mix_set_by_hand_was_not_chosen():
-    run = make_run(settings={"finetune.mix": 1.0})
-    run.finetune.mix = 1.0
+def test_a_model_set_by_hand_was_not_chosen():
+    run = make_run(settings={"finetune.keep": "finetuned"})
     text = conclusions.draw(run).exported_model
-    assert text.startswith("The fine-tuned model is exported, as finetune.mix is 1; its validation loss")
+    assert text.startswith("The fine-tuned model is exported, as finetune.keep is finetuned; its validation loss")
 
 
 def test_fine_tuning_that_harms_is_significantly_worse():

@@ -65,7 +65,7 @@ def test_an_overfitted_run_asks_for_more_views():
 def test_fine_tuning_that_harms_is_taken_back():
     run = make_run()
     run.scores.changed = run.scores.changed.model_copy(update={"gained": 1, "lost": 9, "p_value": 0.02})
-    assert commands(run) == ["dvc exp run -S finetune.mix=0"]
+    assert commands(run) == ["dvc exp run -S finetune.keep=frozen"]
 
 
 def test_doubtful_labels_are_a_step_unless_the_audit_estimates_no_errors():

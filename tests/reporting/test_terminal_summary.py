@@ -9,7 +9,7 @@ from stages.reporting.conclusions import Conclusions
 from stages.reporting.next_steps import Step
 from tests.support import environment
 
-CONCLUSIONS = Conclusions("good", "Good: 97.5% are right.", "A mix is exported.", False, "", "")
+CONCLUSIONS = Conclusions("good", "Good: 97.5% are right.", "The fine-tuned model is exported.", False, "", "")
 LOOK = Step("Look at 7 labels.", "head -n 20 data/audit/labels.csv")
 STEPS = [LOOK, Step("A.", "run " * 40), Step("B.", "b"), Step("Never.", "never")]
 
@@ -50,7 +50,7 @@ def test_says_which_model_how_good_it_is_what_to_do_and_where_the_report_is(show
     assert lines == [
         "",
         "Good: 97.5% are right.",
-        "The model is data/models/classifier. A mix is exported.",
+        "The model is data/models/classifier. The fine-tuned model is exported.",
         "",
         "Next",
         "  1. Look at 7 labels.",

@@ -14,6 +14,7 @@ def steps(monkeypatch):
     def make_step(network, trained, views, optimizer, train):
         def take(shard, inputs, labels, mask):
             network.layers[-1].bias.assign_add(np.ones(network.output_shape[1]))
+            optimizer.averages[-1].assign(network.layers[-1].bias)
             rate = float(optimizer.learning_rate)
             taken.append({"inputs": np.asarray(inputs), "labels": labels, "mask": mask, "learning_rate": rate})
             return np.zeros(2)

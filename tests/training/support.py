@@ -29,7 +29,8 @@ PLAIN = {
     "schedule": "constant",
     "monitor": "none",
     "patience": 1,
-    "mix": 1.0,
+    "averaging": 0,
+    "keep": "finetuned",
 }
 
 

@@ -10,7 +10,7 @@ import pytest
 from stages.common import history
 from stages.common.cli import UserError
 from stages.model import network
-from stages.training import weight_averaging
+from stages.training import model_selection
 from stages.training.views import Augmented
 from tests.support import make_split
 from tests.training.support import Recorder, history_of, make_validation, same, scripted_validation, small, train
@@ -29,7 +29,7 @@ def losses(epochs):
 
 
 @pytest.mark.parametrize("fine_tune_at", [0, 13, 20, 30])  # 20: the frozen part ends behind layer 17
-def test_frozen_layers_and_statistics_never_change_and_all_other_weights_do(shallow, fine_tune_at):
+def test_frozen_layers_never_change_and_all_other_weights_do(shallow, fine_tune_at):
     keras.utils.set_random_seed(0)
     model = network.build(32, 3)
     assert len(model.get_layer("base").layers) == 30
@@ -37,10 +37,8 @@ def test_frozen_layers_and_statistics_never_change_and_all_other_weights_do(shal
     before = {weight.path: weight.numpy().copy() for weight in model.weights}
     train(model, make_split(8, ["a", "b", "c"]), validate=losses(1), layer_index=fine_tune_at)
     frozen = {w.path for layer in model.get_layer("base").layers[:fine_tune_at] for w in layer.weights}
-    statistics = {path for path in before if "moving_" in path}
-    assert len(statistics) == 2 * 10
     changed = {weight.path for weight in model.weights if not np.array_equal(weight.numpy(), before[weight.path])}
-    assert changed == before.keys() - frozen - statistics
+    assert changed == before.keys() - frozen
 
 
 @pytest.mark.parametrize(("mixed_precision", "layer_index"), [("float16", 13), ("float16", 20), ("bfloat16", 20)])
@@ -141,16 +139,16 @@ def test_resumes_after_its_last_finished_epoch_with_all_that_matters(capsys, lay
     split = make_split(8, ["a", "b"])
     options = {
         "epochs": 5, "passes": 2, "views": 3, "schedule": "cosine", "warmup": 0.3, "monitor": "val_loss", "patience": 3,
-        "learning_rate": 0.02, "flip": "horizontal", "rotation": 0.2, "dropout": 0.5, "l2": 1, "candidate": FROZEN,
-        "layer_index": layer_index,
+        "averaging": 0.5, "learning_rate": 0.02, "flip": "horizontal", "rotation": 0.2, "dropout": 0.5, "l2": 1,
+        "candidate": FROZEN, "layer_index": layer_index,
     }  # fmt: skip
 
     def run(stop=None):
         model = small()
         validate = make_validation(model, split, layer_index)
-        frozen = weight_averaging.measure(model, FROZEN, validate)
+        frozen = model_selection.measure(model, FROZEN, validate)
         result = train(model, split, Recorder(model, stop), validate, **options)
-        return model, weight_averaging.mix(result, frozen, model, validate, "auto")
+        return model, model_selection.select(result, frozen, model, "better")
 
     for stop in (1, 3):
         with pytest.raises(KeyboardInterrupt):
@@ -162,7 +160,7 @@ def test_resumes_after_its_last_finished_epoch_with_all_that_matters(capsys, lay
     assert "resuming" not in capsys.readouterr().out
     pd.testing.assert_frame_equal(history_of(resumed_result), history_of(result), check_exact=True)
     assert resumed_result.kept == result.kept
-    assert resumed_result.metrics == result.metrics and result.metrics["mix"] > 0
+    assert resumed_result.metrics == result.metrics and result.metrics["model"] == "finetuned"
     assert same(resumed, undisturbed.get_weights())
 
 
