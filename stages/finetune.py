@@ -14,17 +14,17 @@ if __name__ == "__main__":
 
 from stages.common import cli, params
 from stages.common.phases import FINETUNE, TRAIN_FROZEN
-from stages.training import distribution, model_selection, phase
+from stages.training import distribution, learning_rate, model_selection, phase
 
 
 def main() -> None:
     p = params.read("seed", "batch_size", "augmentation", "train", "finetune")
     with distribution.scope(p.train.strategy):
-        training = phase.Training(FINETUNE, p.finetune, p)
+        training = phase.Training(FINETUNE, p)
         row = training.continue_from(TRAIN_FROZEN)
         training.freeze_below(p.finetune.fine_tune_at)
         frozen = model_selection.measure(training.network, row, training.validate)
-        result = training.fit(candidate=row)
+        result = training.fit(learning_rate.for_fine_tuning(p.finetune, row["loss"]), candidate=row)
         result = model_selection.select(result, frozen, training.network, p.finetune.keep)
     training.write(result)
     training.remove_shared_views()  # no phase follows that needs them

@@ -21,13 +21,13 @@ from stages.training import augmentation, distribution, phase
 def main() -> None:
     p = params.read("seed", "batch_size", "model", "augmentation", "train", "train_frozen")
     with distribution.scope(p.train.strategy):
-        training = phase.Training(TRAIN_FROZEN, p.train_frozen, p)
+        training = phase.Training(TRAIN_FROZEN, p)
         network.load_base(training.network, p.model.weights)
         if distribution.is_chief():
             image = training.train_split.pixels[0]
             augmentation.write_preview("data/training/augmentations.npy", image, p.seed, p.augmentation)
         training.freeze_below(params.BASE_LAYERS)
-        result = training.fit()
+        result = training.fit(p.train_frozen)
     training.write(result)
 
 

@@ -80,6 +80,8 @@ Fold = Annotated[str, Predicate(_is_fold), Field(description="none, or a fold, s
 WEIGHTS = "the path of a .weights.h5 file, or of Keras's ..._no_top.h5"
 WeightsFile = Annotated[str, Field(pattern=r"(\.weights|_no_top)\.h5$", description=WEIGHTS)]
 CRITERIA = "a number between 0 and 1, max_f1, or a precision, such as precision>=0.95"
+Rate = Annotated[float, Field(gt=0, lt=10)]
+RateOrAuto = Annotated[Rate | Literal["auto"], Field(description="auto or a number between 0 and 10")]
 Criterion = Annotated[str, Predicate(_is_criterion)]
 Threshold = Annotated[Fraction | Criterion, Field(union_mode="left_to_right", description=CRITERIA)]
 MetricName = Literal["accuracy", "auc", "precision", "recall", "f1"]
@@ -151,17 +153,31 @@ class EarlyStopping(Group):
     patience: Epochs = 3
 
 
-class TrainFrozen(Group):
-    epochs: Epochs = 5
-    passes: Count = 30
-    learning_rate: Annotated[float, Field(gt=0, lt=10)] = 0.005
-    warmup: FractionOrNone = 0
-    schedule: Literal["constant", "cosine"] = "cosine"
-    averaging: FractionOrNone = 0
+class Phase(Group):
+    epochs: Epochs
+    passes: Count
+    warmup: FractionOrNone
+    schedule: Literal["constant", "cosine"]
+    averaging: FractionOrNone
     early_stopping: EarlyStopping = EarlyStopping()
 
 
-class Finetune(TrainFrozen):
+class TrainFrozen(Phase):
+    epochs: Epochs = 5
+    passes: Count = 30
+    learning_rate: Rate = 0.005
+    warmup: FractionOrNone = 0
+    schedule: Literal["constant", "cosine"] = "cosine"
+    averaging: FractionOrNone = 0
+
+
+class Finetune(Phase):
+    epochs: Epochs = 10
+    passes: Count = 1
+    learning_rate: RateOrAuto = "auto"
+    warmup: FractionOrNone = 0.3
+    schedule: Literal["constant", "cosine"] = "constant"
+    averaging: FractionOrNone = 0.3
     fine_tune_at: Annotated[int, Field(ge=0, le=BASE_LAYERS)] = 120
     keep: Literal["better", "frozen", "finetuned"] = "better"
 
@@ -182,9 +198,7 @@ class Params(Group):
     augmentation: Augmentation = Augmentation()
     train: Train = Train()
     train_frozen: TrainFrozen = TrainFrozen()
-    finetune: Finetune = Finetune(
-        epochs=10, passes=1, learning_rate=0.00002, warmup=0.3, schedule="constant", averaging=0.3
-    )
+    finetune: Finetune = Finetune()
     evaluate: Evaluate = Evaluate()
 
 

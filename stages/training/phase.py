@@ -23,12 +23,12 @@ SHARED_AT = 120  # the first layer that finetune trains, unless finetune.fine_tu
 class Training:
     """The training of a phase. Its methods are called in their order; `network` begins with random weights.
 
-    All but `write` and `remove_shared_views` belong into distribution.scope. `settings` is the phase's group of
-    params.yaml; `p` holds seed, batch_size, augmentation, train and the groups of the stage.
+    All but `write` and `remove_shared_views` belong into distribution.scope. `p` holds seed, batch_size, augmentation,
+    train and the groups of the stage.
     """
 
-    def __init__(self, phase: Phase, settings: TrainFrozen, p: Params) -> None:
-        self._phase, self._settings, self._p, self._chief = phase, settings, p, distribution.is_chief()
+    def __init__(self, phase: Phase, p: Params) -> None:
+        self._phase, self._p, self._chief = phase, p, distribution.is_chief()
         self.train_split, self.validation_split = dataset.load("train"), dataset.load("validation")
         image_size, classes = self.train_split.image_size, len(self.train_split.classes)
         keras.utils.set_random_seed(p.seed)
@@ -59,10 +59,10 @@ class Training:
         views, _ = store_views(model, layer_index, images, "float32", private("validation"))
         self.validate = Validation(model, self._trained, views, p.batch_size)
 
-    def fit(self, candidate: dict[str, Any] | None = None) -> Result:
+    def fit(self, phase: TrainFrozen, candidate: dict[str, Any] | None = None) -> Result:
         """Trains the network; a candidate is a row of the history that early stopping considers (fit.Settings)."""
         p, stage, epoch = self._p, self._phase.stage, self._initial_epoch
-        settings = fit.Settings(stage, self._settings, p.train, p.batch_size, p.seed, epoch, candidate)
+        settings = fit.Settings(stage, phase, p.train, p.batch_size, p.seed, epoch, candidate)
         views, checkpoint = self._views, self._checkpoint
         return fit.fit(self.network, self._trained, views, self.validate, settings, checkpoint, self._write_history)
 

@@ -24,6 +24,8 @@ from pathlib import Path
 
 import yaml
 
+RATES = {"train_frozen": 0.001, "finetune": 0.0001}  # the notebook's learning rates
+
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -59,7 +61,7 @@ def notebook(p, cached):
 
     def fit(phase, first):
         say(f"phase {phase}")
-        optimizer = tf.keras.optimizers.Adam(float(p[phase]["learning_rate"]))
+        optimizer = tf.keras.optimizers.Adam(RATES[phase])
         model.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"])
         return model.fit(
             train,

@@ -38,7 +38,7 @@ COUNTS = {"train": 120, "validation": 30, "test": 120}
 SIDE = 3 * 32  # pixels, of the patch: three places of a heat map, so that its maximum can be one place off the middle
 EPOCHS = 4  # of either phase
 # More than the defaults, which are for photographs: what the labels are about must be learned for a map to show it.
-FINE_TUNING = {"fine_tune_at": 100, "learning_rate": 0.0001}
+FINE_TUNING = {"fine_tune_at": 100, "learning_rate": 0.00002}
 
 
 def main():

@@ -42,6 +42,7 @@ PLAIN = {"augmentation.crop": 1.0} | dict.fromkeys(COLOUR, 0.0)
 RECIPES = {
     "default": {},
     "learning rate 0.00001": {"finetune.learning_rate": 0.00001},
+    "learning rate 0.00002": {"finetune.learning_rate": 0.00002},
     "learning rate 0.00004": {"finetune.learning_rate": 0.00004},
     "0.00004 down a cosine": {"finetune.learning_rate": 0.00004, "finetune.schedule": "cosine"},
     "one rate for all kernels, 0.0003": {"one rate": None, "finetune.learning_rate": 0.0003},
@@ -176,7 +177,7 @@ def train(split, rows, name, seed, path):
     import keras
 
     from stages.model import network
-    from stages.training import fit, model_selection, phase
+    from stages.training import fit, learning_rate, model_selection, phase
     from stages.training.validation import Validation
     from stages.training.views import Augmented
 
@@ -198,7 +199,10 @@ def train(split, rows, name, seed, path):
             frozen = model_selection.measure(model, result.kept | {"epoch": 0}, validate)
             logits = {"frozen": frozen.logits, "test frozen": test()[1]}
         candidate = frozen.row if frozen else None
-        settings = fit.Settings(stage, getattr(p, stage), p.train, p.batch_size, seed, candidate=candidate)
+        settings = p.train_frozen
+        if frozen:
+            settings = learning_rate.for_fine_tuning(p.finetune, frozen.row["loss"])
+        settings = fit.Settings(stage, settings, p.train, p.batch_size, seed, candidate=candidate)
         with contextlib.ExitStack() as patches:
             for variant in RECIPES[name].keys() & VARIANTS.keys() if frozen else ():
                 patches.enter_context(VARIANTS[variant](RECIPES[name][variant]))

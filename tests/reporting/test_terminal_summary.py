@@ -76,7 +76,7 @@ def test_names_metrics_and_settings_that_differ_from_the_last_commit(committed, 
     assert finetuned.split() == ["fine-tuned", "0.950", "->", "0.975"]
     assert export.split() == ["exported", "files", "0.990", "->", "0.980"]
     assert "`git checkout params.yaml`" in said
-    assert "  finetune.learning_rate: 0.0002 -> 0.00001\n" in said
+    assert "  finetune.learning_rate: auto -> 0.00001\n" in said
     assert "  evaluate.min_metrics: accuracy: 0 -> accuracy: 0.9\n" in said
     assert said.count(" -> ") == 4
 
