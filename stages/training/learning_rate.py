@@ -8,13 +8,13 @@ from stages.common import params
 def for_fine_tuning(settings: params.Finetune, loss: float) -> params.TrainFrozen:
     """Returns settings of fine-tuning in which the learning rate is a number.
 
-    "auto" is 0.0001 times the square root of the frozen model's training loss, up to 0.2 nats. Adam divides gradients
+    "auto" is 0.00006 times the square root of the frozen model's training loss, up to 0.2 nats. Adam divides gradients
     by their size, which is smaller where less is left to learn; this makes steps shorter again. The numbers were chosen
     on the validation splits of five data sets (docs/benchmarks.md).
     """
     rate = settings.learning_rate
     if rate == "auto":
-        rate = 0.0001 * math.sqrt(min(loss, 0.2))
+        rate = 0.00006 * math.sqrt(min(loss, 0.2))
         print(f"learning rate {rate:.2g}, for a training loss of {loss:.2g} of the frozen model", flush=True)
     shared = settings.model_dump(include=set(params.TrainFrozen.model_fields))
     return params.TrainFrozen(**shared | {"learning_rate": rate})

@@ -12,7 +12,7 @@ def test_the_learning_rate_rises_and_falls_through_all_steps_of_the_phase():
     assert [learning_rate.at(progress, constant) for progress in (0.1, 0.2, 1)] == pytest.approx([0.2, 0.4, 0.4])
 
 
-@pytest.mark.parametrize(("loss", "rate"), [(0.04, 0.00002), (0.16, 0.00004), (5, 0.0001 * 0.2**0.5)])
+@pytest.mark.parametrize(("loss", "rate"), [(0.04, 0.000012), (0.16, 0.000024), (5, 0.00006 * 0.2**0.5)])
 def test_fine_tuning_goes_further_the_more_there_is_left_to_learn(loss, rate, capsys):
     settings = make_params().finetune.model_copy(update={"learning_rate": "auto"})
     chosen = learning_rate.for_fine_tuning(settings, loss)
