@@ -33,6 +33,7 @@ def main() -> None:
             COLOURS=base.CSS,
             PHASES=PHASES,
             EXPORTS=model_card.EXPORTS,
+            SAME=conclusions.SAME,
             usage=model_card.USAGE,
             predict=next_steps.PREDICT,
         )

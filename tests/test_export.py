@@ -194,6 +194,13 @@ def test_images_for_calibration_are_of_all_classes_alike(monkeypatch):
     assert rows[0] == 0 and rows[9] == 99
 
 
+def test_images_for_calibration_of_many_classes_are_of_evenly_spaced_classes(monkeypatch):
+    monkeypatch.setattr(litert, "CALIBRATION_IMAGES", 30)
+    labels = np.repeat(np.arange(100), 3)
+    chosen = labels[litert.calibration_rows(labels)]
+    assert len(set(chosen)) == 30 and chosen[0] == 0 and chosen[-1] == 99
+
+
 def test_agreement_is_about_the_top_1_class():
     reference = np.array([[0.8, 0.2], [0.6, 0.4], [0.1, 0.9]])
     metrics = export.compare(np.array([0, 1, 1]), np.array([[0.7, 0.3], [0.4, 0.6], [0.1, 0.9]]), reference)

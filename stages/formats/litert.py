@@ -13,8 +13,10 @@ from ai_edge_litert.interpreter import Interpreter
 
 from stages.common import dataset
 from stages.common.arrays import Labels
+from stages.formats import bias_correction
 
-CALIBRATION_IMAGES = 50  # number of training images that calibrate int8; 25 to 200 give the same accuracy, in more time
+# Maximum number of training images that calibrate int8 and correct its biases; 25 to 200 give the same accuracy.
+CALIBRATION_IMAGES = 50
 
 
 def fix_batch(model: Any, folder: Path) -> None:
@@ -40,25 +42,30 @@ def float16(folder: Path) -> bytes:
 
 
 def calibration_rows(labels: Labels) -> np.ndarray:
-    """Returns about CALIBRATION_IMAGES row numbers: equally many of each class, evenly spaced within the class."""
+    """Returns at most CALIBRATION_IMAGES row numbers: equally many of each class, evenly spaced within the class.
+
+    With more classes than that, one image of each of evenly spaced classes.
+    """
     rows = [np.flatnonzero(labels == label) for label in np.unique(labels)]
     per_class = max(1, CALIBRATION_IMAGES // len(rows))
-    return np.concatenate([dataset.evenly_spaced(of_class, per_class) for of_class in rows])
+    rows = [dataset.evenly_spaced(of_class, per_class) for of_class in rows]
+    return dataset.evenly_spaced(np.concatenate(rows), CALIBRATION_IMAGES)
 
 
 def int8(folder: Path, images: np.ndarray) -> bytes:
     """Converts the SavedModel of `fix_batch` to integers: images and probabilities (times 256) in uint8.
 
-    Typical images, uint8 [N, size, size, 3], calibrate each layer's range of values.
+    Typical images, uint8 [N, size, size, 3], calibrate each layer's range of values and correct its biases.
     """
-    images = images.astype(np.float32)
+    float32 = tf.lite.TFLiteConverter.from_saved_model(str(folder)).convert()
+    images = images.copy()
     images[0, 0, 0, :2] = 0, 255  # the range of the input is then [0, 255], so that a quantized pixel is the pixel
     converter = tf.lite.TFLiteConverter.from_saved_model(str(folder))
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    converter.representative_dataset = lambda: ([image[np.newaxis]] for image in images)
+    converter.representative_dataset = lambda: ([image[np.newaxis]] for image in images.astype(np.float32))
     converter.inference_input_type = converter.inference_output_type = tf.uint8
-    return converter.convert()
+    return bias_correction.correct(converter.convert(), float32, images)
 
 
 def load(path: Path) -> Callable[[np.ndarray], np.ndarray]:

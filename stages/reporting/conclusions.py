@@ -1,4 +1,4 @@
-"""Conclusions from a run: how good it is, which model is exported, whether it overfits, whether int8 may be used.
+"""Conclusions from a run: how good it is, which model is exported, whether it overfits, which files may be used.
 
 Each names the numbers behind it. A difference counts if its 95% interval does not hold 0; otherwise it is within noise.
 """
@@ -22,7 +22,7 @@ COMPARED = 1000  # maximum number of test images on which the stage export compa
 
 @dataclass(frozen=True)
 class Conclusions:
-    """Conclusions from a run; all but `quality` and `overfits` are sentences."""
+    """Conclusions from a run: sentences, but for `quality`, `overfits` and `smallest_file`, a key of Run.exports."""
 
     quality: Literal["good", "fair", "guessing"]
     headline: str
@@ -30,11 +30,12 @@ class Conclusions:
     overfits: bool
     overfitting: str
     int8: str
+    smallest_file: str
 
 
 def draw(run: Run) -> Conclusions:
     """Returns the conclusions from a run."""
-    return Conclusions(*_quality(run), _exported_model(run), *_overfitting(run), _int8(run))
+    return Conclusions(*_quality(run), _exported_model(run), *_overfitting(run), _int8(run), _smallest_file(run))
 
 
 def cohens_kappa(predictions: pd.DataFrame) -> float:
@@ -96,7 +97,7 @@ def _overfitting(run: Run) -> tuple[bool, str]:
 def _int8(run: Run) -> str:
     """Says whether the int8 file may be used in place of the SavedModel."""
     int8, float16, original = (run.exports[name] for name in ("int8", "float16", "savedmodel"))
-    low, high = intervals.wilson(int8["agreement"], run.independent(min(run.totals["test"], COMPARED)))
+    low, high = _agreement_interval(run, "int8")
     numbers = (
         f"it predicts the class of the SavedModel for {percent(int8['agreement'])} of the test images (95% interval "
         f"{percent_interval([low, high])}), with an accuracy of {percent(int8['accuracy'])} against "
@@ -105,3 +106,14 @@ def _int8(run: Run) -> str:
     if high >= SAME:
         return f"int8 may be used: {numbers}."
     return f"Do not use int8 unchecked: {numbers}. float16 predicts the same class for {percent(float16['agreement'])}."
+
+
+def _smallest_file(run: Run) -> str:
+    """Returns the smallest of the exported files that may be used; the SavedModel, which agrees with itself, may."""
+    usable = [name for name in run.exports if _agreement_interval(run, name)[1] >= SAME]
+    return min(usable, key=lambda name: run.exports[name]["megabytes"])
+
+
+def _agreement_interval(run: Run, name: str) -> tuple[float, float]:
+    """Returns the 95% interval of how often an exported file predicts the class of the SavedModel."""
+    return intervals.wilson(run.exports[name]["agreement"], run.independent(min(run.totals["test"], COMPARED)))

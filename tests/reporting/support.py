@@ -99,7 +99,10 @@ def make_run(classes=2, per_class=100, accuracy=0.95, settings=(), **changes):
         "intervals": Models(finetuned={"accuracy": intervals.wilson(accuracy, len(actual))}, frozen={}),
         "finetune": FinetuneMetrics(**fit, model="finetuned", start=start),
         "history": pd.DataFrame({"phase": "finetune", "val_loss": [0.3, 0.2, 0.25]}),
-        "exports": {name: dict(compared) for name in ("savedmodel", "float16", "int8")},
+        "exports": {
+            name: compared | {"megabytes": size}
+            for name, size in {"savedmodel": 10, "float16": 4.5, "int8": 2.7}.items()
+        },
         "overview": {"sizes": np.array([[300, 400]] * 5)},
         "labels": pd.DataFrame({"path": []}),
         "audit": Audit(label_error_rate=0.0, cross_val_accuracy=0.9, folds=5),

@@ -110,5 +110,14 @@ def test_int8_that_predicts_other_classes_is_named():
     assert conclusions.draw(run).int8.startswith("int8 may be used")
 
 
+def test_the_smallest_file_is_the_smallest_that_agrees():
+    run = make_run()
+    assert conclusions.draw(run).smallest_file == "int8"
+    run.exports["int8"]["agreement"] = 0.61
+    assert conclusions.draw(run).smallest_file == "float16"
+    run.exports["float16"]["agreement"] = 0.9
+    assert conclusions.draw(run).smallest_file == "savedmodel"
+
+
 def test_as_many_images_count_as_export_compares():
     assert conclusions.COMPARED == export.CHECKED
