@@ -132,7 +132,7 @@ def _serving_module(network: keras.Model, classes: Sequence[str], temperature: f
         for layer in network.layers[base_end:]:
             logits = layer(logits)
         if len(classes) == 2:  # one logit z: softmax over (0, z) is (sigmoid(-z), sigmoid(z))
-            logits = tf.concat([tf.zeros_like(logits), logits], axis=1)
+            logits *= tf.constant([0.0, 1.0])
         return {"probabilities": tf.nn.softmax(logits)}
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
