@@ -9,7 +9,7 @@ from stages.reporting.conclusions import Conclusions
 from stages.reporting.next_steps import Step
 from tests.support import environment
 
-CONCLUSIONS = Conclusions("good", "Good: 97.5% are right.", "The fine-tuned model is exported.", False, "", "")
+CONCLUSIONS = Conclusions("good", "Good: 97.5% are right.", "The fine-tuned model is exported.", False, "", "", "int8")
 LOOK = Step("Look at 7 labels.", "head -n 20 data/audit/labels.csv")
 STEPS = [LOOK, Step("A.", "run " * 40), Step("B.", "b"), Step("Never.", "never")]
 
