@@ -31,9 +31,9 @@ def main():
     for folder in arguments.folders:
         rows += measure(folder)
         print(f"{folder} is done", flush=True)
-    table = pd.DataFrame(rows)
-    agreement = table.groupby("file", sort=False)["agreement"].agg(["mean", "min"])
-    print(markdown(table), markdown(agreement.reset_index()), sep="\n\n")
+    table = pd.DataFrame(rows).round(4)
+    agreement = table.groupby("file", sort=False)["agreement"].agg(["mean", "min"]).round(4)
+    print(table.fillna("").to_markdown(index=False), agreement.to_markdown(), sep="\n\n")
 
 
 def measure(folder):
@@ -87,12 +87,6 @@ def timing(function, spent, name):
         return result
 
     return timed
-
-
-def markdown(table):
-    cells = [[f"{x:.4f}" if isinstance(x, float) else str(x) for x in row] for row in table.to_numpy(object)]
-    lines = [list(table.columns), ["---"] * len(table.columns), *cells]
-    return "\n".join(f"| {' | '.join(line)} |".replace("nan", "") for line in lines)
 
 
 if __name__ == "__main__":
