@@ -2,18 +2,18 @@
 
     python -m stages.audit
 
-Reads all three splits and model.weights; writes data/audit/labels.csv (the labels that it would change, the most
-doubtful first), data/audit/summary.json, data/audit/samples.npz and plots/label_audit.png (the images of the first of
-them), and data/audit/learning_curve.json.
+Reads all three splits, and the features of their images in data/training/features and data/evaluation/features.npy;
+writes data/audit/labels.csv (the labels that it would change, the most doubtful first), data/audit/summary.json,
+data/audit/samples.npz and plots/label_audit.png (the images of the first of them), and data/audit/learning_curve.json.
 
-Its outputs are for people to read: no stage may train on them, because the test split is in them. It needs no trained
-model: the features are those of the base, which was never trained on these labels.
+Its outputs are for people to read: no stage may train on them, because the test split is in them. The features are
+those of the base, which was never trained on these labels.
 """
 
 if __name__ == "__main__":
-    from stages.model import backend
+    from stages.common import cli
 
-    backend.start()
+    cli.start()
 
 import numpy as np
 import pandas as pd
@@ -31,9 +31,9 @@ TABLE_ROWS = 10  # number of labels in the terminal
 
 @base.style()
 def main() -> None:
-    p = params.read("seed", "batch_size", "model")
+    p = params.read("seed")
     splits = {name: dataset.load(name) for name in dataset.SPLITS}
-    units = normalize(features.extract(list(splits.values()), p.model.weights, p.batch_size))
+    units = normalize(features.load(splits))
     images = pd.concat({name: split.manifest.assign(split=name) for name, split in splits.items()})
     labels, groups = images["label"].to_numpy(), groups_of(images)
 

@@ -7,7 +7,7 @@ to be chosen on it; writes data/models/classifier, the fine-tuned SavedModel wit
 which experiments are compared; all metrics to data/evaluation/{metrics,classes,intervals}.json;
 data/evaluation/reliability.csv, plots/roc/*.csv and plots/precision_recall/*.csv; and of the fine-tuned model
 data/evaluation/curves/*.csv, data/evaluation/slices.csv, plots/predictions.csv, data/evaluation/probabilities.npy and
-data/evaluation/samples.npz.
+data/evaluation/samples.npz; and data/evaluation/features.npy, which the audit reads.
 """
 
 if __name__ == "__main__":
@@ -23,8 +23,9 @@ import numpy as np
 import pandas as pd
 
 from stages.common import cli, dataset, files, params, terminal
+from stages.common.arrays import Features
 from stages.common.cli import UserError
-from stages.common.phases import FINETUNE, PHASES
+from stages.common.phases import FINETUNE, PHASES, TRAIN_FROZEN
 from stages.evaluation import curves, examples, gradcam, model_evaluation, predictions, scores, slices
 from stages.evaluation.model_evaluation import Evaluation
 from stages.model import saved_model
@@ -37,12 +38,12 @@ COMPARED = ("accuracy", "loss", "auc", "f1")  # metrics by which DVC compares ex
 def main() -> None:
     p, split = params.read("batch_size", "evaluate"), dataset.load("test")
     model = saved_model.load(FINETUNE.saved_model)
-    evaluations = {}
+    evaluations, features = {}, {}
     for phase in PHASES:  # the fine-tuned one last: its weights then stay in the loaded model
         temperature = saved_model.restore(model.weights, phase.saved_model)
         threshold = choose_threshold(model, p.evaluate.threshold, p.batch_size, phase.model)
         progress = f"evaluating {phase.model}"
-        probabilities = predictions.predict_probabilities(model, split.pixels, p.batch_size, progress)
+        probabilities, features[phase.model] = predictions.predict(model, split.pixels, p.batch_size, progress)
         predicted = scores.predict(probabilities, threshold)
         calibrated = scale_probabilities(probabilities, temperature)
         evaluation = model_evaluation.evaluate(split.manifest, split.classes, predicted, probabilities, calibrated)
@@ -52,7 +53,7 @@ def main() -> None:
         evaluations[phase.model] = evaluation
     a, b = (evaluations[phase.model].predicted == split.labels for phase in PHASES)
     comparison = split.manifest[["path", "group"]].assign(a=a, b=b)
-    write(evaluations, comparison, split, model)
+    write(evaluations, comparison, split, features[TRAIN_FROZEN.model], model)
     difference = paired_test.describe_difference(comparison, *(phase.title.lower() for phase in PHASES))
     terminal.show(model_evaluation.summary(evaluations), difference)
     require(evaluations[FINETUNE.model].scores, p.evaluate.min_metrics)
@@ -68,12 +69,21 @@ def choose_threshold(model: Any, threshold: float | str, batch_size: int, name: 
             f"evaluate.threshold is {threshold}, which is for two classes, but these are {len(split.classes)}: set a "
             "number, which then has no effect."
         )
-    probabilities = predictions.predict_probabilities(model, split.pixels, batch_size, progress)
+    probabilities, _ = predictions.predict(model, split.pixels, batch_size, progress)
     return scores.choose_threshold(split.labels, probabilities, threshold, name)
 
 
-def write(evaluations: Mapping[str, Evaluation], comparison: pd.DataFrame, split: dataset.Split, model: Any) -> None:
-    """Writes all outputs of the stage; `comparison` is the table of paired_test.count_flips, `model` the SavedModel."""
+def write(
+    evaluations: Mapping[str, Evaluation],
+    comparison: pd.DataFrame,
+    split: dataset.Split,
+    features: Features,
+    model: Any,
+) -> None:
+    """Writes all outputs of the stage.
+
+    `comparison` is the table of paired_test.count_flips, `features` are the frozen model's, `model` is the SavedModel.
+    """
     frozen, finetuned = (evaluations[phase.model] for phase in PHASES)
     with files.replacing(
         classifier="data/models/classifier",
@@ -83,7 +93,8 @@ def write(evaluations: Mapping[str, Evaluation], comparison: pd.DataFrame, split
         roc="plots/roc",
         precision_recall="plots/precision_recall",
     ) as out:
-        saved_model.copy_with_threshold(FINETUNE.saved_model, out.classifier, finetuned.scores.get("threshold", 0.5))
+        threshold = finetuned.scores.get("threshold", 0.5)
+        saved_model.copy(FINETUNE.saved_model, out.classifier, {"threshold": threshold})
         for folder in (out.folder, out.folder / "curves", out.roc, out.precision_recall):
             folder.mkdir()
         for phase in PHASES:
@@ -101,9 +112,12 @@ def write(evaluations: Mapping[str, Evaluation], comparison: pd.DataFrame, split
         table = predictions.prediction_table(split, finetuned.probabilities, finetuned.predicted, frozen.predicted)
         files.write_csv(table, out.predictions, errors="backslashreplace")
         np.save(out.folder / "probabilities.npy", finetuned.probabilities)
+        np.save(out.folder / "features.npy", features.astype(np.float16))
         by_slice = slices.score(split.manifest.assign(**slices.measure(split.pixels)), comparison["b"].to_numpy())
         files.write_csv(by_slice, out.folder / "slices.csv", errors="backslashreplace")
-        heat_maps = functools.partial(gradcam.heat_maps, model.feature_maps, model.weights[-2])
+        heat_maps = functools.partial(
+            gradcam.heat_maps, lambda pixels: model.predict(pixels)["feature_maps"], model.weights[-2]
+        )
         examples.save(out.folder / "samples.npz", heat_maps, split, table)
         all_scores = {name: x.scores for name, x in evaluations.items()}
         files.write_json(all_scores | {"changed": paired_test.count_flips(comparison)}, out.folder / "metrics.json")

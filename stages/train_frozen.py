@@ -3,8 +3,9 @@
     python -m stages.train_frozen
 
 Reads data/splits/{train,validation} and model.weights; writes data/models/frozen (SavedModel),
-data/training/train_frozen.csv (history), data/training/train_frozen.json (metrics of the epoch that is kept) and
-data/training/augmentations.npy (a training image, augmented several times).
+data/training/train_frozen.csv (history), data/training/train_frozen.json (metrics of the epoch that is kept),
+data/training/features (the features of the images, for the audit) and data/training/augmentations.npy (a training
+image, augmented several times).
 """
 
 if __name__ == "__main__":
@@ -28,6 +29,7 @@ def main() -> None:
             augmentation.write_preview("data/training/augmentations.npy", image, p.seed, p.augmentation)
         training.freeze_below(params.BASE_LAYERS)
         result = training.fit(p.train_frozen)
+    training.write_features()
     training.write(result)
 
 

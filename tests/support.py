@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
@@ -176,16 +177,33 @@ def save_small_weights(path):
 
     with mock.patch.object(mobilenet_v2, "BLOCKS", SMALL_BLOCKS):
         keras.utils.set_random_seed(0)
-        base = mobilenet_v2.mobilenet_v2(32, batch_normalization=True)
+        base = mobilenet_v2.mobilenet_v2(32)
     amplify(base)
-    base.save_weights(path)
+    save_weights(path, base)
+
+
+def save_weights(path, base):
+    """Saves the weights of a base as Keras saves those of its MobileNetV2, with batch normalizations of scale 1."""
+    import h5py
+
+    from stages.model.mobilenet_v2 import unfold
+
+    weights, numbers = iter(unfold(base.get_weights())), Counter()
+    with h5py.File(path, "w") as file:
+        for layer in base.layers:
+            if layer.weights:
+                own = "depthwise_conv2d" if layer.name.endswith("depthwise") else "conv2d"
+                for kind, count in ((own, 1), ("batch_normalization", 4)):
+                    name = f"layers/{kind}_{numbers[kind]}" if numbers[kind] else f"layers/{kind}"
+                    numbers[kind] += 1
+                    for number in range(count):
+                        file[f"{name}/vars/{number}"] = next(weights)
 
 
 def amplify(network):
     """Triples the outputs of convolutions, so that signals do not fade in a network with random weights."""
-    normalized = any(weight.name == "gamma" for weight in network.weights)
     for weight in network.weights:
-        if weight.name == "gamma" if normalized else len(weight.shape) == 4:
+        if len(weight.shape) == 4:
             weight.assign(3 * weight)
 
 

@@ -11,15 +11,15 @@ from tests.support import make_images, make_split
 OUTPUTS = [f"data/audit/{name}" for name in ("labels.csv", "summary.json", "samples.npz", "learning_curve.json")]
 
 
-def mean_colours(splits, weights, batch_size):
-    """Stands for features.extract."""
-    return np.concatenate([split.pixels[:].mean(axis=(1, 2)) for split in splits])
+def mean_colours(splits):
+    """Stands for features.load."""
+    return np.concatenate([split.pixels[:].mean(axis=(1, 2)) for split in splits.values()])
 
 
 def run(workplace, monkeypatch, folder):
     workplace.set({"data.images": folder, "image_size": 32})
     split.main()
-    monkeypatch.setattr(audit.features, "extract", mean_colours)
+    monkeypatch.setattr(audit.features, "load", mean_colours)
     audit.main()
 
 

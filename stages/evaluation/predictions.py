@@ -7,14 +7,17 @@ import pandas as pd
 from tqdm import tqdm
 
 from stages.common import dataset
-from stages.common.arrays import Labels, Pixels, Probabilities
+from stages.common.arrays import Features, Labels, Pixels, Probabilities
 
 
-def predict_probabilities(model: Any, pixels: Pixels, batch_size: int, progress: str) -> Probabilities:
-    """Returns the class probabilities that a loaded SavedModel predicts, float32; `progress` names the progress bar."""
-    serve = model.signatures["serving_uint8"]
+def predict(model: Any, pixels: Pixels, batch_size: int, progress: str) -> tuple[Probabilities, Features]:
+    """Returns the class probabilities that a loaded SavedModel predicts, and the features that its head takes.
+
+    Both are float32; `progress` names the progress bar.
+    """
     starts = tqdm(range(0, len(pixels), batch_size), progress, unit="batch", disable=None)
-    return np.concatenate([serve(images=pixels[i : i + batch_size])["probabilities"] for i in starts])
+    outputs = [model.predict(pixels[i : i + batch_size]) for i in starts]
+    return tuple(np.concatenate([output[name] for output in outputs]) for name in ("probabilities", "features"))
 
 
 def prediction_table(

@@ -3,69 +3,91 @@
 Each maps one image, [1, size, size, 3], raw pixels in [0, 255], to its class probabilities, [1, C].
 """
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
+from ai_edge_litert.schema_py_generated import (
+    BufferT,
+    BuiltinOperator,
+    MetadataT,
+    ModelT,
+    OperatorCodeT,
+    OperatorT,
+    TensorType,
+)
+from ai_edge_litert.tools import flatbuffer_utils
+from tensorflow.lite.python.convert import convert_saved_model
 
-from stages.common import dataset
-from stages.common.arrays import Labels
-from stages.formats import bias_correction
-
-# Maximum number of training images that calibrate int8 and correct its biases; 25 to 200 give the same accuracy.
-CALIBRATION_IMAGES = 50
+DEQUANTIZE_SINCE = b"1.15.0"  # first version of TensorFlow whose DEQUANTIZE takes float16
 
 
-def fix_batch(model: Any, folder: Path) -> None:
-    """Writes a SavedModel that takes one float32 image at a time, for `float16` and `int8`, into a new folder.
+def convert(saved_model: str) -> bytes:
+    """Converts the signature serving_default of a SavedModel, in float32, for `float16` and quantization.quantize."""
+    # What TFLiteConverter calls after it has loaded the SavedModel twice, which takes twice as long as this.
+    converted = convert_saved_model(
+        saved_model_dir=saved_model,
+        saved_model_version=1,  # that of the importer of signatures
+        saved_model_tags={"serve"},
+        saved_model_exported_names=["serving_default"],
+    )
+    model = flatbuffer_utils.read_model_from_bytearray(bytearray(converted))
+    for tensor in model.subgraphs[0].tensors:
+        tensor.shapeSignature = None  # the batch is 1: accelerators of phones need all shapes before run time
+    return write(model)
 
-    Accelerators of phones need all shapes before run time. The converter would write such a folder itself, but ignore a
-    full disk and convert in another way, to other bytes.
+
+def float16(float32: bytes) -> bytes:
+    """Returns a file of `convert` with its constants in float16. Images, probabilities and sums stay in float32.
+
+    An operator DEQUANTIZE converts each constant when the file is loaded, as in files of TensorFlow's converter.
     """
-    size = int(model.image_size)
-    signature = [tf.TensorSpec([1, size, size, 3], tf.float32, name="images")]
-    predict = tf.function(model.__call__, autograph=False, input_signature=signature).get_concrete_function()
-    module = tf.Module()
-    module.weights = model.weights
-    tf.saved_model.save(module, str(folder), predict)
+    model = flatbuffer_utils.read_model_from_bytearray(bytearray(float32))
+    [graph] = model.subgraphs
+    dequantize = OperatorCodeT(BuiltinOperator.DEQUANTIZE, builtinCode=BuiltinOperator.DEQUANTIZE, version=3)
+    model.operatorCodes.append(dequantize)
+    operators = []
+    for index, tensor in enumerate(list(graph.tensors)):
+        buffer = model.buffers[tensor.buffer]
+        if tensor.type == TensorType.FLOAT32 and buffer.data is not None:
+            half = copy.copy(tensor)
+            half.type = TensorType.FLOAT16
+            tensor.name, tensor.buffer = tensor.name + b"_dequantize", 0  # the empty buffer
+            graph.tensors.append(half)
+            operators.append(OperatorT(len(model.operatorCodes) - 1, [len(graph.tensors) - 1], [index]))
+    for number in {half.buffer for half in graph.tensors[-len(operators) :]}:  # equal constants share one
+        values = np.frombuffer(model.buffers[number].data, np.float32)
+        model.buffers[number].data = values.astype(np.float16).view(np.uint8)
+    graph.operators = operators + graph.operators
+    version = next(entry for entry in model.metadata if entry.name == b"min_runtime_version")
+    model.buffers[version.buffer].data = np.frombuffer(DEQUANTIZE_SINCE.ljust(16, b"\0"), np.uint8)
+    # Lets a delegate compute in float16, with sums in float32, where the processor can.
+    model.metadata.append(MetadataT("reduced_precision_support", len(model.buffers)))
+    model.buffers.append(BufferT(data=np.frombuffer(b"fp16accfp32", np.uint8)))
+    return write(model)
 
 
-def float16(folder: Path) -> bytes:
-    """Converts the SavedModel of `fix_batch`: weights in float16, images and probabilities in float32."""
-    converter = tf.lite.TFLiteConverter.from_saved_model(str(folder))
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.target_spec.supported_types = [tf.float16]
-    return converter.convert()
+def write(model: ModelT) -> bytes:
+    """Returns the content of a LiteRT file."""
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
-def calibration_rows(labels: Labels) -> np.ndarray:
-    """Returns at most CALIBRATION_IMAGES row numbers: equally many of each class, evenly spaced within the class.
+def to_function(model: ModelT) -> Callable[..., list[np.ndarray]]:
+    """Returns a model, run on one thread, as a function from its inputs to the list of its outputs."""
+    model.signatureDefs = None  # they name inputs and outputs that are others here
+    interpreter = Interpreter(model_content=write(model), num_threads=1)
+    interpreter.allocate_tensors()
+    details, outputs = interpreter.get_input_details(), interpreter.get_output_details()
 
-    With more classes than that, one image of each of evenly spaced classes.
-    """
-    rows = [np.flatnonzero(labels == label) for label in np.unique(labels)]
-    per_class = max(1, CALIBRATION_IMAGES // len(rows))
-    rows = [dataset.evenly_spaced(of_class, per_class) for of_class in rows]
-    return dataset.evenly_spaced(np.concatenate(rows), CALIBRATION_IMAGES)
+    def predict(*inputs: np.ndarray) -> list[np.ndarray]:
+        for tensor, value in zip(details, inputs, strict=True):
+            interpreter.set_tensor(tensor["index"], value)
+        interpreter.invoke()
+        return [interpreter.get_tensor(tensor["index"]) for tensor in outputs]
 
-
-def int8(folder: Path, images: np.ndarray) -> bytes:
-    """Converts the SavedModel of `fix_batch` to integers: images and probabilities (times 256) in uint8.
-
-    Typical images, uint8 [N, size, size, 3], calibrate each layer's range of values and correct its biases.
-    """
-    float32 = tf.lite.TFLiteConverter.from_saved_model(str(folder)).convert()
-    images = images.copy()
-    images[0, 0, 0, :2] = 0, 255  # the range of the input is then [0, 255], so that a quantized pixel is the pixel
-    converter = tf.lite.TFLiteConverter.from_saved_model(str(folder))
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    converter.representative_dataset = lambda: ([image[np.newaxis]] for image in images.astype(np.float32))
-    converter.inference_input_type = converter.inference_output_type = tf.uint8
-    return bias_correction.correct(converter.convert(), float32, images)
+    return predict
 
 
 def load(path: Path) -> Callable[[np.ndarray], np.ndarray]:

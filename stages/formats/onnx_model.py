@@ -1,65 +1,46 @@
-"""The model as an ONNX file: tf2onnx makes it, ONNX Runtime runs it."""
+"""The model as an ONNX file, which ONNX Runtime runs."""
 
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
+import keras
 import numpy as np
 import onnx
 import onnxruntime
-import tensorflow as tf
-import tf2onnx
 
-OPSET = 18  # the newest that tf2onnx 1.17 writes
+from stages.model.onnx_graph import Graph, value_info
 
 
-def convert(model: Any, classes: Sequence[str]) -> bytes:
-    """Converts a model of saved_model.load to an ONNX file, with the same bytes each time.
+def convert(network: keras.Model, classes: Sequence[str], temperature: float) -> bytes:
+    """Converts a network (network.build) to an ONNX file, with the same bytes each time.
 
     It maps `images`, uint8 [N, size, size, 3], raw pixels, to `probabilities`, float32 [N, C]; its metadata_props
     describe both.
     """
-    size = int(model.image_size)
-    signature = [tf.TensorSpec([None, size, size, 3], tf.uint8, name="images")]
-    proto, _ = tf2onnx.convert.from_function(tf.function(model.__call__, autograph=False), signature, opset=OPSET)
-    for value in (*proto.graph.input, *proto.graph.output):
-        value.type.tensor_type.shape.dim[0].dim_param = "N"
+    size = network.input_shape[1]
+    graph = Graph()
+    images = graph.add("Cast", "images", to=onnx.TensorProto.FLOAT)
+    logits = graph.add_model(network, graph.add("Transpose", images, perm=[0, 3, 1, 2]))
+    if len(classes) == 2:  # one logit z: softmax over (0, z) is (sigmoid(-z), sigmoid(z))
+        logits = graph.add("Mul", logits, graph.constant([0, 1]))
+    graph.add("Softmax", logits, output="probabilities", axis=1)
+    proto = graph.to_model(
+        value_info("images", np.uint8, network.input_shape),
+        value_info("probabilities", np.float32, (None, len(classes))),
+    )
     properties = {
         "class_names": json.dumps(classes, ensure_ascii=False),
         "image_size": str(size),
         "input_layout": "NHWC",
         "preprocessing": "RGB, EXIF orientation applied, resized to a square without keeping the aspect ratio; "
         "pixels from 0 to 255, which the model scales itself",
-        "temperature": f"{float(model.temperature):.9g}",
+        "temperature": f"{temperature:.9g}",
         "calibration": "p ** (1 / temperature), divided by the sum over the classes",
     }
     onnx.helper.set_model_props(proto, properties)
-    make_reproducible(proto.graph)
-    onnx.checker.check_model(proto)
+    onnx.checker.check_model(proto, full_check=True)
     return proto.SerializeToString(deterministic=True)
-
-
-def make_reproducible(graph: onnx.GraphProto) -> None:
-    """Gives a graph of tf2onnx the same names and order in every process, so that its bytes are the same.
-
-    - tf2onnx names nodes and values by a running number of the process. Here their numbers follow their first use; the
-      names of input and output stay.
-    - tf2onnx sorts constants by the order of a Python set, which differs between processes. Here first use sorts them.
-    - `doc_string`, which holds a running number of the process, is removed.
-    """
-    new_names = {name: name for name in ("", "images", "probabilities")}
-    for number, node in enumerate(graph.node):
-        node.name = f"{node.op_type}_{number}"
-        for names in (node.input, node.output):
-            for index, name in enumerate(names):
-                new_names.setdefault(name, f"value_{len(new_names)}")
-                names[index] = new_names[name]
-    first_use = list(new_names)
-    graph.initializer.sort(key=lambda constant: first_use.index(constant.name))
-    for constant in graph.initializer:
-        constant.name = new_names[constant.name]
-    graph.ClearField("doc_string")
 
 
 def load(path: Path) -> Callable[[np.ndarray], np.ndarray]:

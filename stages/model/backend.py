@@ -56,6 +56,14 @@ def configure() -> None:
     gc.set_threshold(100_000, 50)  # rarer than usual: tracing makes many objects that stay
 
 
+def use_one_thread() -> None:
+    """Sets TensorFlow to one thread, as the other runtimes: comparable times, and the same bits on every processor."""
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+
+
 def release_memory() -> None:
     """Gives freed memory back to the kernel, half of a gigabyte and more, which glibc keeps for further tensors."""
     with contextlib.suppress(AttributeError, OSError):  # only glibc has malloc_trim

@@ -1,14 +1,12 @@
 """The network: MobileNetV2 with a new head, its parts, trainable layers and initial weights."""
 
 import math
-import re
-import warnings
 from itertools import pairwise
 
 import keras
 import tensorflow as tf
 
-from stages.common.cli import UserError
+from stages.model import weights_file
 from stages.model.mobilenet_v2 import fold, mobilenet_v2
 
 
@@ -74,32 +72,9 @@ def to_serving(network: keras.Model) -> keras.Model:
 
 
 def load_base(network: keras.Model, path: str) -> None:
-    """Loads the weights of the base from a file of Keras's MobileNetV2 without top.
-
-    The file is `.weights.h5`, which `save_weights` writes, or `..._no_top.h5`, an older layout, which Keras downloads.
-
-    Raises:
-        UserError: the file is missing, is no weights file, or does not fit; the first layer that does not fit is named.
-    """
-    keras_base = mobilenet_v2(32, batch_normalization=True)
-    try:
-        with warnings.catch_warnings(action="ignore"):  # Keras warns of layers without weights
-            keras_base.load_weights(path)
-    except FileNotFoundError:
-        raise UserError(
-            f"{path} is missing. `dvc repro` fetches it if it is one of data/weights/dvc.yaml; "
-            "otherwise set model.weights to a file that exists."
-        ) from None
-    except OSError as error:
-        raise UserError(f"{path} is not a complete HDF5 file ({error}). Fetch or save it again.") from None
-    except (ValueError, KeyError) as error:
-        layer = re.search(r"(?:name=|named )(\w+)", str(error))
-        where = f": its weights for layer {layer[1]} are missing or of another shape" if layer else ""
-        raise UserError(
-            f"{path} does not fit Keras's MobileNetV2 without top at width 1.0{where}. Save the weights of such a "
-            "network with save_weights(), or take Keras's own file ..._no_top.h5."
-        ) from None
-    network.get_layer("base").set_weights(fold(keras_base.get_weights()))
+    """Loads the weights of the base from a file of Keras's MobileNetV2 without top (weights_file.read)."""
+    base = network.get_layer("base")
+    base.set_weights(fold(weights_file.read(path, base)))
 
 
 def freeze_below(network: keras.Model, layer_index: int) -> str:

@@ -91,7 +91,7 @@ def key(settings: dict[str, Any], variables: Sequence[Any], splits: Sequence[Spl
 
     JSON can hold the settings; the variables have their initial values.
     """
-    versions = [metadata.version(package) for package in ("tensorflow", "keras", "numpy")]
+    versions = [metadata.version(package) for package in ("tensorflow", "keras", "numpy", "onnxruntime")]
     texts = [settings, versions, [split.sha256 for split in splits]]
     digest = hashlib.sha256(json.dumps(texts, sort_keys=True).encode())
     for room in ROOMS:

@@ -117,7 +117,14 @@ def per_device(on_device: Callable, signature: Sequence[tf.TensorSpec], join: Ca
 
         return join(strategy.experimental_local_results(strategy.run(own_part)))
 
-    return lambda shard, *arguments: step(shard.count, shard.cuts, *arguments)
+    compute = step.get_concrete_function()  # which takes half the time to call
+    types = [spec.dtype for spec in signature[2:]]
+
+    def call(shard: Shard, *arguments: Any) -> Any:
+        tensors = [tf.convert_to_tensor(x, dtype) for x, dtype in zip(arguments, types, strict=True)]
+        return compute(tf.constant(shard.count), tf.constant(shard.cuts), *tensors)
+
+    return call
 
 
 def sum_over_workers(value: np.ndarray) -> np.ndarray:

@@ -63,17 +63,20 @@ def fit(
     """
     phase, monitor = settings.phase, settings.phase.early_stopping.monitor
     steps = phase.epochs * phase.passes * math.ceil(len(views.split.labels) / settings.batch_size)
-    adam = optimizer.make_optimizer(network, phase.learning_rate, phase.averaging * steps)
+    rates = learning_rate.schedule(phase, steps)
+    adam = optimizer.make_optimizer(network, rates, phase.averaging * steps)
     train_step = step.make_step(network, trained, views, adam, settings.train)
-    state = [*network.variables, *adam.variables]
+    weights = network.trainable_variables
+    state = [*weights, *adam.variables]
     rows, best = checkpoint.restore(state)
     distribution.ensure_same_start(f"{checkpoint.path.stem} {len(rows)}")
     distribution.print_once(history.HEADER)
     while len(rows) < phase.epochs and not _stopped_early(rows, settings):
         began = time.monotonic()
-        learned = _train_epoch(train_step, adam, views, settings, len(rows), trained.output_shape[1])
+        learned = _train_epoch(train_step, views, settings, len(rows), trained.output_shape[1])
+        learned["learning_rate"] = float(np.mean(np.split(rates, phase.epochs)[len(rows)], dtype=np.float64))
         with optimizer.averaged(network, adam):
-            (validated, logits), weights = validate(), network.get_weights()
+            (validated, logits), averages = validate(), [weight.numpy() for weight in weights]
         epoch = settings.initial_epoch + len(rows)
         row: dict[str, Any] = {"epoch": epoch, "phase": settings.stage} | learned | validated
         if not math.isfinite(row["loss"] + row["val_loss"]):
@@ -81,13 +84,14 @@ def fit(
             raise UserError(f"the loss is no longer a number in {where}: lower the learning rate.")
         rows.append(row)
         if history.best(rows, monitor) == len(rows) - 1:
-            best = [logits, *weights]
+            best = [logits, *averages]
         if distribution.is_chief():
             checkpoint.save(rows, [variable.numpy() for variable in state], best)
             on_epoch_end(history.table(rows), history.summary(rows, row))
             print(history.format_epoch(row, time.monotonic() - began), flush=True)
-    logits, *weights = best
-    network.set_weights(weights)
+    logits, *averages = best
+    for weight, average in zip(weights, averages, strict=True):
+        weight.assign(average)
     if len(rows) < phase.epochs:
         distribution.print_once(f"stopped early: no better {monitor} in {phase.early_stopping.patience} epochs")
     kept = rows[history.best(rows, monitor)]
@@ -104,12 +108,12 @@ def _stopped_early(rows: list[dict[str, Any]], settings: Settings) -> bool:
 
 
 def _train_epoch(
-    train_step: Callable, adam: optimizer.Optimizer, views: Views, settings: Settings, finished: int, features: int
+    train_step: Callable, views: Views, settings: Settings, finished: int, features: int
 ) -> dict[str, float]:
     """Trains for one epoch, after `finished` ones, a head that takes so many features.
 
     Every pass shows the next view of each image; the first view is drawn for each image. Returns accuracy and mean loss
-    of the training images during the epoch, and the mean learning rate.
+    of the training images during the epoch.
     """
     phase, epoch = settings.phase, settings.initial_epoch + finished
     rng, count = np.random.default_rng([settings.seed, epoch]), len(views.split.labels)
@@ -118,13 +122,10 @@ def _train_epoch(
         (rng.permutation(count), (first + finished * phase.passes + number) % views.count)
         for number in range(phase.passes)
     ]
-    steps = phase.passes * math.ceil(count / settings.batch_size)
-    sums, rates = [np.zeros(2)], list[float]()
+    sums = [np.zeros(2)]
     for batch in batches(views, passes, settings.batch_size, f"epoch {epoch}"):
-        rates.append(learning_rate.at((finished + (len(rates) + 0.5) / steps) / phase.epochs, phase))
-        adam.learning_rate = rates[-1]
         mask = step.dropout_mask(rng, (len(batch.rows), features), settings.train.dropout)
         sums.append(train_step(batch.shard, batch.inputs, batch.labels, mask[batch.shard.own]))
     total = np.asarray(np.sum(sums, axis=0, dtype=np.float64))
     correct, loss = distribution.sum_over_workers(total) / (count * phase.passes)
-    return {"accuracy": float(correct), "loss": float(loss), "learning_rate": float(np.mean(rates))}
+    return {"accuracy": float(correct), "loss": float(loss)}

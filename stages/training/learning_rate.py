@@ -2,6 +2,8 @@
 
 import math
 
+import numpy as np
+
 from stages.common import params
 
 
@@ -20,16 +22,14 @@ def for_fine_tuning(settings: params.Finetune, loss: float) -> params.TrainFroze
     return params.TrainFrozen(**shared | {"learning_rate": rate})
 
 
-def at(progress: float, phase: params.TrainFrozen) -> float:
-    """Returns the learning rate at a step of a phase.
+def schedule(phase: params.TrainFrozen, steps: int) -> np.ndarray:
+    """Returns the learning rate at each of the steps of a phase, float32 [steps].
 
     It rises linearly for the fraction `warmup` of all steps (P. Goyal et al., 2017, section 2.2). From there on it is
     constant, or half a period of a cosine, which would reach 0 after the last step (I. Loshchilov, F. Hutter, SGDR,
-    ICLR 2017, eq. 5). `progress` is the fraction of all steps that are over in the middle of the step, in (0, 1).
+    ICLR 2017, eq. 5). A step's rate is that of its middle.
     """
-    if progress < phase.warmup:
-        return phase.learning_rate * progress / phase.warmup
-    if phase.schedule == "constant":
-        return phase.learning_rate
-    fraction = (progress - phase.warmup) / (1 - phase.warmup)
-    return phase.learning_rate * (1 + math.cos(math.pi * fraction)) / 2
+    progress = (np.arange(steps) + 0.5) / steps
+    fraction = np.clip((progress - phase.warmup) / (1 - phase.warmup), 0, 1) if phase.schedule == "cosine" else 0
+    warm = np.minimum(progress / phase.warmup, 1) if phase.warmup else 1
+    return np.float32(phase.learning_rate * warm * (1 + np.cos(np.pi * fraction)) / 2) * np.ones(steps, np.float32)

@@ -4,12 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import pandas as pd
 
 from stages.common import dataset, files, history, terminal
 from stages.common.params import BASE_LAYERS, Params, TrainFrozen
 from stages.common.phases import Phase
-from stages.model import network, saved_model
+from stages.model import network, onnx_engine, saved_model
 from stages.model.temperature import fit_temperature
 from stages.training import distribution, fit
 from stages.training.checkpoint import Checkpoint, folder, key
@@ -33,12 +34,14 @@ class Training:
         image_size, classes = self.train_split.image_size, len(self.train_split.classes)
         keras.utils.set_random_seed(p.seed)
         self.network = network.build(image_size, classes, p.train.mixed_precision)
+        self._start: str | None = None  # SavedModel that training starts from
         self._initial_epoch = 1
 
     def continue_from(self, phase: Phase) -> dict[str, Any]:
         """Takes over the weights that a phase has left, and returns their row of its history; counts its epochs on."""
         epochs = history.read(phase.history)
-        saved_model.restore(self.network.weights, phase.saved_model)
+        self._start = phase.saved_model
+        saved_model.restore(self.network.weights, self._start)
         self._initial_epoch = int(epochs["epoch"].max()) + 1
         return epochs[epochs["kept"]].to_dict("records")[0]
 
@@ -73,12 +76,26 @@ class Training:
             terminal.show(f"kept: {result.description}: {history.format_metrics(metrics)}")
             temperature = fit_temperature(self.validation_split.labels, result.logits)
             with files.replacing(model=self._phase.saved_model) as out:
-                saved_model.save(network.to_serving(self.network), self.train_split.classes, temperature, out.model)
+                if self._start:
+                    weights = {f"weights/{number}": value for number, value in enumerate(self.network.get_weights())}
+                    saved_model.copy(self._start, out.model, weights | {"temperature": temperature})
+                else:
+                    serving = network.to_serving(self.network)
+                    saved_model.save(serving, self.train_split.classes, temperature, out.model)
             metrics = history.summary(result.rows, result.kept) | result.metrics
             self._write_history(history.table(result.rows, result.kept), metrics)
             self._checkpoint.remove()
         remove(self._checkpoint.beside("train"))
         remove(self._checkpoint.beside("validation"))
+
+    def write_features(self) -> None:
+        """Writes the features of the images as they are, float16 [N, 1280]. The whole base is frozen."""
+        if self._chief:
+            with files.replacing(folder="data/training/features") as out:
+                out.folder.mkdir()
+                for name, views in {"train": self._views, "validation": self.validate.views}.items():
+                    rows = np.arange(len(views.split.labels))
+                    np.save(out.folder / f"{name}.npy", views.read(rows, np.zeros_like(rows)).astype(np.float16))
 
     def _write_history(self, epochs: pd.DataFrame, metrics: dict[str, Any]) -> None:
         history.write(epochs, metrics, self._phase.history, self._phase.metrics)
@@ -100,8 +117,8 @@ def store_views(
     frozen, trained = network.split_at(model, SHARED_AT if layer_index == BASE_LAYERS else layer_index)
     views: Views = images
     if len(frozen.layers) > 1:  # more than its input
-        settings = images.settings | {"dtypes": [model.get_layer("base").compute_dtype, dtype]}
-        name = f"views-{images.split.sha256}-{key(settings, frozen.variables, [])}-"
+        settings = {"dtypes": [model.get_layer("base").compute_dtype, dtype], "onnx": onnx_engine.suits(frozen)}
+        name = f"views-{images.split.sha256}-{key(images.settings | settings, frozen.variables, [])}-"
         views = Stored(images, frozen, folder() / name, dtype)
     if layer_index < BASE_LAYERS:
         return views, trained

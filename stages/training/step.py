@@ -25,7 +25,7 @@ def make_step(
 
     def on_device(count: tf.Tensor, inputs: tf.Tensor, labels: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
-            logits = head(trained(tf.cast(inputs, trained.input.dtype)) * mask)
+            logits = head(trained(tf.cast(inputs, trained.input.dtype), training=True) * mask)
             losses = validation.losses(logits, labels) * tf.gather(weights, labels)
             penalty = train.l2 / 2 / images * tf.reduce_sum(head.kernel.value**2)
             mean = tf.reduce_sum(losses) / tf.cast(count, tf.float32) + penalty / devices

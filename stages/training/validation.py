@@ -18,7 +18,7 @@ class Validation:
     """
 
     def __init__(self, network: keras.Model, trained: keras.Model, views: Views, batch_size: int) -> None:
-        self._views, self._batch_size, self._outputs = views, batch_size, network.output_shape[1]
+        self.views, self._batch_size, self._outputs = views, batch_size, network.output_shape[1]
         head, dtype = network.layers[-1], trained.input.dtype
         self._logits = distribution.per_device(
             lambda _, inputs: head(trained(tf.cast(inputs, dtype))), [views.spec], partial(tf.concat, axis=0)
@@ -28,9 +28,9 @@ class Validation:
 
     def __call__(self) -> tuple[dict[str, float], Logits]:
         """Returns val_accuracy and val_loss, never weighted by class, and the logits."""
-        labels = self._views.split.labels
+        labels = self.views.split.labels
         logits, order = np.zeros((len(labels), self._outputs)), (np.arange(len(labels)), np.zeros(len(labels), int))
-        for batch in batches(self._views, [order], self._batch_size, "validation"):
+        for batch in batches(self.views, [order], self._batch_size, "validation"):
             logits[batch.rows[batch.shard.own]] = self._logits(batch.shard, batch.inputs)
         logits = distribution.sum_over_workers(logits).astype(np.float32)
         metrics = {"val_accuracy": correct(logits, labels), "val_loss": losses(logits, labels)}

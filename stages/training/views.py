@@ -5,7 +5,7 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from tqdm import tqdm
 from stages.common import dataset, params
 from stages.common.arrays import ArrayFile, Labels
 from stages.common.cli import UserError
+from stages.model import onnx_engine
 from stages.training import distribution
 from stages.training.augmentation import apply_transforms, identity_transforms, random_transforms
 
@@ -56,8 +57,9 @@ class Augmented:
             transforms += [random_transforms(rng, images, split.image_size, augmentation) for rng in rngs]
         self._transforms = np.stack(transforms)
 
-    def read(self, rows: np.ndarray, views: np.ndarray) -> tf.Tensor:
-        return apply_transforms(self.split.pixels[rows], self._transforms[views, rows])
+    def read(self, rows: np.ndarray, views: np.ndarray) -> np.ndarray | tf.Tensor:
+        pixels = self.split.pixels[rows]
+        return apply_transforms(pixels, self._transforms[views, rows]) if views.any() else pixels.astype(np.float32)
 
 
 class Stored:
@@ -82,9 +84,7 @@ class Stored:
         missing = np.flatnonzero(distribution.sum_over_workers(absent))
         shape = (len(self.split.labels), *frozen.output_shape[1:])
         _require_room(path.parent, len(missing) * math.prod(shape) * self.spec.dtype.size, len(missing))
-        compute = distribution.per_device(
-            lambda _, inputs: frozen(tf.cast(inputs, frozen.input.dtype)), [source.spec], partial(tf.concat, axis=0)
-        )
+        engine, compute = _compile(frozen, source.spec)
         for view in missing.tolist():
             began, name = time.monotonic(), f"view {view + 1} of {self.count}"
             process = f"{distribution.worker()}.{os.getpid()}"  # process ids are unique on one machine only
@@ -100,13 +100,25 @@ class Stored:
                 incomplete.unlink(missing_ok=True)
             if self.count > 1:
                 seconds = time.monotonic() - began
-                distribution.print_once(f"{name}: {shape[1:]} of each image ({seconds:.1f} s)")
+                distribution.print_once(f"{name}: {shape[1:]} of each image ({engine}, {seconds:.1f} s)")
 
     def read(self, rows: np.ndarray, views: np.ndarray) -> np.ndarray:
         inputs = np.empty((len(rows), *self.spec.shape[1:]), self.spec.dtype.as_numpy_dtype)
         for place, (row, view) in enumerate(zip(rows, views, strict=True)):
             inputs[place] = self._files[view][row]
         return inputs
+
+
+def _compile(frozen: keras.Model, spec: tf.TensorSpec) -> tuple[str, Callable]:
+    """Returns the name of the engine that computes a model, and a function of a shard and its inputs to the outputs."""
+    if onnx_engine.suits(frozen):
+        run = onnx_engine.to_function(frozen)
+        return "ONNX Runtime", lambda _, inputs: run(np.asarray(inputs, np.float32))
+
+    def on_device(_: tf.Tensor, inputs: tf.Tensor) -> tf.Tensor:
+        return frozen(tf.cast(inputs, frozen.input.dtype))
+
+    return "TensorFlow", distribution.per_device(on_device, [spec], partial(tf.concat, axis=0))
 
 
 def remove(views: Path) -> None:

@@ -22,11 +22,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", metavar="FOLDER", nargs="+", type=Path)
     arguments = parser.parse_args()
-    from stages.formats import conversion
     from stages.model import backend
 
     backend.configure()
-    conversion.use_one_thread()
+    backend.use_one_thread()
     rows = []
     for folder in arguments.folders:
         rows += measure(folder)
@@ -40,7 +39,7 @@ def measure(folder):
     """A row of numbers for the SavedModel and each LiteRT file of a project."""
     from stages import export
     from stages.common import dataset
-    from stages.formats import bias_correction, litert
+    from stages.formats import bias_correction, litert, quantization
     from stages.model import saved_model
 
     train, test = (dataset.load(name, folder / dataset.ROOT) for name in ("train", "test"))
@@ -50,16 +49,15 @@ def measure(folder):
     reference = np.concatenate([model(pixels[k : k + 32])["probabilities"].numpy() for k in range(0, len(labels), 32)])
     spent = {}
     with tempfile.TemporaryDirectory() as place:
-        single = Path(place) / "single"
-        litert.fix_batch(model, single)
-        images = train.pixels[litert.calibration_rows(train.labels)]
+        float32 = litert.convert(str(folder / export.SAVED_MODEL))
+        images = train.pixels[quantization.calibration_rows(train.labels)]
         timed = timing(bias_correction.correct, spent, "int8")
         with mock.patch.object(bias_correction, "correct", side_effect=timed) as correct:
             start = time.perf_counter()
-            corrected = litert.int8(single, images)
+            corrected = quantization.quantize(float32, images)
         seconds = time.perf_counter() - start
         contents = {
-            "float16": litert.float16(single),
+            "float16": litert.float16(float32),
             "int8, not corrected": correct.call_args.args[0],
             "int8": corrected,
         }

@@ -48,7 +48,7 @@ def test_a_saved_model_has_the_heat_maps_of_its_network(shallow, tmp_path, class
     labels = np.array([0, 1, 1, 0, class_count - 1])
     expected = gradcam.heat_maps(lambda pixels: base(pixels / np.float32(127.5) - 1), kernel.value, IMAGES, labels)
     assert expected.any()
-    heat_maps = gradcam.heat_maps(model.feature_maps, model.weights[-2], IMAGES, labels)
+    heat_maps = gradcam.heat_maps(lambda x: model.predict(x)["feature_maps"], model.weights[-2], IMAGES, labels)
     np.testing.assert_allclose(heat_maps, expected, atol=1e-3)  # sums of 1,280 terms of either sign, in another order
 
 

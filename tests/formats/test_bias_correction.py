@@ -6,7 +6,7 @@ import tensorflow as tf
 from ai_edge_litert.schema_py_generated import TensorType
 from ai_edge_litert.tools import flatbuffer_utils
 
-from stages.formats import bias_correction, litert
+from stages.formats import bias_correction, litert, quantization
 
 SIZE, WIDTH = 8, 16
 
@@ -37,13 +37,16 @@ class Classifier(tf.Module):
 
 @pytest.fixture(scope="module")
 def converted(tmp_path_factory):
-    """The int8 file before its correction, the float32 file, the images, and the int8 file of litert.int8."""
-    folder = tmp_path_factory.mktemp("converted") / "single"
-    litert.fix_batch(Classifier(), folder)
+    """The int8 file before its correction, the float32 file, the images, and the int8 file of quantization.quantize."""
+    folder, model = tmp_path_factory.mktemp("converted") / "model", Classifier()
+    image = tf.TensorSpec([None, SIZE, SIZE, 3], tf.float32, name="images")
+    tf.saved_model.save(model, str(folder), tf.function(model.__call__, input_signature=[image]))
+    float32 = litert.convert(str(folder))
     images = np.random.default_rng(1).integers(0, 256, (20, SIZE, SIZE, 3), np.uint8)
     with mock.patch.object(bias_correction, "correct", wraps=bias_correction.correct) as correct:
-        corrected = litert.int8(folder, images)
-    return *correct.call_args.args, corrected
+        corrected = quantization.quantize(float32, images)
+    before, _, seen = correct.call_args.args
+    return before, float32, seen, corrected
 
 
 def mean_probabilities(content, folder, images):
@@ -81,8 +84,8 @@ def test_only_biases_of_layers_without_activation_change(converted):
 
 
 def test_the_same_bytes_each_time(converted):
-    before, float32, images, after = converted
-    assert bias_correction.correct(before, float32, images) == after
+    _, float32, images, after = converted
+    assert quantization.quantize(float32, images) == after
 
 
 def test_a_bias_that_two_layers_share_stays(converted):
@@ -97,5 +100,7 @@ def test_a_bias_that_two_layers_share_stays(converted):
     ]
     again.buffer = project.buffer
     shared = flatbuffer_utils.convert_object_to_bytearray(model)
-    result = flatbuffer_utils.read_model_from_bytearray(bytearray(bias_correction.correct(shared, float32, images)))
+    with mock.patch.object(quantization, "mlir_quantize", return_value=bytes(shared)):
+        corrected = quantization.quantize(float32, images)
+    result = flatbuffer_utils.read_model_from_bytearray(bytearray(corrected))
     np.testing.assert_array_equal(result.buffers[project.buffer].data, model.buffers[project.buffer].data)

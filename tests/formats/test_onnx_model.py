@@ -1,20 +1,35 @@
+import keras
+import numpy as np
 import onnx
+import pytest
 
 from stages.formats import onnx_model
+from stages.model import network
+from tests.support import amplify
 
 
-def test_an_onnx_graph_is_named_and_sorted_by_the_order_of_use():
-    def graph(p, q, y, order):
-        constants = [onnx.helper.make_tensor(name, onnx.TensorProto.FLOAT, [1], [k]) for k, name in enumerate([p, q])]
-        nodes = [
-            onnx.helper.make_node("Add", ["images", p], [y], f"{y}__3"),
-            onnx.helper.make_node("Mul", [y, q], ["probabilities"]),
-        ]
-        made = onnx.helper.make_graph(nodes, "g", [], [], [constants[k] for k in order])
-        onnx_model.make_reproducible(made)
-        return made
+@pytest.mark.parametrize("classes", [["ant", "bee"], ["ant", "bee", "wasp"]])
+@pytest.mark.parametrize("size", [32, 75])  # of 75 pixels, the sides are odd, which TensorFlow pads in another way
+def test_an_onnx_file_has_the_probabilities_of_the_network(classes, size, tmp_path):
+    keras.utils.set_random_seed(0)
+    model = network.build(size, len(classes))
+    amplify(model)
+    images = np.random.default_rng(0).integers(0, 256, (3, size, size, 3), np.uint8)
+    logits = model(images.astype(np.float32)).numpy()
+    logits = np.concatenate([np.zeros((3, 1)), logits], axis=1) if len(classes) == 2 else logits
+    expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    assert np.ptp(expected) > 0.02
+    (tmp_path / "model.onnx").write_bytes(onnx_model.convert(model, classes, 1.5))
+    probabilities = onnx_model.load(tmp_path / "model.onnx")(images)
+    assert probabilities.dtype == np.float32
+    np.testing.assert_allclose(probabilities, expected, atol=1e-5)
 
-    first, second = graph("p", "q", "y", [0, 1]), graph("q", "p", "z", [1, 0])
-    assert first == second
-    assert [list(x.float_data) for x in first.initializer] == [[0], [1]]
-    assert first.node[0].input[0] == "images" and first.node[1].output[0] == "probabilities"
+
+def test_an_onnx_file_consists_of_the_plainest_operators_of_an_opset_that_all_runtimes_know(shallow):
+    model = network.build(32, 2)
+    content = onnx_model.convert(model, ["ant", "bee"], 1.5)
+    proto = onnx.load_from_string(content)
+    assert [opset.version for opset in proto.opset_import] == [18]
+    known = "Cast Transpose Mul Add Conv Clip GlobalAveragePool Flatten Gemm Softmax"
+    assert {node.op_type for node in proto.graph.node} <= set(known.split())
+    assert onnx_model.convert(model, ["ant", "bee"], 1.5) == content

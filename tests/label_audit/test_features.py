@@ -1,19 +1,40 @@
-import numpy as np
+from pathlib import Path
 
+import numpy as np
+import pytest
+
+from stages.common.cli import UserError
 from stages.label_audit import features
-from stages.model import network
-from stages.model.mobilenet_v2 import mobilenet_v2, unfold
 from tests.support import make_split
 
+SPLITS = {name: make_split(count, ["a", "b"]) for name, count in {"train": 4, "validation": 3, "test": 2}.items()}
 
-def test_they_are_what_the_head_of_a_network_with_these_weights_takes(shallow, tmp_path):
-    model = network.build(32, 3)
-    keras_base = mobilenet_v2(32, batch_normalization=True)
-    keras_base.set_weights(unfold(model.get_layer("base").get_weights()))
-    keras_base.save_weights(tmp_path / "base.weights.h5")
-    splits = [make_split(count, ["a", "b", "c"], seed=count) for count in (10, 5, 3)]
-    extracted = features.extract(splits, tmp_path / "base.weights.h5", batch_size=4)
-    assert extracted.shape == (18, 1280) and extracted.dtype == np.float32
-    kernel, bias = model.get_layer("logits").get_weights()
-    logits = np.concatenate([model(split.pixels.astype("float32"), training=False) for split in splits])
-    np.testing.assert_allclose(extracted @ kernel + bias, logits, atol=1e-4)
+
+@pytest.fixture
+def stored(workplace):
+    """The features on disk, by split, in a working folder of their own."""
+    arrays = {name: np.full((len(split.labels), 5), len(name), np.float16) for name, split in SPLITS.items()}
+    for name, array in arrays.items():
+        Path(features.FILES[name]).parent.mkdir(parents=True, exist_ok=True)
+        np.save(features.FILES[name], array)
+    return arrays
+
+
+def test_they_are_those_of_one_split_after_the_other(stored):
+    loaded = features.load(SPLITS)
+    assert loaded.dtype == np.float32
+    np.testing.assert_array_equal(loaded, np.concatenate(list(stored.values())))
+
+
+@pytest.mark.parametrize("name", SPLITS)
+def test_features_that_are_missing_damaged_or_of_other_images_are_named(stored, name):
+    path = Path(features.FILES[name])
+    np.save(path, stored[name][1:])
+    with pytest.raises(UserError, match=f"{path} is not of the images in data/splits/{name}: run `dvc repro`"):
+        features.load(SPLITS)
+    path.write_bytes(path.read_bytes()[:50])
+    with pytest.raises(UserError, match=f"{path} is missing or damaged: run `dvc repro`"):
+        features.load(SPLITS)
+    path.unlink()
+    with pytest.raises(UserError, match=f"{path} is missing or damaged: run `dvc repro`"):
+        features.load(SPLITS)

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from stages.common.cli import UserError
-from stages.model import network
+from stages.model import network, weights_file
 from stages.model.mobilenet_v2 import fold, mobilenet_v2, unfold
 from tests.support import keras_mobilenet_v2
 
@@ -22,16 +22,12 @@ def test_is_keras_own_mobilenet_v2_with_its_preprocessing(weights):
     np.testing.assert_allclose(model(images.astype("float32")), expected, rtol=1e-3, atol=1e-4)
 
 
-def test_has_the_layers_of_keras_own_mobilenet_v2_and_the_same_weights_file(tmp_path):
-    base, reference = mobilenet_v2(32, batch_normalization=True), keras_mobilenet_v2()
-    for ours in (base, mobilenet_v2(32)):
-        assert [x.name for x in ours.layers[1:]] == [x.name for x in reference.layers[1:]] and len(ours.layers) == 154
-    assert [x.path for x in base.weights] == [x.path for x in reference.weights]
-    for ours, theirs in ((base, reference), (reference, base)):  # each reads what the other has saved
-        ours.set_weights([weight + 1 for weight in ours.get_weights()])
-        ours.save_weights(tmp_path / "saved.weights.h5")
-        theirs.load_weights(tmp_path / "saved.weights.h5")
-        assert all(np.array_equal(a, b) for a, b in zip(base.get_weights(), reference.get_weights(), strict=True))
+def test_has_the_layers_of_keras_own_mobilenet_v2_and_reads_its_weights_file(weights):
+    base, reference = mobilenet_v2(32), keras_mobilenet_v2()
+    assert [x.name for x in base.layers[1:]] == [x.name for x in reference.layers[1:]] and len(base.layers) == 154
+    reference.load_weights(weights)
+    read = weights_file.read(str(weights), base)
+    assert all(np.array_equal(a, b) for a, b in zip(read, reference.get_weights(), strict=True))
 
 
 def test_folded_weights_become_those_of_keras_own_mobilenet_v2_again(weights):
@@ -191,7 +187,7 @@ def test_takes_the_file_that_keras_downloads(weights, tmp_path):
     older_layout(tmp_path / "mobilenet_v2_224_no_top.h5", reference)
     network.load_base(model, str(tmp_path / "mobilenet_v2_224_no_top.h5"))
     loaded = model.get_layer("base").get_weights()
-    assert all(np.array_equal(a, b) for a, b in zip(loaded, fold(reference.get_weights()), strict=True))
+    assert all(np.array_equal(a, np.float32(b)) for a, b in zip(loaded, fold(reference.get_weights()), strict=True))
 
 
 def test_weights_that_are_missing_or_do_not_fit_are_refused_by_name(weights, tmp_path):
@@ -209,12 +205,12 @@ def test_weights_that_are_missing_or_do_not_fit_are_refused_by_name(weights, tmp
     older = tmp_path / "older_no_top.h5"
     older_layout(older, keras.applications.MobileNetV2((32, 32, 3), alpha=0.5, include_top=False, weights=None))
     with_top = tmp_path / "with_top_no_top.h5"
-    older_layout(with_top, keras.applications.MobileNetV2((32, 32, 3), weights=None))
+    older_layout(with_top, keras.applications.MobileNetV2((32, 32, 3), alpha=0.75, weights=None))
     empty = tmp_path / "empty_no_top.h5"
     h5py.File(empty, "w").close()
     reasons = {
         older: "layer Conv1 ",
-        with_top: "does not fit",
+        with_top: "layer Conv1 ",
         empty: "does not fit",
         narrow: "layer Conv1 ",
         gap: "layer expanded_conv_depthwise ",

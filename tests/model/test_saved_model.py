@@ -117,7 +117,7 @@ def test_a_copy_differs_in_its_threshold_alone(shallow, tmp_path):
     saved_model.save(model, CLASSES[0], 1.5, source)
     original = contents(source)
     for copy in copies:
-        saved_model.copy_with_threshold(source, copy, 0.27)
+        saved_model.copy(source, copy, {"threshold": 0.27})
     assert contents(copies[0]) == contents(copies[1]) and contents(source) == original
     assert contents(copies[0]).keys() == original.keys()  # fingerprint.pb is not among them
     loaded, before = saved_model.load(copies[0]), saved_model.load(source)
@@ -133,7 +133,7 @@ def test_a_copy_differs_in_its_threshold_alone(shallow, tmp_path):
 
 def test_a_copy_of_nothing_is_refused_and_leaves_nothing(tmp_path):
     with pytest.raises(UserError, match="nothing holds no complete SavedModel of this pipeline: run `dvc repro`"):
-        saved_model.copy_with_threshold(tmp_path / "nothing", tmp_path / "copy", 0.27)
+        saved_model.copy(tmp_path / "nothing", tmp_path / "copy", {"threshold": 0.27})
     assert not (tmp_path / "copy").exists()
 
 

@@ -200,7 +200,7 @@ def test_the_threshold_decides_for_the_second_class_and_the_temperature_scales(m
     [plain], [calibrated] = predict.predict([path], model), predict.predict([path], model, calibrated=True)
     second = plain.probabilities["nöt cat"]
     for threshold, name in ((second - 1e-3, "nöt cat"), (second + 1e-3, "cat")):
-        saved_model.copy_with_threshold(model, tmp_path / name, threshold)
+        saved_model.copy(model, tmp_path / name, {"threshold": threshold})
         [of_model], [given] = predict.predict([path], tmp_path / name), predict.predict([path], model, threshold)
         for prediction in (of_model, given):
             assert (prediction.predicted, prediction.probability) == (name, plain.probabilities[name])

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from stages.training import learning_rate
@@ -6,10 +7,13 @@ from tests.training.support import make_params
 
 def test_the_learning_rate_rises_and_falls_through_all_steps_of_the_phase():
     phase = make_params(learning_rate=0.4, warmup=0.2, schedule="cosine").finetune
-    rates = [learning_rate.at(progress, phase) for progress in (0.05, 0.1, 0.2, 0.6, 0.999)]
-    assert rates[:4] == pytest.approx([0.1, 0.2, 0.4, 0.2]) and 0 < rates[4] < 1e-5
-    constant = phase.model_copy(update={"schedule": "constant"})
-    assert [learning_rate.at(progress, constant) for progress in (0.1, 0.2, 1)] == pytest.approx([0.2, 0.4, 0.4])
+    rates = learning_rate.schedule(phase, 1001)  # the rate of a step is that of its middle
+    assert rates.dtype == np.float32 and rates[[50, 100, 600]].tolist() == pytest.approx([0.1, 0.2, 0.2], rel=0.01)
+    assert rates.argmax() == 200 and rates.max() == pytest.approx(0.4) and 0 < rates[-1] < 1e-6
+    constant = learning_rate.schedule(phase.model_copy(update={"schedule": "constant"}), 1001)
+    assert constant[[100, 200, 1000]].tolist() == pytest.approx([0.2, 0.4, 0.4], rel=0.01)
+    cold = learning_rate.schedule(phase.model_copy(update={"warmup": 0}), 2)
+    assert cold.tolist() == pytest.approx([0.4 * (1 + 0.5**0.5) / 2, 0.4 * (1 - 0.5**0.5) / 2])
 
 
 @pytest.mark.parametrize(("loss", "rate"), [(0.04, 0.000012), (0.16, 0.000024), (5, 0.00006 * 0.2**0.5)])

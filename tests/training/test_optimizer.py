@@ -11,6 +11,7 @@ from stages.training import optimizer
 SHAPES = [(1, 1, 64, 8), (3, 3, 8, 4), (3, 3, 8, 1), (8,), (1280, 3)]
 INPUTS = [64, 72, 9, None, None]  # of a unit; None: trained at the learning rate itself
 RATE = 0.01
+RATES = np.full(10, RATE, np.float32)
 
 
 def variables(seed=0):
@@ -33,16 +34,27 @@ def trained(made, steps=3):
 
 
 def test_a_kernel_of_a_convolution_is_trained_at_a_rate_for_the_number_of_its_inputs():
-    ours = trained(optimizer.Adam(RATE, 1280, 0))
+    ours = trained(optimizer.Adam(RATES, 1280, 0))
     for place, inputs in enumerate(INPUTS):
         theirs = trained(keras.optimizers.Adam(RATE * 1280 / inputs if inputs else RATE))
         for step, expected in zip(ours, theirs, strict=True):
-            np.testing.assert_allclose(step[place], expected[place], rtol=1e-5, atol=1e-6)
+            np.testing.assert_allclose(step[place], expected[place], rtol=1e-5, atol=1e-5)
+
+
+def test_each_step_has_a_rate_of_its_own():
+    ours, theirs, adam = variables(), variables(), keras.optimizers.Adam(0.01)
+    made = optimizer.Adam(np.float32([0.01, 0.03, 0.02]), 1280, 0)
+    made.build(ours)
+    for step, rate in enumerate([0.01, 0.03, 0.02]):
+        adam.learning_rate = rate
+        made.apply(gradients(step), ours)
+        adam.apply(gradients(step), theirs)
+        np.testing.assert_allclose(ours[-1].numpy(), theirs[-1].numpy(), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(("horizon", "fraction"), [(4, 0.25), (1, 1), (0, 1)])
 def test_the_averages_start_at_the_initial_weights_and_follow_the_trained_ones(horizon, fraction):
-    adam = optimizer.Adam(RATE, 1280, horizon)
+    adam = optimizer.Adam(RATES, 1280, horizon)
     steps, expected = trained(adam), [variable.numpy() for variable in variables()]
     for values in steps:
         expected = [average + fraction * (value - average) for average, value in zip(expected, values, strict=True)]
@@ -55,7 +67,7 @@ def test_the_averages_start_at_the_initial_weights_and_follow_the_trained_ones(h
 def test_a_network_has_its_averaged_weights_for_a_while(wrap):
     network = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     network.set_weights([np.float32([[1], [2]]), np.float32([3])])
-    adam = optimizer.Adam(0.5, 2, 2)
+    adam = optimizer.Adam(RATES, 2, 2)
     made = wrap(adam)
     made.build(network.trainable_variables)
     network.set_weights([np.float32([[9], [9]]), np.float32([9])])

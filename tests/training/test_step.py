@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from sklearn.linear_model import LogisticRegression
 
-from stages.training import augmentation, optimizer, step
+from stages.training import augmentation, step
 from tests.support import make_split
 from tests.training.support import history_of, make_params, same, scripted_validation, small, train
 
@@ -55,7 +55,7 @@ def keras_epoch(model, split, features, epoch):
         from_logits=True, reduction="none"
     )
     if epoch == 0:
-        model.adam = keras.optimizers.Adam.from_config(optimizer.make_optimizer(model, 0.02, 0).get_config())
+        model.adam = keras.optimizers.Adam()
     weights = len(split.labels) / (len(split.classes) * np.bincount(split.labels))
     rng, y, losses, rates = np.random.default_rng([1, epoch + 1]), split.labels[:, np.newaxis], [], []
     first_view, orders = np.random.default_rng(1).integers(3, size=10), [rng.permutation(10), rng.permutation(10)]
