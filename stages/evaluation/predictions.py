@@ -17,7 +17,8 @@ def predict(model: Any, pixels: Pixels, batch_size: int, progress: str) -> tuple
     """
     starts = tqdm(range(0, len(pixels), batch_size), progress, unit="batch", disable=None)
     outputs = [model.predict(pixels[i : i + batch_size]) for i in starts]
-    return tuple(np.concatenate([output[name] for output in outputs]) for name in ("probabilities", "features"))
+    probabilities, features = (np.concatenate([x[name] for x in outputs]) for name in ("probabilities", "features"))
+    return probabilities, features
 
 
 def prediction_table(
