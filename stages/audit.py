@@ -2,9 +2,9 @@
 
     python -m stages.audit
 
-Reads all three splits, and the features of their images in data/training/features and data/evaluation/features.npy;
-writes data/audit/labels.csv (the labels that it would change, the most doubtful first), data/audit/summary.json,
-data/audit/samples.npz and plots/label_audit.png (the images of the first of them), and data/audit/learning_curve.json.
+Reads all three splits, and the features of their images in data/features; writes data/audit/labels.csv (the labels that
+it would change, the most doubtful first), data/audit/summary.json, data/audit/samples.npz and plots/label_audit.png
+(the images of the first of them), and data/audit/learning_curve.json.
 
 Its outputs are for people to read: no stage may train on them, because the test split is in them. The features are
 those of the base, which was never trained on these labels.

@@ -7,7 +7,7 @@ to be chosen on it; writes data/models/classifier, the fine-tuned SavedModel wit
 which experiments are compared; all metrics to data/evaluation/{metrics,classes,intervals}.json;
 data/evaluation/reliability.csv, plots/roc/*.csv and plots/precision_recall/*.csv; and of the fine-tuned model
 data/evaluation/curves/*.csv, data/evaluation/slices.csv, plots/predictions.csv, data/evaluation/probabilities.npy and
-data/evaluation/samples.npz; and data/evaluation/features.npy, which the audit reads.
+data/evaluation/samples.npz; and data/features/test.npy, which the audit reads.
 """
 
 if __name__ == "__main__":
@@ -89,6 +89,7 @@ def write(
         classifier="data/models/classifier",
         **{name: f"metrics/{name}.json" for name in evaluations},
         folder="data/evaluation",
+        features="data/features/test.npy",
         predictions="plots/predictions.csv",
         roc="plots/roc",
         precision_recall="plots/precision_recall",
@@ -112,7 +113,8 @@ def write(
         table = predictions.prediction_table(split, finetuned.probabilities, finetuned.predicted, frozen.predicted)
         files.write_csv(table, out.predictions, errors="backslashreplace")
         np.save(out.folder / "probabilities.npy", finetuned.probabilities)
-        np.save(out.folder / "features.npy", features.astype(np.float16))
+        with out.features.open("wb") as file:
+            np.save(file, features.astype(np.float16))
         by_slice = slices.score(split.manifest.assign(**slices.measure(split.pixels)), comparison["b"].to_numpy())
         files.write_csv(by_slice, out.folder / "slices.csv", errors="backslashreplace")
         heat_maps = functools.partial(

@@ -4,8 +4,8 @@
 
 Reads data/splits/{train,validation} and model.weights; writes data/models/frozen (SavedModel),
 data/training/train_frozen.csv (history), data/training/train_frozen.json (metrics of the epoch that is kept),
-data/training/features (the features of the images, for the audit) and data/training/augmentations.npy (a training
-image, augmented several times).
+data/training/augmentations.npy (a training image, augmented several times), and data/features/{train,validation}.npy
+(the features of the images, for the audit).
 """
 
 if __name__ == "__main__":

@@ -178,7 +178,7 @@ def test_writes_reliability_bins_and_curves(run, class_count):
 
 def test_the_features_are_those_of_the_frozen_model(run):
     run(2)
-    features, pixels = np.load("data/evaluation/features.npy"), dataset.load("test").pixels[:]
+    features, pixels = np.load("data/features/test.npy"), dataset.load("test").pixels[:]
     assert features.dtype == np.float16 and set(features[:, 2]) == {120}
     np.testing.assert_array_equal(features[:, :2], pixels[:, 0, 0, :2])
 

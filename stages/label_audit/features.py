@@ -6,14 +6,10 @@ import numpy as np
 
 from stages.common.arrays import Features
 from stages.common.cli import UserError
-from stages.common.dataset import Split
+from stages.common.dataset import SPLITS, Split
 
 # Their files, which train_frozen and evaluate write, float16 [N, D].
-FILES = {
-    "train": "data/training/features/train.npy",
-    "validation": "data/training/features/validation.npy",
-    "test": "data/evaluation/features.npy",
-}
+FILES = {name: f"data/features/{name}.npy" for name in SPLITS}
 
 
 def load(splits: Mapping[str, Split]) -> Features:

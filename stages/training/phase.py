@@ -91,11 +91,10 @@ class Training:
     def write_features(self) -> None:
         """Writes the features of the images as they are, float16 [N, 1280]. The whole base is frozen."""
         if self._chief:
-            with files.replacing(folder="data/training/features") as out:
-                out.folder.mkdir()
-                for name, views in {"train": self._views, "validation": self.validate.views}.items():
-                    rows = np.arange(len(views.split.labels))
-                    np.save(out.folder / f"{name}.npy", views.read(rows, np.zeros_like(rows)).astype(np.float16))
+            for name, views in {"train": self._views, "validation": self.validate.views}.items():
+                rows = np.arange(len(views.split.labels))
+                with files.replacing(features=f"data/features/{name}.npy") as out, out.features.open("wb") as file:
+                    np.save(file, views.read(rows, np.zeros_like(rows)).astype(np.float16))
 
     def _write_history(self, epochs: pd.DataFrame, metrics: dict[str, Any]) -> None:
         history.write(epochs, metrics, self._phase.history, self._phase.metrics)
