@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stages.common import cli, dataset, files, params, terminal
+from stages.common import arrays, cli, dataset, files, params, terminal
 from stages.common.arrays import Features
 from stages.common.cli import UserError
 from stages.common.phases import FINETUNE, PHASES, TRAIN_FROZEN
@@ -112,9 +112,8 @@ def write(
         files.write_csv(bins, out.folder / "reliability.csv")
         table = predictions.prediction_table(split, finetuned.probabilities, finetuned.predicted, frozen.predicted)
         files.write_csv(table, out.predictions, errors="backslashreplace")
-        np.save(out.folder / "probabilities.npy", finetuned.probabilities)
-        with out.features.open("wb") as file:
-            np.save(file, features.astype(np.float16))
+        arrays.save(out.folder / "probabilities.npy", finetuned.probabilities)
+        arrays.save(out.features, features.astype(np.float16))
         by_slice = slices.score(split.manifest.assign(**slices.measure(split.pixels)), comparison["b"].to_numpy())
         files.write_csv(by_slice, out.folder / "slices.csv", errors="backslashreplace")
         heat_maps = functools.partial(

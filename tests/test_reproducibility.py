@@ -132,7 +132,7 @@ def test_another_seed_is_another_split_another_start_and_another_order(project):
 
 
 # Free disk space in MB at which a stage is the first to fail; finetune writes with the code of train_frozen.
-FREE_SPACE = {"split": 0.05, "train_frozen": 1.5}
+FREE_SPACE = {"split": 0.05, "train_frozen": 1.2}
 
 
 @pytest.fixture

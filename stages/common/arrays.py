@@ -60,4 +60,9 @@ class ArrayFile:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._file.name)
 
 
+def save(path: str | Path, values: np.ndarray) -> None:
+    """Writes an array, [N, ...], as a .npy file. In np.save, a full disk is an error that does not say so."""
+    ArrayFile.create(path, values.shape, values.dtype)[0] = values
+
+
 Pixels: TypeAlias = np.ndarray | ArrayFile  # uint8 [N, image_size, image_size, 3]: RGB, in memory or on disk

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from stages.common import files, params
+from stages.common import arrays, files, params
 
 ASPECT = 4 / 3  # highest aspect ratio of a crop; the lowest is 3 / 4 (C. Szegedy et al., CVPR 2015, section 6)
 GREY = (0.299, 0.587, 0.114)  # weights of red, green and blue in the luma (ITU-R BT.601)
@@ -74,5 +74,5 @@ def write_preview(path: str, image: np.ndarray, seed: int, augmentation: params.
     """Writes nine augmented versions of an image as a .npy file, uint8 [9, size, size, 3]."""
     transforms = random_transforms(np.random.default_rng(seed), 9, len(image), augmentation)
     augmented = apply_transforms(np.repeat(image[np.newaxis], 9, axis=0), transforms)
-    with files.replacing(preview=path) as out, out.preview.open("wb") as file:
-        np.save(file, np.clip(np.round(augmented), 0, 255).astype(np.uint8))
+    with files.replacing(preview=path) as out:
+        arrays.save(out.preview, np.clip(np.round(augmented), 0, 255).astype(np.uint8))

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from stages.common import dataset, files, history, terminal
+from stages.common import arrays, dataset, files, history, terminal
 from stages.common.params import BASE_LAYERS, Params, TrainFrozen
 from stages.common.phases import Phase
 from stages.model import network, onnx_engine, saved_model
@@ -93,8 +93,8 @@ class Training:
         if self._chief:
             for name, views in {"train": self._views, "validation": self.validate.views}.items():
                 rows = np.arange(len(views.split.labels))
-                with files.replacing(features=f"data/features/{name}.npy") as out, out.features.open("wb") as file:
-                    np.save(file, views.read(rows, np.zeros_like(rows)).astype(np.float16))
+                with files.replacing(features=f"data/features/{name}.npy") as out:
+                    arrays.save(out.features, views.read(rows, np.zeros_like(rows)).astype(np.float16))
 
     def _write_history(self, epochs: pd.DataFrame, metrics: dict[str, Any]) -> None:
         history.write(epochs, metrics, self._phase.history, self._phase.metrics)

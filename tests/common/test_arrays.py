@@ -3,6 +3,7 @@ import os
 import numpy as np
 import pytest
 
+from stages.common import arrays
 from stages.common.arrays import ArrayFile
 
 
@@ -47,3 +48,13 @@ def test_what_the_disk_does_not_take_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "pwrite", lambda descriptor, data, start: len(data) - 1)
     with pytest.raises(OSError, match="No space left on device"):
         file[0] = np.ones(4)
+
+
+def test_an_array_is_saved_as_numpy_does_but_a_full_disk_is_told(tmp_path, monkeypatch):
+    values = np.random.default_rng(0).random((7, 4)).astype(np.float16)
+    arrays.save(tmp_path / "ours.npy", values)
+    np.save(tmp_path / "theirs.npy", values)
+    assert (tmp_path / "ours.npy").read_bytes() == (tmp_path / "theirs.npy").read_bytes()
+    monkeypatch.setattr(os, "pwrite", lambda *_: 10)
+    with pytest.raises(OSError, match=r"No space left on device: '.*ours.npy'"):
+        arrays.save(tmp_path / "ours.npy", values)
