@@ -1,6 +1,7 @@
 """The stage evaluate with made-up models, which take their probabilities from the images."""
 
 import re
+import weakref
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -181,6 +182,19 @@ def test_the_features_are_those_of_the_frozen_model(run):
     features, pixels = np.load("data/features/test.npy"), dataset.load("test").pixels[:]
     assert features.dtype == np.float16 and set(features[:, 2]) == {120}
     np.testing.assert_array_equal(features[:, :2], pixels[:, 0, 0, :2])
+
+
+def test_the_feature_maps_of_a_batch_are_gone_before_those_of_the_next_but_one():
+    maps = []
+
+    def respond(images):
+        assert [x() for x in maps[:-1]] == [None] * len(maps[:-1])
+        outputs = {name: np.zeros((len(images), 2)) for name in ("probabilities", "features", "feature_maps")}
+        maps.append(weakref.ref(outputs["feature_maps"]))
+        return outputs
+
+    probabilities, features = predict(SimpleNamespace(predict=respond), np.zeros((10, 4)), 2, "")
+    assert len(maps) == 5 and probabilities.shape == features.shape == (10, 2)
 
 
 def test_the_temperature_of_each_model_calibrates_its_own_probabilities(run):

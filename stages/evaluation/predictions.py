@@ -15,10 +15,12 @@ def predict(model: Any, pixels: Pixels, batch_size: int, progress: str) -> tuple
 
     Both are float32; `progress` names the progress bar.
     """
-    starts = tqdm(range(0, len(pixels), batch_size), progress, unit="batch", disable=None)
-    outputs = [model.predict(pixels[i : i + batch_size]) for i in starts]
-    probabilities, features = (np.concatenate([x[name] for x in outputs]) for name in ("probabilities", "features"))
-    return probabilities, features
+    probabilities, features = [], []
+    for start in tqdm(range(0, len(pixels), batch_size), progress, unit="batch", disable=None):
+        outputs = model.predict(pixels[start : start + batch_size])  # whose feature maps take 250 kB an image
+        probabilities.append(outputs["probabilities"])
+        features.append(outputs["features"])
+    return np.concatenate(probabilities), np.concatenate(features)
 
 
 def prediction_table(
