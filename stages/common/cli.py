@@ -110,6 +110,11 @@ def printable(path: str) -> str:
     return path if path.isprintable() else repr(path)
 
 
+def counted(count: int, noun: str, nouns: str = "") -> str:
+    """Returns a number of things in words, "1 image" or "2 images"; `nouns` is a plural that is not formed with an s."""
+    return f"{count:,} {noun if count == 1 else nouns or f'{noun}s'}"
+
+
 def enumeration(texts: Sequence[str], most: int = 20) -> str:
     """Joins the first `most` texts for an error's text, with the number of further ones."""
     more = [f"and {len(texts) - most} more"] if len(texts) > most else []

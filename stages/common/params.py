@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 import yaml
 from annotated_types import Predicate
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from stages.common.cli import UserError
 
@@ -58,6 +58,11 @@ def _is_pattern(value: str) -> bool:
         return False
 
 
+def _as_text(value: Any) -> Any:
+    """Returns a number as text."""
+    return str(value) if type(value) in (int, float) else value
+
+
 def _is_criterion(value: str) -> bool:
     """Whether a text is "max_f1", or "precision>=X" with 0 < X <= 1."""
     name, _, least = value.partition(">=")
@@ -71,8 +76,10 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1, le=1000)]
 Epochs = Annotated[int, Field(ge=1, le=10_000)]
 Folder = Annotated[str, Field(pattern=r"\S", description="the path of a folder of images, one sub-folder per class")]
-Table = Annotated[str, Field(pattern=r"\S", description=f"the path of a CSV or TSV table, or {NO_LABELS}")]
-Column = Annotated[str, Field(pattern=r"\S", description="the name of a column")]
+TABLE = f"the path of a table of labels (CSV, TSV, JSON or JSON Lines) or of a folder of such, or {NO_LABELS}"
+Table = Annotated[str, Field(pattern=r"\S", description=TABLE)]
+Name = Annotated[str, BeforeValidator(_as_text)]  # of a class or a column: YAML takes 007 and 1.0 for numbers
+Column = Annotated[str, Field(pattern=r"\S", description="the name of a column, or several, such as folder/file")]
 OptionalColumn = Annotated[str, Field(description="the name of a column")]
 PATTERN = r"a regular expression with one group in parentheses, such as ^(.+)_\d+ or (patient\d+), or empty"
 Pattern = Annotated[str, Predicate(_is_pattern), Field(description=PATTERN)]
@@ -90,6 +97,7 @@ MinMetrics = Annotated[dict[MetricName, Probability], Field(description=MINIMA)]
 
 
 class Columns(Group):
+    names: Annotated[list[Name], Field(description="a list of names, such as [split,path,label], or empty")] = []
     path: Column = "path"
     label: Column = "label"
     split: OptionalColumn = "split"
@@ -98,6 +106,7 @@ class Columns(Group):
 
 class Data(Group):
     images: Folder = "data/digits/images"
+    classes: Annotated[list[Name], Field(description="a list of classes, such as [cat,dog], or empty")] = []
     labels: Table = NO_LABELS
     columns: Columns = Columns()
     label_pattern: Pattern = ""
@@ -109,7 +118,7 @@ class Data(Group):
     fold: Fold = "none"
     on_unreadable: Literal["error", "skip"] = "error"
     max_pixels: Annotated[int, Field(ge=1, le=4_000_000_000)] = 250_000_000
-    on_label_conflict: Literal["error", "drop"] = "error"
+    on_label_conflict: Literal["error", "drop", "majority"] = "error"
 
     @property
     def test_fraction(self) -> float:

@@ -5,28 +5,27 @@ import re
 
 from stages.common import params
 from stages.common.cli import UserError, printable
-from stages.labels import files, given_splits
+from stages.labels import companions, given_splits
 from stages.labels.files import ImageFile, Labelled
 
 
 def find(found: list[ImageFile], data: params.Data) -> Labelled:
-    """Labels all files; those that the pattern does not fit have a problem, unless they are tables or notes.
+    """Labels all files; those that the pattern does not fit have a problem.
 
     Raises:
         UserError: the pattern fits no file.
     """
-    found, _ = files.without_texts(found)
+    found, notes = companions.separate(found, data.images)
     images = []
     for file in found:
         match = re.search(data.label_pattern, posixpath.basename(file.path))
         name = (match[1] or "").strip() if match else ""
-        if name or not files.is_text(file.path):
-            problem = file.problem or ("" if name else "data.label_pattern does not fit its name")
-            images.append(ImageFile(file.path, name, problem))
+        problem = file.problem or ("" if name else "data.label_pattern does not fit its name")
+        images.append(ImageFile(file.path, name, problem))
     if not any(image.class_name for image in images):
         example = f", such as {printable(posixpath.basename(images[0].path))}" if images else ""
         raise UserError(
             f"data.label_pattern {printable(data.label_pattern)} fits no file of {data.images}{example}. In "
             r"cat_12.jpg, ^(.+)_\d+ finds the class cat; names are searched, without their folders."
         )
-    return given_splits.add(Labelled(images, "data.label_pattern"), given_splits.find(found), data)
+    return given_splits.add(Labelled(images, "data.label_pattern", notes), given_splits.find(found), data)

@@ -27,7 +27,8 @@ ANNEX = "a git-annex link to an image that is not here: run `git annex get`"
 SPECIAL_FILES = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
 SPECIAL_FILES |= dict.fromkeys((stat.S_IFCHR, stat.S_IFBLK), "a device")
 # Extensions of tables and notes that lie beside images.
-TEXTS = {".csv", ".tsv", ".txt", ".json", ".jsonl", ".md", ".xml", ".xlsx", ".parquet"}
+TEXTS = {".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".manifest", ".md", ".xml", ".yaml", ".yml", ".xlsx"}
+TEXTS |= {".parquet"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +69,6 @@ def find_files(folder: str | Path) -> list[ImageFile]:
 def is_text(path: str) -> bool:
     """Tells by its extension whether a file is a table or a note, such as lie beside images."""
     return os.path.splitext(path)[1].lower() in TEXTS
-
-
-def without_texts(files: list[ImageFile]) -> tuple[list[ImageFile], list[str]]:
-    """Returns the files outside of folders that hold only tables and notes, such as annotations; and these folders."""
-    folders = {file.path: os.path.dirname(file.path) for file in files}
-    images = {folder for path, folder in folders.items() if not is_text(path)} | {""}
-    return [file for file in files if folders[file.path] in images], sorted({*folders.values()} - images)
 
 
 def linked_folders(folder: str | Path, images: list[ImageFile]) -> list[str]:

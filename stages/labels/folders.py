@@ -2,7 +2,7 @@
 
 from stages.common import params
 from stages.common.cli import enumeration, printable
-from stages.labels import files, given_splits
+from stages.labels import companions, given_splits
 from stages.labels.files import ANNEX, PLACEHOLDER, SPECIAL_FILES, ImageFile, Labelled
 
 
@@ -12,14 +12,11 @@ def find(found: list[ImageFile], data: params.Data) -> Labelled:
     Raises:
         UserError: folders look like splits, but cannot be used as such.
     """
-    found, texts = files.without_texts(found)
+    found, notes = companions.separate(found, data.images)
     layout = given_splits.find(found)
     given_splits.refuse_other_splits(layout)
     if layout.folders and data.split == "auto":
         given_splits.require_labels(layout, data.images)
-    notes, listed = [], enumeration(list(map(printable, texts)), 3)
-    if texts:
-        notes.append(f"No images, but tables or texts: {listed}. They are left out.")
     if layout.root:
         notes.append(f"All images lie in {printable(layout.root)}, whose sub-folders count.")
     images = []

@@ -1,96 +1,79 @@
-"""Labels from a table: CSV or TSV with a row per image, and columns for given splits, groups and further facts."""
+"""Labels from a table: a row per image, with columns for given splits, groups and further facts."""
 
-import codecs
 import collections
-import io
-import itertools
+import json
 import os
-import posixpath
-import unicodedata
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
 from stages.common import dataset, params
-from stages.common.cli import UserError, enumeration, printable
-from stages.labels import files, given_splits
+from stages.common.cli import UserError, counted, enumeration, printable
+from stages.labels import companions, files, given_splits, table_columns, table_file
 from stages.labels.files import ImageFile, Labelled
+from stages.labels.matching import FileIndex
 
-# Names that further columns cannot keep: those of manifests, and those that manifests have while `split` runs.
-RESERVED = {*dataset.COLUMNS, "split", "pixels", "pixel_hash", dataset.GROUP_TEXT}
+SEVERAL_FILES = "is in the table, and fits several files:"
+Row = dict[str, str]  # the cells of a row by column
 
 
 def find(found: list[ImageFile], data: params.Data) -> Labelled:
     """Gives files the labels, splits, groups and further columns of data.labels.
 
-    A row without a file or with several, a file without a row or with several, and a row without a label or split are
-    among the images, each with its problem.
+    A row without a file or with several, a file without a row or with rows that disagree, and a row without a label or
+    split are among the images, each with its problem. With data.on_label_conflict, images whose rows disagree on the
+    label are left out, or take the label of most of their rows.
 
     Raises:
         UserError: the table cannot be read, lacks a column, has a split that is none, or fits no file.
     """
-    found, _ = files.without_texts(found)
-    table = _read(data)
-    records, matches = table.to_dict("records"), _match(table["path"], found, data.images)
-    if found and not any(matches):
+    candidates = [file for file in found if not files.is_text(file.path)]
+    index = FileIndex([file.path for file in candidates], data.images)
+    table, notes = _read(data, index)
+    rows_of, unmatched = _match(table.to_dict("records"), index, candidates)
+    if candidates and not rows_of and not any(problem.startswith(SEVERAL_FILES) for _, problem in unmatched):
         raise UserError(
             f"{data.labels}: no row fits a file of {data.images}: the first row names "
-            f"{printable(records[0]['path'])!r}, the first file is {printable(found[0].path)!r}. Set "
+            f"{printable(table['path'].iloc[0])!r}, the first file is {printable(candidates[0].path)!r}. Set "
             "data.columns.path to the column of the paths, which are relative to data.images."
         )
-    images, records_of = [], collections.defaultdict(list)
-    for record, places in zip(records, matches, strict=True):
-        if len(places) == 1:
-            records_of[places[0]].append(record)
-            continue
-        problem = "is in the table, but there is no such file"
-        if places:
-            names = enumeration([printable(found[place].path) for place in places], 3)
-            problem = f"is in the table, and fits several files: {names}"
-        images.append(ImageFile(record["path"] or "(an empty path)", problem=problem))
-    table_path = os.path.relpath(os.path.realpath(data.labels), os.path.realpath(data.images))
-    for place, file in enumerate(found):
-        if place in records_of or not (files.is_text(file.path) or file.path == table_path):
-            images.append(_with_row(file, records_of[place]))
+    no_images = {x.path for x in found} - {x.path for x in companions.separate(found, data.images)[0]}
+    no_images.add(os.path.relpath(os.path.realpath(data.labels), os.path.realpath(data.images)))
+    images = [ImageFile(row["path"] or "(an empty path)", problem=problem) for row, problem in unmatched]
+    disagreeing = []
+    for place, file in enumerate(candidates):
+        row, problem = _merge(rows_of.get(place, []), data.on_label_conflict)
+        if row and not problem and not row["label"] and len(rows_of[place]) > 1:
+            disagreeing.append(printable(file.path))
+        elif row or file.path not in no_images:
+            images.append(_with_row(file, row, problem))
+    if disagreeing:
+        count = counted(len(disagreeing), "image")
+        notes.append(f"Left out: {count} whose rows disagree on the label, such as {enumeration(disagreeing, 3)}.")
     images.sort(key=lambda image: image.path)
-    labelled = Labelled(images, data.labels, has_splits=any(image.split for image in images))
+    labelled = Labelled(images, data.labels, notes, has_splits=any(image.split for image in images))
+    if lost := sorted({row["label"] for row, _ in unmatched} - {"", *(image.class_name for image in images)}):
+        labelled.notes.append(f"WARNING: no image of {enumeration(list(map(repr, lost)), 5)} is used.")
     if not labelled.has_splits:
-        return given_splits.add(labelled, given_splits.find(found), data)
+        return given_splits.add(labelled, given_splits.find(candidates), data)
     given = {image.split for image in images if not image.problem}
     if missing := [name for name in dataset.SPLITS if name not in given]:
         labelled.notes.append(f"{printable(data.labels)} has no split {' and no '.join(missing)}: cut from train.")
     return labelled
 
 
-def _read(data: params.Data) -> pd.DataFrame:
-    """Reads data.labels, with cells separated by commas, tabs or semicolons, in UTF-8 or Excel's UTF-16, as texts.
+def _read(data: params.Data, index: FileIndex) -> tuple[pd.DataFrame, list[str]]:
+    """Reads data.labels: texts in the columns of table_columns.select, and what the user should know, a line each.
 
-    The columns are path and label; split (train, validation, test or empty), if it is there and data.split is auto;
-    group and the same as dataset.GROUP_TEXT, if it is there; and all others under their own names.
+    The tables in a folder name images from where they lie. The split is train, validation, test or empty, and there
+    only if data.split is auto; the group is there again as dataset.GROUP_TEXT.
     """
-    path = data.labels
-    try:
-        utf_16 = Path(path).read_bytes().startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-        text = Path(path).read_text(encoding="utf-16" if utf_16 else "utf-8-sig")
-        header = next((line for line in text.split("\n") if line.strip()), "")
-        separator = max(",\t;", key=header.count)
-        # The header is read as a row, because pandas would rename columns, and drop cells of rows that have more.
-        cells = pd.read_csv(io.StringIO(text), sep=separator, header=None, dtype=str, keep_default_na=False)
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}. Set data.labels to a CSV or TSV table of labels.") from None
-    except ValueError as error:  # pandas's errors are ValueErrors
-        reason = " ".join(str(error).split()).rstrip(".")
-        raise UserError(
-            f"{path} is no CSV or TSV table in UTF-8: {reason}. Save it as one (in Excel: CSV UTF-8), with cells in "
-            "quotes that have separators in them."
-        ) from None
-    cells = cells.apply(lambda column: column.str.strip())
-    cells = cells[(cells != "").any(axis=1)]
-    if len(cells) < 2:
-        raise UserError(f"{path} has no rows. Set data.labels to a table with a row per image.")
-    names = _columns(list(cells.iloc[0]), data)
-    table = cells.iloc[1:][list(names)].rename(columns=names)
+    if os.path.isdir(data.labels):
+        cells, folders = table_file.read_folder(data.labels, data.columns.names, data.columns.path.split("/"))
+        table, notes = table_columns.select(cells, data, index)
+        table["path"] = [os.path.join(*parts) for parts in zip(folders, table["path"], strict=True)]
+    else:
+        table, notes = table_columns.select(table_file.read(data.labels, data.columns.names), data, index)
     if "group" in table:
         table[dataset.GROUP_TEXT] = table["group"]
     given = table.pop("split") if "split" in table else pd.Series(dtype=str)
@@ -99,80 +82,80 @@ def _read(data: params.Data) -> pd.DataFrame:
         table["split"] = given.map(splits)
         if unknown := sorted(set(given) - splits.keys()):
             raise UserError(
-                f"{path}: {enumeration(list(map(repr, unknown)), 5)} in the column {data.columns.split!r} is no split: "
-                "write train, validation or test, or set data.columns.split to another column, or to '' for none."
+                f"{data.labels}: {enumeration(list(map(repr, unknown)), 5)} in the column {data.columns.split!r} is no "
+                "split: write train, validation or test, or set data.columns.split to another column, or '' for none."
             )
-    return table
+    return table, notes
 
 
-def _columns(header: list[str], data: params.Data) -> dict[int, str]:
-    """Returns the columns to use, from their places to path, label, split, group, or what manifests call the others.
+def _match(
+    rows: Sequence[Row], index: FileIndex, candidates: Sequence[ImageFile]
+) -> tuple[dict[int, list[Row]], list[tuple[Row, str]]]:
+    """Returns the rows of each file, by its place, and those that fit none or several, each with its problem.
 
-    Columns without a name, such as the index that pandas writes, are left out. The case of a name counts only if the
-    table has it in several.
+    Of rows that fit the same file, those count that name it best.
     """
-    defaults, used = params.Columns().model_dump(), dict[int, str]()
-    for name, own in data.columns.model_dump().items():
-        places = [place for place, column in enumerate(header) if column == own != ""]
-        places = places or [place for place, column in enumerate(header) if column.casefold() == own.casefold() != ""]
-        if not places and (name in ("path", "label") or own not in ("", defaults[name])):
-            raise UserError(
-                f"{data.labels} has no column {own!r}, but {enumeration(list(map(printable, header)))}: set "
-                f"data.columns.{name} to one of them. The first line names the columns; labels are names in one column."
-            )
-        if len(places) > 1:
-            raise UserError(f"{data.labels} has {len(places)} columns {own!r}: rename all but one.")
-        for place in places:
-            if place in used:
-                raise UserError(
-                    f"data.columns.{used[place]} and data.columns.{name} are both the column {own!r} of {data.labels}: "
-                    "set one of them to another; split and group can be '', which is none."
-                )
-            used[place] = name
-    for place, name in enumerate(header):
-        if place not in used and name and not name.startswith("Unnamed: "):
-            while name in RESERVED or name in used.values():
-                name = f"table_{name}"
-            used[place] = name
-    return used
+    matches = [index.find(row["path"]) for row in rows]
+    best: dict[int, int] = {}
+    for places, parts in matches:
+        if len(places) == 1:
+            best[places[0]] = max(best.get(places[0], 0), parts)
+    rows_of, unmatched = collections.defaultdict(list), []
+    for row, (places, parts) in zip(rows, matches, strict=True):
+        if len(places) == 1 and parts == best[places[0]]:
+            rows_of[places[0]].append(row)
+        elif len(places) > 1:
+            names = enumeration([printable(candidates[place].path) for place in places], 3)
+            unmatched.append((row, f"{SEVERAL_FILES} {names}"))
+        else:
+            unmatched.append((row, "is in the table, but there is no such file"))
+    return rows_of, unmatched
 
 
-def _match(rows: pd.Series, found: list[ImageFile], folder: str) -> list[list[int]]:
-    """Returns the files of each row, by their places in `found`.
+def _merge(rows: Sequence[Row], on_label_conflict: str) -> tuple[Row, str]:
+    """Returns what the rows of one file say together, and the problem if they are none or contradict each other.
 
-    A row names a path below the folder, or any path with the folder's name in it (an absolute one of another computer,
-    say), with or without extension; or the file's name, with or without extension. Case is ignored where there is no
-    such file otherwise.
+    With on_label_conflict, the label of rows that disagree is that of most of them ("majority"), or empty.
     """
-    folds: list[Callable[[str], str]] = [str, str.casefold]
-    kinds: list[Callable[[str], str]] = [str, _stem, posixpath.basename, lambda path: _stem(posixpath.basename(path))]
-    paths = [unicodedata.normalize("NFC", file.path) for file in found]
-    name = unicodedata.normalize("NFC", os.path.basename(os.path.abspath(folder)))
-    wanted = [posixpath.normpath(unicodedata.normalize("NFC", row.replace("\\", "/"))) for row in rows]
-    spelled = [(path, f"/{path}".partition(f"/{name}/")[2]) for path in wanted]
-    matches: list[list[int]] = [[] for _ in spelled]
-    for fold, kind in itertools.product(folds, kinds):
-        places_of: dict[str, list[int]] = {}
-        for place, path in enumerate(paths):
-            places_of.setdefault(fold(kind(path)), []).append(place)
-        for row, (whole, below) in enumerate(spelled):
-            matches[row] = matches[row] or places_of.get(fold(whole)) or places_of.get(fold(below), [])
-        if all(matches):
-            break
-    return matches
+    if not rows:
+        return {}, "has no row in the table"
+    if len(rows) == 1:
+        return rows[0], ""
+    values = {name: list(dict.fromkeys(row[name] for row in rows)) for name in rows[0]}
+    for name in ("split", "group"):
+        if len(values.get(name, [])) > 1:
+            return rows[0], f"has {len(rows)} rows, which disagree on the {name}: {', '.join(map(repr, values[name]))}"
+    merged = {name: texts[0] if len(texts) == 1 else " + ".join(filter(None, texts)) for name, texts in values.items()}
+    if len(values["label"]) == 1:
+        return merged, ""
+    votes = collections.Counter(row["label"] for row in rows).most_common()
+    if on_label_conflict == "error":
+        named = ", ".join(repr(row["label"]) for row in rows[:4])
+        return merged, f"has {len(rows)} rows, which disagree on the label: {named}; data.on_label_conflict decides"
+    is_decided = on_label_conflict == "majority" and votes[0][1] > votes[1][1]
+    return merged | {"label": votes[0][0] if is_decided else ""}, ""
 
 
-def _with_row(file: ImageFile, records: list[dict[str, str]]) -> ImageFile:
-    """Returns a file with what its row says, or a problem if it has no row, several, or one without label or split."""
-    if len(records) != 1:
-        problem = f"has {len(records)} rows in the table" if records else "has no row in the table"
+def _with_row(file: ImageFile, row: Mapping[str, str], problem: str) -> ImageFile:
+    """Returns a file with what its row says, or a problem if the row lacks label or split, or has several labels."""
+    if problem or file.problem:
         return ImageFile(file.path, problem=file.problem or problem)
-    [record] = records
-    empty = next((f"has an empty {name}" for name in ("label", "split") if record.get(name) == ""), "")
-    split, group = record.get("split", ""), record.get("group", "")
-    columns = {name: text for name, text in record.items() if name not in ("path", "label", "split", "group")}
-    return ImageFile(file.path, record["label"], file.problem or empty, split, group, columns)
+    label = row["label"]
+    if label[:1] in ("[", "{"):
+        label, problem = _from_json(label)
+    problem = problem or next((f"has an empty {name}" for name in ("label", "split") if row.get(name) == ""), "")
+    columns = {name: text for name, text in row.items() if name not in ("path", "label", "split", "group")}
+    return ImageFile(file.path, label, problem, row.get("split", ""), row.get("group", ""), columns)
 
 
-def _stem(path: str) -> str:
-    return posixpath.splitext(path)[0]
+def _from_json(label: str) -> tuple[str, str]:
+    """Returns the one text in a label that is a JSON list or object, and a problem if there are several."""
+    try:
+        content = json.loads(label)
+    except ValueError:
+        return label, ""
+    while isinstance(content, list | dict) and len(content) == 1:
+        [content] = content.values() if isinstance(content, dict) else content
+    if isinstance(content, list | dict):
+        return "", f"has the labels {label}: {table_columns.SEVERAL}" if content else "has an empty label"
+    return str(content), ""

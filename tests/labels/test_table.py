@@ -109,12 +109,12 @@ def test_a_test_folder_without_rows_is_not_said_to_be_used(tmp_path):
 
 def test_all_faults_are_named_at_once_or_skipped(folder):
     touch(folder, "b/5.jpg", "b/6.jpg", "b/notes.txt")
-    text = "path,label\n1,cat\n2,dog\n3,cat\n3,cat\n4, \ngone.jpg,dog\n5,dog\n"
+    text = "path,label\n1,cat\n2,dog\n3,cat\n3,dog\n4, \ngone.jpg,dog\n5,dog\n"
     with pytest.raises(UserError) as caught:
         find(folder, text)
     for words in (
         "in 4 places",
-        "b/3.jpg (has 2 rows in the table)",
+        "b/3.jpg (has 2 rows, which disagree on the label: 'cat', 'dog'; data.on_label_conflict decides)",
         "b/4.jpg (has an empty label)",
         "gone.jpg (is in the table, but there is no such file)",
         "b/6.jpg (has no row in the table)",
@@ -172,17 +172,17 @@ def test_a_name_that_fits_several_files(folder):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "is no CSV or TSV table"),
-        ('path,label\n"1,cat\n', "is no CSV or TSV table"),
+        ("", "is no table in CSV"),
+        ('path,label\n"1,cat\n', "is no table in CSV"),
         ("path,label\n1,cat,small\n2,dog\n", "Expected 2 fields in line 2, saw 3. Save it as one.*quotes"),
-        ("path,label\n1,cat\n2,dog\n3,cat, small\n", "is no CSV or TSV table"),
+        ("path,label\n1,cat\n2,dog\n3,cat, small\n", "is no table in CSV"),
         ("path,label\n", "has no rows"),
         (",\n,\n", "has no rows"),
         (f"label,path,label\n{ROWS}", "2 columns 'label'"),
         (f"Path,PATH,label\n{ROWS}", "2 columns 'path'"),
         (f"path,label,group, group\n{ROWS}", "2 columns 'group'"),
-        ("1,cat\n2,dog\n3,cat\n4,dog\n", "no column 'path', but 1, cat: .*The first line names the columns"),
-        ("path,cat,dog\n1,1,0\n2,0,1\n", "no column 'label', but path, cat, dog: .*labels are names in one column"),
+        ("1,cat\n2,dog\n3,cat\n4,dog\n", r"has no header: its first line is 1, cat. .*such as \[path,label\]"),
+        ("path,cat,dog\n1,1,2\n2,0,1\n", "no column 'label', but path, cat, dog: .*labels are names in one column"),
         ("id,breed\n1,cat\n", "has no column 'path', but id, breed: set data.columns.path"),
         ("path,breed\n1,cat\n", "no column 'label'.*set data.columns.label"),
         ("path,label\nx,cat\ny,dog\n", "no row fits a file of .*names 'x', the first file is 'a/1.jpg'"),
@@ -198,7 +198,7 @@ def test_tables_that_do_not_fit(folder, text, words):
 
 @pytest.mark.parametrize("encoding", ["latin-1", "utf-16-le", "cp1252"])
 def test_a_table_in_another_encoding_is_named(folder, encoding):
-    with pytest.raises(UserError, match="labels.csv is no CSV or TSV table in UTF-8.*Save it as one"):
+    with pytest.raises(UserError, match="labels.csv is no table in CSV, TSV or JSON in UTF-8.*Save it as one"):
         find(folder, "path,label\n1,caf\u00e9\n2,dog\n3,dog\n4,dog\n", encoding=encoding)
 
 
