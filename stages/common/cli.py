@@ -111,7 +111,7 @@ def printable(path: str) -> str:
 
 
 def counted(count: int, noun: str, nouns: str = "") -> str:
-    """Returns a number of things in words, "1 image" or "2 images"; `nouns` is a plural that is not formed with an s."""
+    """Returns a number of things in words, "1 image" or "2 images"; `nouns` is a plural that does not end in s."""
     return f"{count:,} {noun if count == 1 else nouns or f'{noun}s'}"
 
 

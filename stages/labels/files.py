@@ -71,6 +71,22 @@ def is_text(path: str) -> bool:
     return os.path.splitext(path)[1].lower() in TEXTS
 
 
+def empty_folders(folder: str | Path, found: list[ImageFile]) -> list[str]:
+    """Returns the folders that hold none of the files that `find_files` found, by path below `folder`, sorted.
+
+    Of folders in each other, the outermost is named.
+    """
+    lowest = {os.path.dirname(image.path) for image in found}
+    full = {str(path) for name in lowest for path in (Path(name), *Path(name).parents)}
+    empty = []
+    for path, names, _ in os.walk(folder):
+        names[:] = [name for name in names if name[0] != "." and not IGNORED.fullmatch(name)]
+        below = {name: os.path.normpath(os.path.join(os.path.relpath(path, folder), name)) for name in names}
+        empty += [below[name] for name in names if below[name] not in full]
+        names[:] = [name for name in names if below[name] in full]
+    return sorted(empty)
+
+
 def linked_folders(folder: str | Path, images: list[ImageFile]) -> list[str]:
     """Returns the folders on the way to images that are symbolic links, by path below `folder`, sorted."""
     lowest = {os.path.dirname(image.path) for image in images}  # few folders, even if there are many images

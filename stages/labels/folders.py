@@ -32,6 +32,13 @@ def find(found: list[ImageFile], data: params.Data) -> Labelled:
             f"The splits {', '.join(map(printable, sorted(layout.folders)))} are divided anew, because data.split is "
             "random" + (f"; {outside} files outside of class folders are left out." if outside else ".")
         )
+    if shared := given_splits.shared_folders(layout):
+        tops = enumeration(sorted({repr(image.class_name) for image in images}), 5)
+        labelled.notes.append(
+            f"WARNING: the classes {tops} hold the same {len(shared)} folders, such as "
+            f"{enumeration(list(map(repr, shared)), 3)}. If those are the classes, set data.images to one of "
+            "the folders that hold them."
+        )
     if alike := sorted(given_splits.splits_of(image.class_name for image in images)):
         named = enumeration(list(map(repr, alike)))
         labelled.notes.append(f"WARNING: {named} is a class here, but named like a split.")

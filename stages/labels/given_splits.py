@@ -131,6 +131,13 @@ def refuse_other_splits(layout: Layout) -> None:
         )
 
 
+def shared_folders(layout: Layout) -> list[str]:
+    """Returns the folders that are in each class folder, if they are more than the classes: they may be the classes."""
+    held = list(_held(layout.inner.values()))
+    common = sorted(set.intersection(*held)) if len(held) > 1 and not layout.folders else []
+    return common if len(common) > max(len(held), 2) else []
+
+
 def require_labels(layout: Layout, folder: str) -> None:
     """Raises a UserError if a class is not divided, or a split (a contest's test images, say) has no class of train."""
     divided = _folders(layout.inner[path] for path in layout.splits)

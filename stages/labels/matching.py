@@ -49,10 +49,9 @@ class FileIndex:
 
     def _find_end(self, path: str) -> tuple[list[int], int]:
         parts = path.split("/")
-        folders = {"/".join(parts[start:-1]).casefold() for start in range(len(parts) - 1)}
-        if folders & self._folders:
-            return [], 0
         for count in range(len(parts) - 1, 0, -1):
+            if "/".join(parts[-count - 1 : -1]).casefold() in self._folders:
+                break  # a folder that is here, and lacks the file
             end = "/".join(parts[-count:])
             for fold in (str, str.casefold):
                 for kind in (str, _stem):
@@ -79,7 +78,8 @@ def _spellings(row: str) -> Iterator[str]:
     paths = [row.replace("\\", "/")]
     if re.search("[?%#]", row):
         address, _, query = row.partition("?")
-        paths += [unquote(text) for text in (row, query.rpartition("=")[2], address.partition("#")[0]) if text]
+        values = re.findall("=([^&]*[./%][^&]*)", query)  # of Label Studio's ?d=folder/file
+        paths += [unquote(text) for text in (row, address.partition("#")[0], *values)]
     yield from (posixpath.normpath(path) for path in paths if path)
 
 

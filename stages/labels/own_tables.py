@@ -24,32 +24,34 @@ def find(found: Sequence[ImageFile], folder: str) -> list[str]:
     for file in found:
         if table_file.is_table(file.path) and not file.problem:
             tables[posixpath.dirname(file.path)].append(file.path)
+    if not tables:
+        return []
     index, found_tables = FileIndex(images, folder), collections.defaultdict(list)
     for paths in tables.values():
         for path in paths if len(paths) <= MOST else []:
-            if settings := _settings(os.path.join(folder, path), index):
+            if (settings := _settings(os.path.join(folder, path), index)) is not None:
                 found_tables[posixpath.basename(path), settings].append(path)
     lines = []
     for (_, settings), paths in found_tables.items():
         named = f"{enumeration(list(map(printable, paths)), 3)} {'names' if len(paths) == 1 else 'name'} images here"
         labels = shlex.quote(os.path.join(folder, paths[0]) if len(paths) == 1 else folder)
         lines.append(
-            f"WARNING: {named}, but no labels are taken from there. To do so: -S data.labels={labels}{settings}."
+            f"WARNING: {named}, but no labels are taken from there. To do so: -S data.labels={labels}{settings}"
         )
     return lines
 
 
-def _settings(path: str, index: FileIndex) -> str:
-    """Returns the settings for the columns of a table that names files; empty if it names none."""
+def _settings(path: str, index: FileIndex) -> str | None:
+    """Returns the settings for the columns of a table that names files; None if it names none."""
     try:
         cells = table_file.read(path) if os.path.getsize(path) <= LARGEST else pd.DataFrame()
     except (OSError, UserError):
-        return ""
+        return None
     if table_columns.path_column(cells.iloc[:1], index) is not None:
         names = ",".join(table_columns.guess_names(cells, index))
         return f" -S {shlex.quote(f'data.columns.names=[{names}]')}"
     if (place := table_columns.path_column(cells.iloc[1:], index)) is None:
-        return ""
+        return None
     header, settings = list(cells.iloc[0]), ""
     if header[place].casefold() != "path":
         settings = f" -S {shlex.quote(f'data.columns.path={header[place]}')}"

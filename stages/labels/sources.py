@@ -41,10 +41,12 @@ def find(data: params.Data) -> Labelled:
         classes.check(images, labelled, data)
     except UserError as error:
         hints = own_tables.find(found, data.images) if label == folders.find else []
-        raise UserError(" ".join([str(error), *hints])) from None
+        raise UserError(" ".join([str(error), *(hint.removeprefix("WARNING: ") for hint in hints)])) from None
     notes = [*labelled.notes, *_warn(labelled.images, data)]
     if label == folders.find:
         notes += own_tables.find(found, data.images)
+        if empty := files.empty_folders(data.images, found):
+            notes.append(f"Folders without any image: {enumeration(list(map(printable, empty)), 5)}.")
     return dataclasses.replace(labelled, images=images, notes=notes)
 
 

@@ -13,8 +13,9 @@ from stages.labels.matching import FileIndex
 RESERVED = {*dataset.COLUMNS, "split", "pixels", "pixel_hash", dataset.GROUP_TEXT}
 ONE, ZERO = {"1", "1.0", "True", "true"}, {"0", "0.0", "False", "false", ""}
 # Names of columns of labels in tables of others, in lower case.
-LABELS = ("label", "labels", "class", "classes", "class_name", "classname", "category", "choice", "species", "tag")
-LABELS += ("target", "scientificname", "diagnosis", "dx", "breed", "ground_truth.label")
+LABELS = ["label", "labels", "class", "classes", "class_name", "classname", "category", "choice", "species", "tag"]
+LABELS += ["target", "scientificname", "diagnosis", "dx", "breed", "ground_truth.label"]
+NAMING = 0.8  # fraction of the rows of a column that name files, if it is the column of paths
 SAMPLED = 100  # rows by which it is found out what a column holds
 SEVERAL = "one class per image; several labels are not supported"
 
@@ -68,10 +69,9 @@ def select(cells: pd.DataFrame, data: params.Data, index: FileIndex) -> tuple[pd
 
 
 def path_column(rows: pd.DataFrame, index: FileIndex) -> int | None:
-    """Returns the place of the column whose cells name files; None if none does in at least half of its rows."""
-    sample = rows.iloc[:SAMPLED]
-    fits = sample.map(lambda cell: len(index.find(cell)[0]) == 1).mean()
-    return int(fits.idxmax()) if len(fits) and fits.max() >= 0.5 else None
+    """Returns the place of the column whose cells name files; None if none does in most of its rows."""
+    fits = rows.iloc[:SAMPLED].map(lambda cell: bool(index.find(cell)[0])).mean()
+    return int(fits.idxmax()) if len(fits) and fits.max() >= NAMING else None
 
 
 def label_column(header: Sequence[str]) -> int | None:

@@ -228,3 +228,104 @@ def test_a_table_in_the_folder_of_images_is_no_image(folder, name):
 def test_one_column_cannot_be_two_things(folder, columns, words):
     with pytest.raises(UserError, match=words):
         find(folder, "path,label,group,split\n1,cat,a,train\n", columns=params.Columns(**columns))
+
+
+def test_several_columns_make_a_path(tmp_path):
+    folder = touch(tmp_path / "mine", "S1/A/1.jpg", "S1/B/1.jpg", "S2/A/1.jpg", "2.jpg")
+    text = "File,RelativePath,label\n1.jpg,S1\\A,cat\n1.jpg,S1\\B,dog\n1.jpg,S2\\A,cat\n2.jpg,,dog\n"
+    images = find(folder, text, columns=params.Columns(path="RelativePath/File"))
+    assert {image.path: image.class_name for image in images} == {
+        "S1/A/1.jpg": "cat",
+        "S1/B/1.jpg": "dog",
+        "S2/A/1.jpg": "cat",
+        "2.jpg": "dog",
+    }
+    with pytest.raises(
+        UserError, match="no column 'Folder/File', but File, RelativePath, label: set data.columns.path"
+    ):
+        find(folder, text, columns=params.Columns(path="Folder/File"))
+
+
+@pytest.mark.parametrize(
+    ("columns", "numbers", "label"),
+    [
+        ("cat,dog", ["1,0", "0,1"], "label"),
+        ("cat,dog,UNK", ["1.0,0.0,0.0", "0.0,1.0,0.0"], "label"),
+        (" cat, dog", ["True,False", "False,True"], "cat/dog"),
+        ("cat,dog,old", ["1,0,1", "0,1,1"], "cat/dog"),
+    ],
+)
+def test_one_column_per_class(folder, columns, numbers, label):
+    one, other = numbers
+    text = f"path,{columns}\n1,{one}\n2,{other}\n3,{one}\n4,{other}\n"
+    images = find(folder, text, columns=params.Columns(label=label))
+    assert [image.class_name for image in images] == LABELS
+
+
+def test_one_column_per_class_with_several_or_no_class_in_a_row(folder):
+    with pytest.raises(
+        UserError, match=r"1 row has a 1 in several of the columns cat, dog, such as 3: one class per image"
+    ):
+        find(folder, "path,cat,dog\n1,1,0\n2,0,1\n3,1,1\n4,0,1\n")
+    with pytest.raises(UserError, match=r"in 1 places.*b/3.jpg \(has an empty label\)"):
+        find(folder, "path,cat,dog\n1,1,0\n2,0,1\n3,0,0\n4,0,1\n")
+
+
+def test_a_column_of_one_class_that_is_taken_for_the_labels(folder):
+    path = folder.parent / "labels.csv"
+    path.write_text("path,cat,dog,cow\n1,1,0,0\n2,0,1,0\n3,1,0,0\n4,0,0,1\n")
+    [note] = sources.find(params.Data(images=str(folder), labels=str(path), columns=params.Columns(label="cat"))).notes
+    assert note.startswith("WARNING: the classes are the values of the column 'cat'") and "to cat/dog/cow" in note
+
+
+@pytest.mark.parametrize("cell", ['["cat","dog"]', '{"choices":["cat","dog"]}', '["dog", "cat", "cow"]'])
+def test_a_cell_with_several_labels(folder, cell):
+    quoted = cell.replace('"', '""')
+    with pytest.raises(UserError, match=r"b/3.jpg \(has the labels .*: one class per image; several labels are not"):
+        find(folder, f'path,label\n1,cat\n2,dog\n3,"{quoted}"\n4,dog\n')
+
+
+@pytest.mark.parametrize("cell", ['["cat"]', '{"choices":["cat"]}', '[["cat"]]'])
+def test_a_list_of_one_label(folder, cell):
+    quoted = cell.replace('"', '""')
+    assert [x.class_name for x in find(folder, f'path,label\n1,cat\n2,dog\n3,"{quoted}"\n4,dog\n')] == LABELS
+
+
+def test_rows_that_agree_count_once(folder):
+    text = "path,label,age\n1,cat,old\n1,cat,young\n2,dog,old\n3,cat,\n4,dog,\n4,dog,\n"
+    images = find(folder, text)
+    assert [image.class_name for image in images] == LABELS
+    assert [image.columns["age"] for image in images] == ["old + young", "old", "", ""]
+
+
+@pytest.mark.parametrize(
+    ("decision", "labels"), [("drop", {"1": "cat", "2": "dog"}), ("majority", {"1": "cat", "2": "dog", "3": "cat"})]
+)
+def test_rows_that_disagree_on_the_label(folder, decision, labels):
+    text = "path,label\n1,cat\n2,dog\n3,cat\n3,cat\n3,dog\n4,dog\n4,cat\n"
+    with pytest.raises(UserError, match="b/3.jpg .has 3 rows, which disagree on the label: 'cat', 'cat', 'dog'"):
+        find(folder, text)
+    path = folder.parent / "labels.csv"
+    found = sources.find(params.Data(images=str(folder), labels=str(path), on_label_conflict=decision))
+    assert {x.path.split("/")[1].split(".")[0]: x.class_name for x in found.images} == labels
+    left = "2 images whose rows disagree" if decision == "drop" else "1 image whose rows disagree"
+    assert any(left in note for note in found.notes)
+
+
+@pytest.mark.parametrize("column", ["split", "group"])
+def test_rows_that_disagree_on_split_or_group(folder, column):
+    text = f"path,label,{column}\n1,cat,train\n1,cat,test\n2,dog,train\n3,cat,test\n4,dog,train\n"
+    with pytest.raises(UserError, match=f"a/1.jpg .has 2 rows, which disagree on the {column}: 'train', 'test'"):
+        find(folder, text, on_label_conflict="majority")
+
+
+def test_masks_and_texts_beside_images_need_no_row(folder):
+    touch(folder, "a/1_mask.png", "a/1.json", "b/3.txt")
+    assert [image.class_name for image in find(folder, f"path,label\n{ROWS}")] == LABELS
+
+
+def test_a_class_of_which_no_row_fits_a_file_is_named(folder):
+    path = folder.parent / "labels.csv"
+    path.write_text(f"path,label\n{ROWS}gone,lynx\n")
+    notes = sources.find(params.Data(images=str(folder), labels=str(path), on_unreadable="skip")).notes
+    assert notes == ["WARNING: no image of 'lynx' is used."]
