@@ -52,8 +52,9 @@ def find(found: list[ImageFile], data: params.Data) -> Labelled:
         notes.append(f"Left out: {count} whose rows disagree on the label, such as {enumeration(disagreeing, 3)}.")
     images.sort(key=lambda image: image.path)
     labelled = Labelled(images, data.labels, notes, has_splits=any(image.split for image in images))
-    if lost := sorted({row["label"] for row, _ in unmatched} - {"", *(image.class_name for image in images)}):
-        labelled.notes.append(f"WARNING: no image of {enumeration(list(map(repr, lost)), 5)} is used.")
+    lost = {text for text in table["label"].unique() if text[:1] not in ("", "[", "{")}
+    if lost := lost - {image.class_name for image in images}:
+        labelled.notes.append(f"WARNING: no image of {enumeration(sorted(map(repr, lost)), 5)} is used.")
     if not labelled.has_splits:
         return given_splits.add(labelled, given_splits.find(candidates), data)
     given = {image.split for image in images if not image.problem}

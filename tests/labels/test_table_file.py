@@ -27,7 +27,7 @@ CAT, DOG = ["1.jpg", "cat"], ["2.jpg", "dog"]
         ("metadata.jsonl", lines({"path": "1.jpg", "label": "cat"}, {"path": "2.jpg", "label": "dog"})),
         ("labels.ndjson", "\n" + lines({"path": "1.jpg", "label": "cat"}, {"label": "dog", "path": "2.jpg"}) + "\n"),
         ("labels.json", json.dumps([{"path": "1.jpg", "label": "cat"}, {"path": "2.jpg", "label": "dog"}], indent=2)),
-        ("samples.json", json.dumps({"name": "x", "samples": [dict(path=p, label=x) for p, x in (CAT, DOG)]})),
+        ("samples.json", json.dumps({"name": "x", "samples": [{"path": p, "label": x} for p, x in (CAT, DOG)]})),
         ("labels.json", json.dumps({"classes": ["cat", "dog"], "labels": {"1.jpg": 0, "2.jpg": 1}})),  # FiftyOne
         ("labels.json", json.dumps({"classes": None, "labels": {"1.jpg": "cat", "2.jpg": "dog"}})),
         ("map.json", json.dumps({"1.jpg": "cat", "2.jpg": "dog"})),
