@@ -28,7 +28,7 @@ def choose(labelled: Labelled, names: Collection[str]) -> Labelled:
     if missing := sorted({*names} - counts.keys()):
         raise UserError(
             f"data.classes names {enumeration(list(map(repr, missing)))}, but no image has that label; there are "
-            f"{enumeration(sorted(map(repr, counts))) or 'none'}."
+            f"{enumeration(sorted(map(repr, counts))) or 'none'}. Empty, [], it takes all."
         )
     numbers = all(name.isdecimal() for name in counts.keys() - {"-1"})
     used = {name for name in counts if not (_is_unlabelled(name) or numbers and name == "-1")}

@@ -15,7 +15,7 @@ from PIL import Image
 from stages.common.cli import UserError
 from stages.decoding.decode import decode, decode_image
 from stages.evaluation import scores
-from stages.labels.files import walk
+from stages.labels.files import is_text, walk
 from stages.model.temperature import scale_probabilities
 
 # A path of a file or of a folder of images; or an image in memory: the content of a file, or pixels in RGB.
@@ -56,7 +56,8 @@ def find(sources: Any) -> Iterator[tuple[Source, str]]:
         path = os.fsdecode(source)
         try:
             for below, problem in walk(path) if path else [("", "an empty path")]:
-                yield (os.path.join(path, below) if below else path), problem
+                if not is_text(below):  # of a folder: tables and notes beside images
+                    yield (os.path.join(path, below) if below else path), problem
         except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
             yield path, getattr(error, "strerror", None) or str(error)
 

@@ -295,6 +295,7 @@ def test_folders_are_read_as_split_reads_them(tmp_path):
     (folder / "link.png").symlink_to("nothing")
     (folder / "a/up").symlink_to("..")
     os.mkfifo(folder / "pipe.png")
+    (folder / "a/000.png.json").write_text("{}")  # a text beside an image, as of Google Takeout
     found = {os.path.relpath(path, folder): problem for path, problem in inference.find([folder])}
     assert found == {
         "a/000.png": "",
