@@ -28,7 +28,7 @@ SPECIAL_FILES = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
 SPECIAL_FILES |= dict.fromkeys((stat.S_IFCHR, stat.S_IFBLK), "a device")
 # Extensions of tables and notes that lie beside images.
 TEXTS = {".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".manifest", ".md", ".xml", ".yaml", ".yml", ".xlsx"}
-TEXTS |= {".parquet"}
+TEXTS |= {".parquet", ".cls"}  # .cls: labels in WebDataset's archives
 
 
 @dataclass(frozen=True, slots=True)

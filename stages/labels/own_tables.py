@@ -42,7 +42,7 @@ def find(found: Sequence[ImageFile], folder: str) -> list[str]:
 
 
 def _settings(path: str, index: FileIndex) -> str | None:
-    """Returns the settings for the columns of a table that names files; None if it names none."""
+    """Returns the settings for the columns of a table that names files; None if it names none or nothing else."""
     try:
         cells = table_file.read(path) if os.path.getsize(path) <= LARGEST else pd.DataFrame()
     except (OSError, UserError):
@@ -58,6 +58,8 @@ def _settings(path: str, index: FileIndex) -> str | None:
     label = table_columns.label_column(header)
     if label is None and not table_columns.is_class_per_column(cells.iloc[1:], {place}):
         others = enumeration([printable(name) for name in header if name != header[place]], 8)
+        if not others:
+            return None
         return (
             f"{settings}, and data.columns.label to one of {others}; if the labels are in another table, see "
             "docs/images.md#labels-in-another-table"

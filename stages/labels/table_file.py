@@ -4,7 +4,7 @@ import codecs
 import io
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +100,12 @@ def _read_json(text: str) -> pd.DataFrame:
         content = json.loads(text)
     except ValueError:
         content = [json.loads(line) for line in text.split("\n") if line.strip()]
-    rows = [{name: _cell(values) for name, values in _flatten(record).items()} for record in _records(content)]
+    records = _records(content)
+    texts = [_flatten(record) for record in records]
+    # A key that is a text in one record and an object in another, as Label Studio writes one answer or several.
+    named = {name for row in texts for name, values in row.items() if any(values)}
+    objects = {name for name in named if any(other.startswith(f"{name}.") for other in named)}
+    rows = [{name: _cell(values) for name, values in _flatten(record, "", objects).items()} for record in records]
     names = list(dict.fromkeys(name for row in rows for name in row))
     return pd.DataFrame([names, *([row.get(name, "") for name in names] for row in rows)])
 
@@ -115,8 +120,8 @@ def _records(content: Any) -> list[dict[str, Any]]:
     if isinstance(content, dict):
         if isinstance(content.get("labels"), dict):  # FiftyOne's: labels are names, or places in `classes`
             classes = dict(enumerate(content.get("classes") or []))
-            labels = {path: classes.get(x, x) if type(x) is int else x for path, x in content["labels"].items()}
-            return [{"path": path, "label": label} for path, label in labels.items()]
+            labels = {path: x["label"] if isinstance(x, dict) else x for path, x in content["labels"].items()}
+            return [{"path": path, "label": classes.get(x, x) if type(x) is int else x} for path, x in labels.items()]
         if content and not any(isinstance(value, dict | list) for value in content.values()):
             return [{"path": path, "label": label} for path, label in content.items()]
         lists = list(content.values())
@@ -127,13 +132,18 @@ def _records(content: Any) -> list[dict[str, Any]]:
     raise ValueError(f"it is JSON, but no list of objects with a file and a label each{keys}")
 
 
-def _flatten(value: Any, name: str = "") -> dict[str, list[str]]:
-    """Returns the texts in a JSON value by the dotted names of their keys; elements of a list have the list's name."""
-    if not isinstance(value, dict | list):
+def _flatten(value: Any, name: str = "", whole: Collection[str] = ()) -> dict[str, list[str]]:
+    """Returns the texts in a JSON value by the dotted names of their keys; elements of a list have the list's name.
+
+    Objects with a name in `whole` are one text, and annotations that Label Studio's users have skipped are none.
+    """
+    if not isinstance(value, dict | list) or isinstance(value, dict) and name in whole:
         return {name: ["" if value is None else value if isinstance(value, str) else json.dumps(value)]}
     found: dict[str, list[str]] = {}
+    if isinstance(value, dict) and value.get("was_cancelled") is True:
+        return found
     for key, part in _parts(value):
-        for inner, texts in _flatten(part, ".".join(filter(None, (name, key)))).items():
+        for inner, texts in _flatten(part, ".".join(filter(None, (name, key))), whole).items():
             found.setdefault(inner, []).extend(texts)
     return found
 

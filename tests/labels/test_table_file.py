@@ -30,6 +30,10 @@ CAT, DOG = ["1.jpg", "cat"], ["2.jpg", "dog"]
         ("samples.json", json.dumps({"name": "x", "samples": [{"path": p, "label": x} for p, x in (CAT, DOG)]})),
         ("labels.json", json.dumps({"classes": ["cat", "dog"], "labels": {"1.jpg": 0, "2.jpg": 1}})),  # FiftyOne
         ("labels.json", json.dumps({"classes": None, "labels": {"1.jpg": "cat", "2.jpg": "dog"}})),
+        (
+            "labels.json",
+            json.dumps({"labels": {"1.jpg": {"label": "cat", "confidence": 0.9}, "2.jpg": {"label": "dog"}}}),
+        ),
         ("map.json", json.dumps({"1.jpg": "cat", "2.jpg": "dog"})),
         ("list.txt", "path label\n1.jpg cat\n2.jpg   dog\n"),
     ],
@@ -76,6 +80,16 @@ def test_nested_keys_have_dotted_names(tmp_path, record, names, cells):
         [*cells, ""],
         [*cells, "1"],
     ]
+
+
+def test_a_key_that_is_a_text_in_one_record_and_an_object_in_another(tmp_path):
+    records = {"path": "1", "choice": "cat"}, {"path": "2", "choice": {"choices": ["cat", "dog"]}}, {"path": "3"}
+    cells = read(tmp_path, "x.json", json.dumps(records))
+    assert cells == [["path", "choice"], ["1", "cat"], ["2", '{"choices": ["cat", "dog"]}'], ["3", ""]]
+    cells = read(
+        tmp_path, "x.json", json.dumps([{"path": "1", "truth": {"label": "cat"}}, {"path": "2", "truth": None}])
+    )
+    assert cells == [["path", "truth.label", "truth"], ["1", "cat", ""], ["2", "", ""]]
 
 
 @pytest.mark.parametrize("text", ["TRAIN,1.jpg,cat\nTEST,2.jpg,dog\n", "TRAIN 1.jpg cat\nTEST 2.jpg dog\n"])
