@@ -120,7 +120,7 @@ def _records(content: Any) -> list[dict[str, Any]]:
     if isinstance(content, dict):
         if isinstance(content.get("labels"), dict):  # FiftyOne's: labels are names, or places in `classes`
             classes = dict(enumerate(content.get("classes") or []))
-            labels = {path: x["label"] if isinstance(x, dict) else x for path, x in content["labels"].items()}
+            labels = {path: x.get("label") if isinstance(x, dict) else x for path, x in content["labels"].items()}
             return [{"path": path, "label": classes.get(x, x) if type(x) is int else x} for path, x in labels.items()]
         if content and not any(isinstance(value, dict | list) for value in content.values()):
             return [{"path": path, "label": label} for path, label in content.items()]

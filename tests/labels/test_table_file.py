@@ -68,6 +68,11 @@ def test_tables_of_all_kinds(tmp_path, name, text):
             ["1.jpg", "cat"],
         ),
         (
+            {"data": {"image": "1.jpg"}, "annotations": [{"was_cancelled": True, "result": [{"value": 1}]}, {"id": 7}]},
+            ["data.image", "annotations.id"],
+            ["1.jpg", "7"],
+        ),
+        (
             {"a": None, "b": True, "c": [], "d": {}, "e": ["x", "x"], "f": [1, 2]},
             ["a", "b", "e", "f"],
             ["", "true", "x", '["1", "2"]'],
