@@ -18,7 +18,7 @@ from stages.labels import files, given_splits
 from stages.labels.files import ImageFile, Labelled
 
 # Names that further columns cannot keep: those of manifests, and those that manifests have while `split` runs.
-RESERVED = {*dataset.COLUMNS, "split", "pixels", "pixel_hash", dataset.GROUP_TEXT}
+RESERVED = {*dataset.COLUMNS, "split", "pixels", "pixel_hash", "blank", dataset.GROUP_TEXT}
 
 
 def find(found: list[ImageFile], data: params.Data) -> Labelled:

@@ -12,7 +12,7 @@ from tests.benchmarks.fuzz import PNG, chunk
 
 SIZE = 32
 decode_in_graph = tf.function(
-    lambda data: serving_decoder.decode(data, SIZE), input_signature=[tf.TensorSpec([], tf.string)]
+    lambda data: serving_decoder.decode(data, SIZE, "white"), input_signature=[tf.TensorSpec([], tf.string)]
 )
 COLOURS = Image.fromarray(np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8))
 

@@ -307,7 +307,7 @@ def test_folders_are_read_as_split_reads_them(tmp_path):
 def test_decodes_only_a_few_batches_ahead(model, images, monkeypatch):
     seen = []
 
-    def decode(path, size):
+    def decode(path, size, background):
         seen.append(path)
         return "", (size, size), np.zeros((size, size, 3), np.uint8)
 
