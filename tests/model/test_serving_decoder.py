@@ -63,6 +63,16 @@ def test_transparency_palettes_and_depths(tmp_path):
         assert difference(encode(palette, "PNG", bits=bits, transparency=bytes(range(0, 250, 50))), tmp_path) <= 2
 
 
+@pytest.mark.parametrize("background", ["black", "tomato", "#0180fe"])
+def test_transparent_images_are_composited_on_the_background(background):
+    image = COLOURS.resize((50, 40), Image.Resampling.BICUBIC)
+    image.putalpha(image.getchannel(0))
+    data = encode(image, "PNG")
+    seen = serving_decoder.decode(tf.constant(data), SIZE, background).numpy()
+    assert np.abs(decode(data, SIZE, background=background)[2].astype(int) - seen).max() <= 2
+    assert np.abs(decode(data, SIZE)[2].astype(int) - seen).max() > 50
+
+
 @pytest.mark.parametrize(
     ("data", "words"),
     [
