@@ -21,7 +21,7 @@ from stages.common import cli, dataset, files, params, terminal
 from stages.common.arrays import ArrayFile
 from stages.common.dataset import SPLITS
 from stages.labels import sources
-from stages.splits import assign, cleaning, groups, near_duplicates, overview, pack
+from stages.splits import assign, blank_images, cleaning, groups, near_duplicates, overview, pack
 
 FILES = ("classes.json", "unreadable.csv", "near_duplicates.csv", "overview.npz", "summary.json")
 MOST_CLASSES = 20  # maximum number of classes listed in full
@@ -29,7 +29,7 @@ FEWEST_CLASSES = 10  # number of classes listed otherwise, those with the fewest
 
 
 def main() -> None:
-    p = params.read("seed", "image_size", "data")
+    p = params.read("seed", "image_size", "background", "data")
     folder = p.data.images
     labelled = sources.find(p.data)
     outputs = {Path(name).stem: f"{dataset.ROOT}/{name}" for name in (*SPLITS, *FILES)}
@@ -37,7 +37,9 @@ def main() -> None:
         count, side = len(labelled.images), near_duplicates.SIDE
         pixels = ArrayFile.create(scratch / "pixels.npy", (count, p.image_size, p.image_size, 3))
         thumbnails = ArrayFile.create(scratch / "thumbnails.npy", (count, side, side, 3))
-        table, fingerprints = pack.pack_images(folder, labelled.images, pixels, thumbnails, p.data.max_pixels)
+        table, fingerprints = pack.pack_images(
+            folder, labelled.images, pixels, thumbnails, p.data.max_pixels, p.background
+        )
         table["pixel_hash"] = fingerprints["pixel_hash"]
         table["duplicates"] = near_duplicates.find(fingerprints, thumbnails, p.data.near_duplicates == "ignore")
         found, unreadable = cleaning.separate_unreadable(table, p.data)
@@ -48,7 +50,7 @@ def main() -> None:
         # Categories are sorted: the label is the class's place among the sorted names.
         used.insert(2, "label", used["class"].astype("category").cat.codes.astype(np.int64))
         for name in SPLITS:
-            part = used[split == name].drop(columns=["pixel_hash", "split"])
+            part = used[split == name].drop(columns=["blank", "pixel_hash", "split"])
             dataset.create(getattr(out, name), pixels, part.index, part)
         overview.save(out.overview, used, split.to_numpy(), pixels)
         counts = pd.crosstab(split, used["class"]).loc[list(SPLITS)]
@@ -71,6 +73,7 @@ def main() -> None:
         + "".join(f"; {count} {remark}" for remark, count in remarks.items() if count),
         *count_tables(counts.T),
         *labelled.notes,
+        *blank_images.notes(found),
         *groups.notes(listed, used, split, p.data),
     )
 

@@ -20,7 +20,7 @@ from stages.training import augmentation, distribution, phase
 
 
 def main() -> None:
-    p = params.read("seed", "batch_size", "model", "augmentation", "train", "train_frozen")
+    p = params.read("seed", "background", "batch_size", "model", "augmentation", "train", "train_frozen")
     with distribution.scope(p.train.strategy):
         training = phase.Training(TRAIN_FROZEN, p)
         network.load_base(training.network, p.model.weights)
@@ -30,7 +30,7 @@ def main() -> None:
         training.freeze_below(params.BASE_LAYERS)
         result = training.fit(p.train_frozen)
     training.write_features()
-    training.write(result)
+    training.write(result, p.background)
 
 
 if __name__ == "__main__":

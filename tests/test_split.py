@@ -353,3 +353,51 @@ def test_the_terminal_shows_every_class_or_of_many_the_smallest(classes, capsys)
     smallest = sorted(counts.index, key=counts["train"].get)
     assert [row[0] for row in rows] == [*(counts.index if classes == 20 else smallest[:10]), "total"]
     assert rows[-1] == ["total", str(counts["train"].sum()), str(classes)]
+
+
+def icons(folder, counts, ink, ground=0):
+    """Squares on transparency, all different: {"class name": how many}."""
+    for name, count in counts.items():
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            icon = Image.new("RGBA", (40, 40), (ground, ground, ground, 0))
+            icon.paste(ink, (5, 5, 12 + number, 30 - number))
+            icon.putpixel((0, 0), (*ink[:3], len(list(folder.iterdir()))))
+            icon.save(folder / name / f"{ink[0]}-{number}.png")
+
+
+def test_blank_images_are_counted_and_are_no_label_conflict(workplace, capsys):
+    icons(workplace.folder / "mine", {"a": 10, "b": 10, "c": 10}, (0, 0, 0, 255))
+    icons(workplace.folder / "mine", {"a": 8, "b": 1}, (255, 255, 255, 255))
+    workplace.set({"data.images": "mine", "image_size": 32, "data.near_duplicates": "ignore"})
+    split.main()
+    output = " ".join(capsys.readouterr().out.split())
+    assert "WARNING: 9 of 39 images are blank (all one colour), 8 of 18 of class 'a', which" in output
+    assert "first: a/255-0.png; set background to another colour" in output and "more than one class" not in output
+    assert "blank" not in dataset.load("train").manifest
+    shutil.copy("mine/a/255-0.png", "mine/c/copy.png")
+    with pytest.raises(UserError, match="1 images are in more than one class.*: a/255-0.png = c/copy.png$"):
+        split.main()
+
+
+def test_too_few_images_that_are_not_blank_name_the_background(workplace, capsys):
+    icons(workplace.folder / "mine", {"a": 10, "b": 10}, (255, 255, 255, 255))
+    workplace.set({"data.images": "mine", "image_size": 32, "data.near_duplicates": "ignore"})
+    with pytest.raises(UserError, match="10 of these 10 images, and 20 of all 20, are blank .*: set background to"):
+        split.main()
+    for background in ("black", "#00FF00"):
+        workplace.set({"background": background})
+        split.main()
+        assert "blank" not in capsys.readouterr().out
+
+
+def test_animations_that_begin_blank_are_counted(workplace):
+    for name in ("a", "b"):
+        (workplace.folder / "mine" / name).mkdir(parents=True)
+        for number in range(5):
+            frame = Image.new("RGB", (32, 32), (number, 99, len(name)))
+            black = Image.new("RGB", (32, 32))
+            black.save(f"mine/{name}/{number}.gif", save_all=True, append_images=[frame], comment=f"{name}{number}")
+    workplace.set({"data.images": "mine", "image_size": 32})
+    with pytest.raises(UserError, match="5 of these 5 images.*are blank.* another frame of animations"):
+        split.main()

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 import yaml
 from annotated_types import Predicate
+from PIL import ImageColor
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from stages.common.cli import UserError
@@ -69,6 +70,11 @@ def _is_criterion(value: str) -> bool:
     return value == "max_f1" or name == "precision" and 0 < float(least) <= 1
 
 
+def _is_colour(value: str) -> bool:
+    """Whether a text is the name of a colour that Pillow knows, or #rrggbb."""
+    return value.lower() in ImageColor.colormap or re.fullmatch("#[0-9a-fA-F]{6}", value) is not None
+
+
 # Types of parameters. An error says what is allowed: a description if there is one, otherwise the limits or choices.
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 FractionOrNone = Annotated[float, Field(ge=0, le=0.99)]
@@ -86,6 +92,8 @@ Pattern = Annotated[str, Predicate(_is_pattern), Field(description=PATTERN)]
 Fold = Annotated[str, Predicate(_is_fold), Field(description="none, or a fold, such as 2/5, the second of five")]
 WEIGHTS = "the path of a .weights.h5 file, or of Keras's ..._no_top.h5"
 WeightsFile = Annotated[str, Field(pattern=r"(\.weights|_no_top)\.h5$", description=WEIGHTS)]
+COLOUR = "a colour: a name that Pillow knows, such as white, or '#rrggbb' in quotes"
+Colour = Annotated[str, Predicate(_is_colour), Field(description=COLOUR)]
 CRITERIA = "a number between 0 and 1, max_f1, or a precision, such as precision>=0.95"
 Rate = Annotated[float, Field(gt=0, lt=10)]
 RateOrAuto = Annotated[Rate | Literal["auto"], Field(description="auto or a number between 0 and 10")]
@@ -201,6 +209,7 @@ class Params(Group):
 
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 42
     image_size: Annotated[int, Field(ge=32, le=1024)] = 224
+    background: Colour = "white"
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 32
     data: Data = Data()
     model: Model = Model()

@@ -15,6 +15,8 @@ ROWS = 1024  # rows that are converted at a time: a copy of all would take as mu
 # A camera's 10, 12 or 14 bits, stored in 16, look nearly black, and so do dark images of 16 bits. The values do not
 # tell them apart, and a guess for each image would treat the images of one folder differently: such images are refused.
 FEWEST_BITS = 14
+OVERSHOOT = 0.05  # of white, of floating-point values after rounding and resampling
+FEWEST_OF_255 = 2  # highest value of a floating-point image below which it is no plausible image from 0 to 255
 UNKNOWN_WHITE = (
     f"16 bits per channel, but no value needs more than {FEWEST_BITS} bits, and the file does not state which value is "
     "white: save it with 8 bits per channel, or scaled to 65535"
@@ -86,8 +88,8 @@ def bits_and_white(data: bytes) -> tuple[int, int | None]:
 def eight_bits(bands: Sequence[Image.Image], bits: int, white: int | None, inverted: bool = False) -> list[Image.Image]:
     """Converts the bands of one image, in mode I, I;16 or F, to mode L; if inverted, 0 is white.
 
-    Whole numbers keep the highest 8 of the bits that white takes. Floating-point values go from 0 to 1, or to 255 if
-    any is above 1. Bits and white are those of `bits_and_white`.
+    Whole numbers keep the highest 8 of the bits that white takes. Floating-point values go from 0 to the white of
+    `white_of_floats`, and are clipped. Bits and white are those of `bits_and_white`.
 
     Raises:
         UnreadableError: values are beyond white, or white is unknown.
@@ -95,18 +97,62 @@ def eight_bits(bands: Sequence[Image.Image], bits: int, white: int | None, inver
     extrema = [(part.min(), part.max()) for band in bands for _, part in _parts(band)]
     lowest, highest = np.min(extrema), np.max(extrema)  # not a number, if any value is not
     real = bands[0].mode == "F"
-    limit = (255 if highest > 1 else 1) if real else white or 2**bits - 1
-    if not (lowest >= 0 and highest <= limit):
+    limit = white_of_floats(lowest, highest) if real else white or 2**bits - 1
+    if not real and not (lowest >= 0 and highest <= limit):
         raise UnreadableError(f"grey values from {lowest} to {highest}, a range that is not supported")
     if not real and white is None and 0 < highest < 2**FEWEST_BITS:
         raise UnreadableError(UNKNOWN_WHITE)
 
     def convert(part: np.ndarray) -> np.ndarray:
+        part = part.clip(0, limit) if real else part
         part = limit - part if inverted else part
         part = part * 255 if limit == 1 else part
         return (part if real else part >> (limit.bit_length() - 8)).astype(np.uint8)
 
     return [_mapped(band, convert) for band in bands]
+
+
+def white_of_floats(lowest: float, highest: float) -> int:
+    """Returns the value of white, 1 or 255, of a floating-point image with this lowest and this highest value.
+
+    Rounding and resampling overshoot 0 and white, by OVERSHOOT of white at most.
+
+    Raises:
+        UnreadableError: values are beyond that, or the highest may be of either range.
+    """
+    white = 1 if highest <= 1 + OVERSHOOT else 255
+    if not (lowest >= -OVERSHOOT * white and highest <= (1 + OVERSHOOT) * white):
+        raise UnreadableError(
+            f"grey values from {lowest:g} to {highest:g}, a range that is not supported: give uint8, or floating-point "
+            "numbers up to 1 or to 255"
+        )
+    if white == 255 and highest < FEWEST_OF_255:
+        raise UnreadableError(
+            f"floating-point values up to {highest:g}, which may be from 0 to 1 or from 0 to 255: scale them to one of "
+            "these, or give uint8"
+        )
+    return white
+
+
+def check_jpeg_2000(image: Image.Image, data: bytes) -> None:
+    """Refuses a JPEG 2000 file of more than 8 bits that Pillow would round to 8, because white becomes 0 in that.
+
+    Pillow keeps grey levels of up to 16 bits whole. The components' bits are in the segment SIZ (ISO/IEC 15444-1,
+    A.5.1): the number of components at byte 40, and three bytes for each of them, the first of which holds the bits.
+    Findings: findings/pillow_jpeg2000_16_bit_white.sh.
+
+    Raises:
+        UnreadableError: it is such a file.
+    """
+    start = data.find(b"\xff\x4f\xff\x51") if image.format == "JPEG2000" else -1
+    if start < 0 or image.mode == "I;16":
+        return
+    (count,) = struct.unpack_from(">H", data, start + 40)
+    bits = max((byte & 127) + 1 for byte in data[start + 42 : start + 42 + 3 * count : 3])
+    if bits > 8:
+        raise UnreadableError(
+            f"JPEG 2000 of {bits} bits per channel, whose white would be read as black: save it with 8 bits per channel"
+        )
 
 
 def check_colours(image: Image.Image, bits: int, white: int | None) -> None:

@@ -19,7 +19,7 @@ from pillow_heif import HeifImageFile
 from stages.decoding import bit_depth, faulty_metadata, unreadable
 from stages.decoding.unreadable import UnreadableError
 
-BACKGROUND = "white"  # what transparent images are composited on, as on a page
+BACKGROUND = "white"  # colour on which transparent images are composited, as on a page; the default of background
 # Formats of photographs and drawings. Among Pillow's others are EPS, which it hands to Ghostscript to run, and some
 # with a signature so short that a text file may match it.
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
@@ -34,18 +34,21 @@ _one_at_a_time, _limits_lock = threading.RLock(), threading.Lock()
 _limits: list[int | None] = []  # Pillow's own limits of pixels, as the threads that decode found them
 
 
-def decode(path: str | Path | bytes, size: int, max_pixels: int = MAX_PIXELS) -> tuple[str, Size, np.ndarray]:
+def decode(
+    path: str | Path | bytes, size: int, max_pixels: int = MAX_PIXELS, background: str = BACKGROUND
+) -> tuple[str, Size, np.ndarray]:
     """Reads an image file once: its hash and its pixels, as a viewer shows them.
 
     All of the image, or of an animation's first frame, is decoded, so a truncated file is an error; faulty metadata is
     none. The orientation that EXIF or XMP states by a number is applied; of more than 8 bits per channel, the highest 8
-    are kept; the image is resized to a square, without keeping its aspect ratio; transparency is composited on
-    BACKGROUND; colours are converted to sRGB where there is an ICC profile.
+    are kept; the image is resized to a square, without keeping its aspect ratio; transparency is composited on a
+    colour; colours are converted to sRGB where there is an ICC profile.
 
     Args:
         path: path of the file, or its content.
         size: side of the square in pixels.
         max_pixels: the most pixels of an image: before it is resized, each takes 4 bytes of memory or more.
+        background: colour on which transparent images are composited: a name that Pillow knows, or #rrggbb.
 
     Returns:
         SHA-256 of the file in hexadecimal; its width and height, orientation applied; and uint8 [size, size, 3], RGB.
@@ -66,7 +69,7 @@ def decode(path: str | Path | bytes, size: int, max_pixels: int = MAX_PIXELS) ->
                 head = data = file.read()
                 if unreadable.raw(name, data):
                     raise Image.UnidentifiedImageError
-                return hashlib.sha256(data).hexdigest(), *_decode(data, size, max_pixels)
+                return hashlib.sha256(data).hexdigest(), *_decode(data, size, max_pixels, background)
     except UnreadableError:
         raise
     # Pillow's decoders raise these, and SyntaxError and struct.error for some broken PNG and TIFF files.
@@ -78,7 +81,7 @@ def decode(path: str | Path | bytes, size: int, max_pixels: int = MAX_PIXELS) ->
         raise ValueError(text if clear else f"broken, truncated or not supported: {text}") from None
 
 
-def decode_image(image: Image.Image, size: int) -> np.ndarray:
+def decode_image(image: Image.Image, size: int, background: str = BACKGROUND) -> np.ndarray:
     """Converts an image in memory to uint8 [size, size, 3], RGB, as `decode` does with a file that holds the same.
 
     An image that Pillow has only opened is loaded now, and stays open.
@@ -95,7 +98,7 @@ def decode_image(image: Image.Image, size: int) -> np.ndarray:
             orientation = image.getexif().get(ExifTags.Base.Orientation)
             upright = _upright(image, orientation[0] if isinstance(orientation, tuple) else orientation)
             bits = {"I;16": 16, "I": 15}.get(image.mode[:4], 8)  # Pillow's mode I has a sign
-            return _square(_eight_bits(upright, bits, None), size, image.info.get("icc_profile"))
+            return _square(_eight_bits(upright, bits, None), size, image.info.get("icc_profile"), background)
     except Exception as error:  # what Pillow has only opened may be broken in any way
         raise ValueError(str(error) or type(error).__name__) from None
 
@@ -130,12 +133,12 @@ def _no_limit() -> Iterator[None]:
             Image.MAX_IMAGE_PIXELS = _limits.pop()
 
 
-def _decode(data: bytes, size: int, max_pixels: int) -> tuple[Size, np.ndarray]:
+def _decode(data: bytes, size: int, max_pixels: int, background: str) -> tuple[Size, np.ndarray]:
     """Decodes a file as `decode` does, and where that fails, the file without metadata, which pixels do not need."""
     failed: list[Exception] = []
     for version, orientation in faulty_metadata.versions(data):
         try:
-            return _pixels(version, size, max_pixels, orientation)
+            return _pixels(version, size, max_pixels, background, orientation)
         except UnreadableError:
             raise
         except Exception as error:
@@ -143,13 +146,16 @@ def _decode(data: bytes, size: int, max_pixels: int) -> tuple[Size, np.ndarray]:
     raise failed.pop()
 
 
-def _pixels(data: bytes, size: int, max_pixels: int, orientation: int | None) -> tuple[Size, np.ndarray]:
+def _pixels(
+    data: bytes, size: int, max_pixels: int, background: str, orientation: int | None
+) -> tuple[Size, np.ndarray]:
     """Decodes a file as `decode` does, under this orientation, 1 to 8; None: under the one that the file states."""
     planes = bit_depth.planes(data)
     with contextlib.ExitStack() as stack:
         images = [stack.enter_context(_open(file)) for file in (planes.files if planes else [data])]
         first, shape = images[0], images[0].size
         _check_size(shape, max_pixels)
+        bit_depth.check_jpeg_2000(first, data)
         if first.format in ("JPEG", "MPO"):  # HEIF's draft would be a preview
             # libjpeg can scale by 1/2, 1/4 or 1/8 while it decodes, which saves half the time; never below the target.
             first.draft(None, (size, size))
@@ -167,7 +173,7 @@ def _pixels(data: bytes, size: int, max_pixels: int, orientation: int | None) ->
                 stack.close()  # frees the pixels that were turned
             shape = upright[0].size if not drafted else shape[::-1] if orientation >= 5 else shape
             image = planes.merge(upright, bits, white) if planes else _eight_bits(upright[0], bits, white)
-            return shape, _square(image, size, first.info.get("icc_profile"))
+            return shape, _square(image, size, first.info.get("icc_profile"), background)
 
 
 def _open(data: bytes) -> Image.Image:
@@ -201,11 +207,11 @@ def _eight_bits(image: Image.Image, bits: int, white: int | None) -> Image.Image
     return image if image.mode in ("L", "CMYK", "RGB") else image.convert("RGB")
 
 
-def _square(image: Image.Image, size: int, profile: bytes | None) -> np.ndarray:
+def _square(image: Image.Image, size: int, profile: bytes | None, background: str) -> np.ndarray:
     """Resizes an image of mode L, CMYK, RGB or RGBA, and converts it to sRGB by its ICC profile, if any."""
     image = image.resize((size, size), Image.Resampling.BILINEAR)
     if image.mode == "RGBA":
-        image = Image.alpha_composite(Image.new("RGBA", image.size, BACKGROUND), image).convert("RGB")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, background), image).convert("RGB")
     transform = _transform(profile, image.mode) if isinstance(profile, bytes) else None  # a TIFF tag may be of any type
     return np.asarray(transform.apply(image) if transform else image.convert("RGB"))
 

@@ -17,8 +17,22 @@ ARCHIVE = "an archive: unpack it"
 DOCUMENT = "a document: export its images as PNG or JPEG"
 SCIENCE = "scientific data: export it as an 8-bit PNG or TIFF"
 EDITOR = "an image editor's file: export it as PNG or JPEG"
+JPEG, GZIP = b"\xff\xd8", b"\x1f\x8b"  # first bytes
+JPEG_FRAMES = {bytes([x]) for x in (*range(0xC0, 0xD0), 0xDA, 0xF7)} - {b"\xc4", b"\xc8", b"\xcc"}  # and of a scan
 CONVERT = "convert it to PNG or JPEG"
+WHERE = "(docs/images.md#images-in-other-files)"
+TABLE = f"images inside a table: save them as files {WHERE}"
+ARRAYS = f"arrays: save the images in it as files {WHERE}"
+CONTAINERS = (  # (pattern of the first bytes, what such a file is)
+    (rb"ARROW1\0\0|\xff{4}[^\0].{2}\0", f"Arrow, {TABLE}"),  # a file, or a stream: a message and its length
+    (rb"PAR1", f"Parquet, {TABLE}"),
+    (rb"PK\x03\x04.{26}[^\0/]*\.npy", f"NPZ, {ARRAYS}"),
+    (rb"\x89HDF\r\n\x1a\n", f"HDF5, {ARRAYS}"),
+    (rb".{16}\xde\xc0\xef\xbe", f"LMDB, {TABLE}"),
+    (rb".{257}ustar", f"tar, {ARCHIVE} {WHERE}"),
+)
 DICOM = "DICOM: export it as an 8-bit PNG, with the window that its readers use"
+TFRECORD = f"TFRecord, {TABLE}"
 STARTS = (  # (pattern of the first bytes, what such a file is)
     (rb"\xff\x0a|\0\0\0\x0cJXL ", f"JPEG XL: {CONVERT}"),
     (rb"version https://git-lfs", "a Git LFS pointer, not the image itself: run `git lfs pull`"),
@@ -44,14 +58,12 @@ STARTS = (  # (pattern of the first bytes, what such a file is)
     (rb"\x28\xb5\x2f\xfd", f"Zstandard, {ARCHIVE}"),
     (rb"8BPS", f"Photoshop, {EDITOR}"),
     (rb"gimp xcf", f"GIMP, {EDITOR}"),
-    (rb"\x89HDF\r\n\x1a\n", f"HDF5, {SCIENCE}"),
     (rb"SIMPLE  =", f"FITS, {SCIENCE}"),
     (rb"\x93NUMPY", f"NumPy, {SCIENCE}"),
     (rb"ZISRAWFILE", f"CZI, {SCIENCE}"),
     (rb"NRRD0", f"NRRD, {SCIENCE}"),
     (rb"PF\n", f"PFM, floating-point colours, {SCIENCE}"),
     (rb"P7\n", f"PAM: {CONVERT}"),
-    (rb"\xff\xd8\xff\xf7", f"JPEG-LS: {CONVERT}"),
     (rb"\x76\x2f\x31\x01", f"OpenEXR: {CONVERT}"),
     (rb"#\?RADIANCE", f"Radiance HDR: {CONVERT}"),
     (rb"II\xbc\x01", f"JPEG XR: {CONVERT}"),
@@ -61,7 +73,6 @@ STARTS = (  # (pattern of the first bytes, what such a file is)
     (rb"DDS ", f"DDS: {CONVERT}"),
     (rb"RIFF.{4}AVI ", f"AVI, {VIDEO}"),
     (rb"G.{187}G.{187}G", f"MPEG transport stream, {VIDEO}"),
-    (rb".{257}ustar", f"tar, {ARCHIVE}"),
     (rb".{344}n\+1", f"NIfTI, {SCIENCE}"),
     (rb".{128}DICM", DICOM),
 )
@@ -107,6 +118,8 @@ def reason(name: str, head: bytes, size: int) -> str:
         return "nothing but zero bytes: a copy that failed, or a cloud's placeholder; copy it again"
     if found := raw(name, head):
         return found
+    if found := container(name, head):
+        return found
     if brands := _brands(head):
         if is_heif(head):
             return f"HEIC or HEIF, broken or truncated: copy it again, or {CONVERT}"
@@ -114,6 +127,8 @@ def reason(name: str, head: bytes, size: int) -> str:
             return f"MP4 or MOV, {VIDEO}"
     if found := next((text for start, text in STARTS if re.match(start, head, re.DOTALL)), ""):
         return found
+    if _is_jpeg_ls(head):
+        return f"JPEG-LS: {CONVERT}"
     if PurePath(name).suffix.lower() in (".dcm", ".dicom"):
         return DICOM
     if head.startswith(tiff.STARTS):
@@ -125,6 +140,42 @@ def reason(name: str, head: bytes, size: int) -> str:
         text = head[2:4096].replace(b"\0", b"")  # the same in ASCII
     found = next((found for pattern, found in TEXT if re.search(pattern, text, re.IGNORECASE)), "")
     return found or "not an image in a known format, or truncated"
+
+
+def container(path: str, head: bytes) -> str:
+    """Says what a file of many images is, such as Parquet, and what to do, by its name and its first 300 bytes or more.
+
+    Returns "" for another file.
+    """
+    if _is_tfrecord(head) or head.startswith(GZIP) and ".tfrecord" in PurePath(path).name.lower():
+        return TFRECORD
+    if head.startswith(GZIP) and path.lower().endswith((".tar.gz", ".tgz")):
+        return f"tar, {ARCHIVE} {WHERE}"
+    return next((text for start, text in CONTAINERS if re.match(start, head, re.DOTALL)), "")
+
+
+def _is_tfrecord(head: bytes) -> bool:
+    """Tells whether a file starts with a length, 8 bytes, and their masked CRC-32C, as TFRecord's do."""
+    checksum = 0xFFFFFFFF
+    for byte in head[:8]:
+        checksum ^= byte
+        for _ in range(8):
+            checksum = checksum >> 1 ^ (0x82F63B78 if checksum & 1 else 0)
+    checksum ^= 0xFFFFFFFF
+    masked = (checksum >> 15 | checksum << 17) + 0xA282EAD8 & 0xFFFFFFFF
+    return len(head) > 12 and head[8:12] == masked.to_bytes(4, "little")
+
+
+def _is_jpeg_ls(head: bytes) -> bool:
+    """Tells whether the first frame header of a JPEG file is that of JPEG-LS (ISO/IEC 14495-1, SOF55)."""
+    place = 2
+    while head.startswith(JPEG) and head[place : place + 1] == b"\xff":
+        marker = head[place + 1 : place + 2]
+        if marker in JPEG_FRAMES:
+            return marker == b"\xf7"
+        # The start of image is the only marker without a length: it ends a SPIFF header (ISO/IEC 10918-3, annex F).
+        place += 2 if marker == b"\xd8" else 2 + max(int.from_bytes(head[place + 2 : place + 4], "big"), 2)
+    return False
 
 
 def _brands(head: bytes) -> set[bytes]:

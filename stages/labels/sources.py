@@ -1,10 +1,12 @@
 """Sources of labels: one is chosen, and what it finds is checked."""
 
 import dataclasses
+import os
 from collections.abc import Callable
 
 from stages.common import params
 from stages.common.cli import UserError, enumeration, printable
+from stages.decoding import unreadable
 from stages.labels import classes, file_names, files, folders, own_tables, table
 from stages.labels.files import ImageFile, Labelled
 
@@ -15,6 +17,7 @@ SOURCES: list[tuple[Callable[[params.Data], bool], Callable[[list[ImageFile], pa
     (lambda data: data.label_pattern != "", file_names.find),
     (lambda data: True, folders.find),
 ]
+LOOKED_INTO = 100  # files that are opened to find out why there are no class folders
 
 
 def find(data: params.Data) -> Labelled:
@@ -40,7 +43,7 @@ def find(data: params.Data) -> Labelled:
             images = [image for image in images if image.split or image.problem]
         classes.check(images, labelled, data)
     except UserError as error:
-        hints = own_tables.find(found, data.images) if label == folders.find else []
+        hints = [*_containers(found, data), *own_tables.find(found, data.images)] if label == folders.find else []
         raise UserError(" ".join([str(error), *(hint.removeprefix("WARNING: ") for hint in hints)])) from None
     notes = [*labelled.notes, *_warn(labelled.images, data)]
     if label == folders.find:
@@ -48,6 +51,15 @@ def find(data: params.Data) -> Labelled:
         if empty := files.empty_folders(data.images, found):
             notes.append(f"Folders without any image: {enumeration(list(map(printable, empty)), 5)}.")
     return dataclasses.replace(labelled, images=images, notes=notes)
+
+
+def _containers(found: list[ImageFile], data: params.Data) -> list[str]:
+    """Names a file that holds many images, such as an archive, if there is one among the first files."""
+    for file in [file for file in found if not file.problem][:LOOKED_INTO]:
+        with open(os.path.join(data.images, file.path), "rb") as content:
+            if what := unreadable.container(file.path, content.read(unreadable.HEAD)):
+                return [f"{printable(file.path)} is {what}"]
+    return []
 
 
 def _warn(images: list[ImageFile], data: params.Data) -> list[str]:

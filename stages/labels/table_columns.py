@@ -10,7 +10,7 @@ from stages.labels import given_splits
 from stages.labels.matching import FileIndex
 
 # Names that further columns cannot keep: those of manifests, and those that manifests have while `split` runs.
-RESERVED = {*dataset.COLUMNS, "split", "pixels", "pixel_hash", dataset.GROUP_TEXT}
+RESERVED = {*dataset.COLUMNS, "split", "pixels", "pixel_hash", "blank", dataset.GROUP_TEXT}
 ONE, ZERO = {"1", "1.0", "True", "true"}, {"0", "0.0", "False", "false", ""}
 # Names of columns of labels in tables of others, in lower case.
 LABELS = ["label", "labels", "class", "classes", "class_name", "classname", "category", "choice", "species", "tag"]

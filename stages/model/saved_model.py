@@ -4,6 +4,7 @@ Every function raises a UserError if a SavedModel is missing or incomplete, or c
 """
 
 import contextlib
+import functools
 import os
 import shutil
 import tempfile
@@ -14,6 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from PIL import ImageColor
 from tensorflow.python.framework import ops
 
 from stages.common.cli import UserError
@@ -23,7 +25,9 @@ ARRAYS = "variables/variables"  # prefix of the files of a SavedModel that hold 
 VALUE = ".ATTRIBUTES/VARIABLE_VALUE"  # suffix of the name of a variable in these files
 
 
-def save(network: keras.Model, classes: Sequence[str], temperature: float, folder: Path) -> None:
+def save(
+    network: keras.Model, classes: Sequence[str], temperature: float, folder: Path, background: str = "white"
+) -> None:
     """Writes a SavedModel, with the same bytes each time for the same weights.
 
     `tf.saved_model.load(folder)` gives an object with
@@ -37,17 +41,18 @@ def save(network: keras.Model, classes: Sequence[str], temperature: float, folde
     - `predict`, a function from uint8 [N, image_size, image_size, 3] to the probabilities and what led to them, a dict:
       `feature_maps`, the output of MobileNetV2, float32 [N, image_size / 32, image_size / 32, 1280]; `features`, their
       means, float32 [N, 1280], which the head takes; and `probabilities`;
-    - `class_names`, str [C], `image_size`, int32 [], `temperature`, float32 [] (temperature.scale_probabilities), and
-      `threshold`, float64 [] (scores.predict), 0.5 until `copy` sets another, as variables;
+    - `class_names`, str [C], `image_size`, int32 [], `background`, str [], the colour, #rrggbb, on which transparent
+      images are composited, `temperature`, float32 [] (temperature.scale_probabilities), and `threshold`, float64 []
+      (scores.predict), 0.5 until `copy` sets another, as variables;
     - `weights`, the variables of the network in Keras's order.
 
-    The folder must not exist yet.
+    `background` is the name of a colour that Pillow knows, or #rrggbb. The folder must not exist yet.
     """
     # Names of traced functions end in TensorFlow's running number, which depends on what the process did before. Moved
     # on to a number that training does not reach, it is the same in every process.
     while ops.uid() < 1_000_000:
         pass
-    module, signatures = _serving_module(network, classes, temperature)
+    module, signatures = _serving_module(network, classes, temperature, background)
     with _explain_write_errors(folder):
         tf.saved_model.save(module, str(folder), signatures)
     (folder / "fingerprint.pb").unlink()  # optional, and holds a random number
@@ -78,7 +83,7 @@ def load(folder: str | Path) -> Any:
             path = Path(place) / "model"
             path.symlink_to(os.path.abspath(folder))
         model = tf.saved_model.load(path)
-    if not hasattr(model, "threshold"):
+    if not (hasattr(model, "threshold") and hasattr(model, "background")):
         raise UserError(f"{folder} holds a SavedModel of another program, or of an earlier version: run `dvc repro`.")
     return model
 
@@ -112,7 +117,9 @@ def _explain_write_errors(folder: Path) -> Iterator[None]:
         raise UserError(f"{folder} cannot be written: {error.message}. Fix that and run again.") from None
 
 
-def _serving_module(network: keras.Model, classes: Sequence[str], temperature: float) -> tuple[tf.Module, dict]:
+def _serving_module(
+    network: keras.Model, classes: Sequence[str], temperature: float, background: str
+) -> tuple[tf.Module, dict]:
     """Returns the object that `save` writes, and its signatures.
 
     It keeps the variables in a list in Keras's order: Keras's own export names and orders them differently every time.
@@ -142,13 +149,14 @@ def _serving_module(network: keras.Model, classes: Sequence[str], temperature: f
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
     def classify_bytes(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         square = tf.TensorSpec([size, size, 3], tf.uint8)
-        decoded = tf.map_fn(lambda x: serving_decoder.decode(x, size), image_bytes, fn_output_signature=square)
-        return classify(decoded)
+        decode = functools.partial(serving_decoder.decode, size=size, background=background)
+        return classify(tf.map_fn(decode, image_bytes, fn_output_signature=square))
 
     module = tf.Module()
     module.weights = [weight.value for weight in network.weights]
     module.class_names = tf.Variable(classes, trainable=False)
     module.image_size = tf.Variable(size, trainable=False)
+    module.background = tf.Variable(f"#{bytes(ImageColor.getrgb(background)).hex()}", trainable=False)
     module.temperature = tf.Variable(temperature, trainable=False, dtype=tf.float32)
     module.threshold = tf.Variable(0.5, trainable=False, dtype=tf.float64)  # a float32 would round the threshold
     module.__call__ = classify

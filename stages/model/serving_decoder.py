@@ -1,18 +1,18 @@
 """Decoding of JPEG and PNG files by TensorFlow operations, so that a SavedModel can take the files themselves."""
 
 import tensorflow as tf
-from PIL import Image
+from PIL import Image, ImageColor
 
 JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"  # first bytes of the files
 
 
-def decode(data: tf.Tensor, size: int) -> tf.Tensor:
+def decode(data: tf.Tensor, size: int, background: str) -> tf.Tensor:
     """Decodes a complete JPEG or PNG file, string [], to RGB, uint8 [size, size, 3], like decoding.decode.
 
-    EXIF orientation is applied, transparency is composited on white, and the image is resized to a square without
-    keeping its aspect ratio. The decoders and the scaling, bilinear and antialiased, are those of decoding.decode, but
-    Pillow rounds once more in resizing: opaque images differ by at most 1 in 255, transparent ones by 2. Colour
-    profiles, and an orientation in XMP alone, are ignored.
+    EXIF orientation is applied, transparency is composited on the colour `background` (a name that Pillow knows, or
+    #rrggbb), and the image is resized to a square without keeping its aspect ratio. The decoders and the scaling,
+    bilinear and antialiased, are those of decoding.decode, but Pillow rounds once more in resizing: opaque images
+    differ by at most 1 in 255, transparent ones by 2. Colour profiles, and an orientation in XMP alone, are ignored.
 
     Running the graph raises tf.errors.InvalidArgumentError if the file is neither, is broken or truncated, or has more
     pixels than Pillow's limit against decompression bombs, which is checked before anything is decoded.
@@ -24,7 +24,7 @@ def decode(data: tf.Tensor, size: int) -> tf.Tensor:
     pixels = tf.reduce_prod(tf.cast(shape, tf.int64))
     message = ["image_bytes has too many pixels, or none; height and width are", shape]
     with tf.control_dependencies([tf.debugging.Assert((0 < pixels) & (pixels <= Image.MAX_IMAGE_PIXELS), message)]):
-        square = tf.cond(is_png, lambda: _decode_png(data, size), lambda: _decode_jpeg(data, shape, size))
+        square = tf.cond(is_png, lambda: _decode_png(data, size, background), lambda: _decode_jpeg(data, shape, size))
     return _apply_orientation(tf.cast(tf.round(square), tf.uint8), _orientation(data, is_png))
 
 
@@ -34,7 +34,7 @@ def _png_shape(data: tf.Tensor) -> tf.Tensor:
     return tf.io.decode_raw(tf.strings.substr(header, 16, 8), tf.int32, little_endian=False)[::-1]
 
 
-def _decode_png(data: tf.Tensor, size: int) -> tf.Tensor:
+def _decode_png(data: tf.Tensor, size: int, background: str) -> tf.Tensor:
     """Returns float32 [size, size, 3]."""
     image = tf.cast(tf.io.decode_png(data, channels=4), tf.uint16)
     colours, alpha = image[..., :3], image[..., 3:]
@@ -42,8 +42,9 @@ def _decode_png(data: tf.Tensor, size: int) -> tf.Tensor:
     bits = tf.cast(tf.io.decode_raw(tf.strings.substr(data, 24, 1), tf.uint8), tf.int32)
     opaque = tf.cast(tf.bitwise.left_shift(1, bits) - 1, tf.uint16)
     alpha = tf.where(tf.reduce_all(alpha == opaque), tf.constant(255, tf.uint16), alpha)
-    # Composited on white before resizing, or the colours of transparent pixels would bleed. 255 * 255 fits in 16 bits.
-    return tf.image.resize(colours * alpha + 255 * (255 - alpha), (size, size), antialias=True) / 255
+    behind = tf.constant(ImageColor.getrgb(background), tf.uint16)
+    # Composited before resizing, or the colours of transparent pixels would bleed. 255 * 255 fits in 16 bits.
+    return tf.image.resize(colours * alpha + behind * (255 - alpha), (size, size), antialias=True) / 255
 
 
 def _decode_jpeg(data: tf.Tensor, shape: tf.Tensor, size: int) -> tf.Tensor:

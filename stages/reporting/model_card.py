@@ -11,7 +11,17 @@ from stages.reporting.run import METRICS, Run
 
 HUB_METRICS = {"accuracy": "accuracy", "auc": "roc_auc", "precision": "precision", "recall": "recall", "f1": "f1"}
 HUB_TAGS = "image-classification mobilenet_v2 transfer-learning tensorflow saved-model tflite onnx"
-SETTINGS = ("seed", "image_size", "batch_size", "model", "augmentation", "train", "train_frozen", "finetune")
+SETTINGS = (
+    "seed",
+    "image_size",
+    "background",
+    "batch_size",
+    "model",
+    "augmentation",
+    "train",
+    "train_frozen",
+    "finetune",
+)
 EXPORTS = {  # format and file, by the keys of data/models/exported/comparison.json
     "savedmodel": ("SavedModel", "data/models/classifier"),
     "float16": ("LiteRT, float16", "data/models/exported/float16.tflite"),
@@ -31,12 +41,13 @@ file = Image.open(open("my.jpg", "rb"))  # given a path, Pillow 13.0 garbles rot
 file.draft(None, (size, size))  # a large JPEG is decoded at a smaller scale
 image = ImageOps.exif_transpose(file)
 if image.mode[0] in "IF":  # grey levels of 16 bits or floating-point
-    scale = 1 / 256 if image.mode != "F" else 255 if np.max(image) <= 1 else 1
-    image = Image.fromarray((np.asarray(image) * scale).astype("uint8"))
+    scale = 1 / 256 if image.mode != "F" else 255 if np.max(image) <= 1.05 else 1
+    image = Image.fromarray(np.clip(np.asarray(image) * scale, 0, 255).astype("uint8"))
 mode = "RGBA" if image.has_transparency_data else image.mode if image.mode in ("L", "CMYK") else "RGB"
 image = image.convert(mode).resize((size, size), Image.Resampling.BILINEAR)
 if mode == "RGBA":
-    image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    background = Image.new("RGBA", image.size, model.background.numpy().decode())
+    image = Image.alpha_composite(background, image).convert("RGB")
 with contextlib.suppress(ImageCms.PyCMSError):  # there is no ICC profile, or a broken one
     profile = io.BytesIO(file.info.get("icc_profile", b""))
     image = ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")

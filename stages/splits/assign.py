@@ -12,7 +12,7 @@ import pandas as pd
 from stages.common import params
 from stages.common.cli import UserError, enumeration
 from stages.common.dataset import SPLITS
-from stages.splits import cleaning, stratify
+from stages.splits import blank_images, cleaning, stratify
 from stages.splits.pack import Manifest
 
 ANEW = "set data.split to random, which divides the images of all splits anew, with the same classes"  # for errors
@@ -36,7 +36,7 @@ def to_splits(manifest: Manifest, data: params.Data, seed: int) -> SplitNames:
         if "train" not in split:
             raise UserError(
                 "none of the images that can be used is given to train. Give it some, or set data.split to random, "
-                "which divides all images anew." + _advise_on_near_duplicates(manifest, data)
+                "which divides all images anew." + _advise_on_near_duplicates(manifest, manifest, data)
             )
         fractions = {name: fraction for name, fraction in fractions.items() if name not in split}
     elif data.fold == "none":
@@ -105,7 +105,7 @@ def _missing_from_given(manifest: Manifest, gaps: dict[str, str], data: params.D
     return (
         f"of the given splits, {len(named)} {'lacks a class' if len(named) == 1 else 'places lack a class'}: "
         f"{enumeration(named)}. Add some, or leave the class out, or {ANEW}."
-        + _advise_on_near_duplicates(manifest[manifest["class"].isin(list(gaps))], data)
+        + _advise_on_near_duplicates(manifest[manifest["class"].isin(list(gaps))], manifest, data)
     )
 
 
@@ -127,16 +127,17 @@ def _too_small(manifest: Manifest, gaps: dict[str, str], data: params.Data) -> s
         )
     return (
         f"class {name!r} has {len(of_class)} images,{count} which is too few for it to be in {missing}: {advice}"
-        + _advise_on_near_duplicates(of_class, data)
+        + _advise_on_near_duplicates(of_class, manifest, data)
     )
 
 
-def _advise_on_near_duplicates(images: Manifest, data: params.Data) -> str:
-    """Returns what to do where images are taken for near-duplicates, if that may be why there are too few."""
-    if data.near_duplicates == "ignore" or data.near_duplicates == "keep" and images["duplicates"].is_unique:
-        return ""
+def _advise_on_near_duplicates(images: Manifest, manifest: Manifest, data: params.Data) -> str:
+    """Returns what to do where images are blank or taken for near-duplicates, if that may be why there are too few."""
+    blank, seen = blank_images.advice(images, manifest), images[~images["blank"]]
+    if data.near_duplicates == "ignore" or data.near_duplicates == "keep" and seen["duplicates"].is_unique:
+        return blank
     alike = "If images are alike by nature, those of a fixed camera, say, and no copies"
-    return f" {alike}, set data.near_duplicates to ignore."
+    return f"{blank} {alike}, set data.near_duplicates to ignore."
 
 
 def _require_no_copies(manifest: Manifest, split: SplitNames, data: params.Data) -> None:

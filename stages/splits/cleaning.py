@@ -31,12 +31,15 @@ def separate_unreadable(table: Manifest, data: params.Data) -> tuple[Manifest, p
 def drop_label_conflicts(manifest: Manifest, on_label_conflict: str) -> Manifest:
     """Drops all images with the same pixels under different classes; or refuses them, if on_label_conflict is "error".
 
+    Blank images have the same pixels whatever they show, so only identical files of them are in conflict.
+
     Raises:
         UserError: there are such images and they are not to be dropped; or dropping them leaves a class empty.
     """
-    conflict = manifest.groupby("pixel_hash")["class"].transform("nunique") > 1
+    content = manifest["pixel_hash"].astype(object).mask(manifest["blank"], manifest["sha256"])
+    conflict = manifest.groupby(content)["class"].transform("nunique") > 1
     if on_label_conflict == "error" and conflict.any():
-        same = list_identical(manifest[conflict], "pixel_hash")
+        same = list_identical(manifest[conflict].assign(content=content), "content")
         raise UserError(
             f"{len(same)} images are in more than one class; keep each in one, or set data.on_label_conflict to drop: "
             f"{enumeration(same)}"

@@ -76,12 +76,13 @@ def notes(listed: pd.DataFrame, manifest: Manifest, split: pd.Series, data: para
     `listed` is the table of list_near_duplicates; `split` has the index of the manifest.
     """
     lines = []
+    blank = manifest.loc[manifest["blank"], "duplicates"]  # which have a line of their own
     texts = {
         "classes_mix": "hold images of more than one class: wrong labels, or images that are alike by nature",
         "splits_mix": "cross the splits, which are taken as given: the score may flatter",
     }
     for column, text in texts.items():
-        flagged = listed[listed[column] == 1]
+        flagged = listed[(listed[column] == 1) & ~listed["duplicates"].isin(blank)]
         if len(flagged):
             first = flagged.loc[flagged["duplicates"] == flagged["duplicates"].iloc[0], "path"]
             lines.append(

@@ -16,30 +16,40 @@ from stages.labels.files import ImageFile
 from stages.splits import near_duplicates
 from stages.splits.near_duplicates import Fingerprints
 
+BLANK = 2  # grey levels of 255 between the extremes of each channel, up to which an image is blank
 QUEUED = 1024  # images that wait for a thread at a time: map() takes up all of its arguments at once
 
 # A row per image, sorted by path; its index holds the rows of the packed pixels. Columns: path, class, sha256 of the
-# file, original width and height in pixels; then pixel_hash (equal for identical pixels), duplicates (the number of a
-# set of near-duplicates), group (the number of a group, which stays in one split), split (the given one or empty), and
-# the further columns of the table of labels.
+# file, original width and height in pixels, blank (whether it is all one colour); then pixel_hash (equal for identical
+# pixels), duplicates (the number of a set of near-duplicates), group (the number of a group, which stays in one split),
+# split (the given one or empty), and the further columns of the table of labels.
 Manifest: TypeAlias = pd.DataFrame
 
 
 def pack_images(
-    folder: str | Path, images: Sequence[ImageFile], pixels: ArrayFile, thumbnails: ArrayFile, max_pixels: int
+    folder: str | Path,
+    images: Sequence[ImageFile],
+    pixels: ArrayFile,
+    thumbnails: ArrayFile,
+    max_pixels: int,
+    background: str,
 ) -> tuple[Manifest, Fingerprints]:
     """Decodes every image once, several at a time; fills `pixels` and `thumbnails`, and returns the fingerprints.
 
-    The manifest has the columns path to height, and problem, which is empty for an image that can be read. Images of
-    more than `max_pixels` pixels cannot be read. The rows of images that cannot be read stay 0.
+    The manifest has the columns path to blank, and problem, which is empty for an image that can be read. Images of
+    more than `max_pixels` pixels cannot be read; transparent ones are composited on `background`. The rows of images
+    that cannot be read stay 0.
     """
     sha256, problems = [""] * len(images), [image.problem for image in images]
+    blank = np.zeros(len(images), bool)
     sizes, fingerprints = np.zeros((len(images), 2), int), np.zeros(len(images), near_duplicates.FINGERPRINT)
 
     def pack_image(row: int) -> None:
         if not problems[row]:
             try:
-                sha256[row], sizes[row], decoded = decode(Path(folder) / images[row].path, pixels.shape[1], max_pixels)
+                path = Path(folder) / images[row].path
+                sha256[row], sizes[row], decoded = decode(path, pixels.shape[1], max_pixels, background)
+                blank[row] = (np.ptp(decoded, axis=(0, 1)) <= BLANK).all()
                 fingerprints[row], thumbnails[row] = near_duplicates.fingerprint(decoded)
                 pixels[row] = decoded
             except ValueError as error:
@@ -55,4 +65,4 @@ def pack_images(
         progress.close()
     paths, classes = [image.path for image in images], [image.class_name for image in images]
     table = pd.DataFrame({"path": paths, "class": classes, "sha256": sha256})
-    return table.assign(width=sizes[:, 0], height=sizes[:, 1], problem=problems), fingerprints
+    return table.assign(width=sizes[:, 0], height=sizes[:, 1], blank=blank, problem=problems), fingerprints

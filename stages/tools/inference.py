@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from stages.common.cli import UserError
+from stages.decoding import bit_depth
 from stages.decoding.decode import decode, decode_image
 from stages.evaluation import scores
 from stages.labels.files import is_text, walk
@@ -21,6 +22,7 @@ from stages.model.temperature import scale_probabilities
 # A path of a file or of a folder of images; or an image in memory: the content of a file, or pixels in RGB.
 Source = str | os.PathLike[str] | bytes | Image.Image | np.ndarray
 NO_COLLECTIONS = (Mapping, io.IOBase, bytearray, memoryview)  # types that hold no sources, but can be iterated over
+CHANNELS = (1, 3, 4)  # numbers of channels of arrays: grey levels, RGB and RGBA
 BATCH = 32  # images per batch, 5 MB at 224 pixels
 AHEAD = 2  # batches that are decoded while one is predicted
 Decoded = tuple[str, str, np.ndarray | None]  # path; problem, or ""; uint8 [size, size, 3], None if there is a problem
@@ -97,7 +99,8 @@ def _predictions(
 ) -> Iterator[Prediction]:
     """Yields a Prediction for each file, batch by batch."""
     classes = classes_of(model)
-    for batch in _decoded(files, int(model.image_size)):
+    background = model.background.numpy().decode()
+    for batch in _decoded(files, int(model.image_size), background):
         images = [image for _, _, image in batch if image is not None]
         results: Iterator[tuple[int, list[float]]] = iter(())
         if images:
@@ -114,14 +117,14 @@ def _predictions(
                 yield Prediction(path, classes[label], row[label], dict(zip(classes, row, strict=True)))
 
 
-def _decoded(files: Iterable[tuple[Source, str]], size: int) -> Iterator[list[Decoded]]:
+def _decoded(files: Iterable[tuple[Source, str]], size: int, background: str) -> Iterator[list[Decoded]]:
     """Yields batches of the images that `find` yields, decoded by several threads while those before are predicted."""
 
     def read(file: tuple[Source, str]) -> Decoded:
         source, problem = file
         path = source if isinstance(source, str) else ""
         try:
-            return path, problem, None if problem else _pixels(source, size)
+            return path, problem, None if problem else _pixels(source, size, background)
         except (ValueError, TypeError) as error:  # TypeError: Pillow's, about an array's shape
             return path, str(error), None
 
@@ -136,25 +139,32 @@ def _decoded(files: Iterable[tuple[Source, str]], size: int) -> Iterator[list[De
             yield list(ahead.popleft())
 
 
-def _pixels(source: Any, size: int) -> np.ndarray:
+def _pixels(source: Any, size: int, background: str) -> np.ndarray:
     if isinstance(source, str | bytes):
-        return decode(source, size)[2]
-    return decode_image(_pil_image(source) if isinstance(source, np.ndarray) else source, size)
+        return decode(source, size, background=background)[2]
+    return decode_image(_pil_image(source) if isinstance(source, np.ndarray) else source, size, background)
 
 
 def _pil_image(array: np.ndarray) -> Image.Image:
     """Converts an array of grey levels or colours to a PIL image, with colours and large integer types as uint8.
 
     Raises:
-        ValueError: the values are not within [0, 1] in floating-point, nor within [0, 255].
+        ValueError: floating-point values are none that bit_depth.white_of_floats knows, integers are not within
+            [0, 255], or the channels come first.
         TypeError: the shape is another.
     """
+    if array.ndim == 3 and array.shape[0] in CHANNELS and array.shape[2] not in CHANNELS:
+        raise ValueError(
+            f"an array of shape {array.shape}, whose channels come first: move them last, [height, width, channels], "
+            "with array.transpose(1, 2, 0)"
+        )
     if array.shape[2:] == (1,):
         array = array[..., 0]
     if array.dtype in (bool, np.uint8) or array.ndim == 2 and array.dtype in (np.uint16, np.float32, np.float64):
         return Image.fromarray(array)
     low, high = np.min(array, initial=0), np.max(array, initial=0)
-    if not 0 <= low <= high <= 255:
+    if array.dtype.kind == "f":
+        array = np.rint(array * (255 / bit_depth.white_of_floats(low, high))).clip(0, 255)
+    elif not 0 <= low <= high <= 255:
         raise ValueError(f"values from {low:g} to {high:g}: give uint8, or floating-point numbers up to 1 or to 255")
-    factor = 255.0 if array.dtype.kind == "f" and high <= 1 else 1
-    return Image.fromarray(np.rint(array * factor).astype(np.uint8))
+    return Image.fromarray(array.astype(np.uint8))

@@ -83,7 +83,9 @@ def predict(
 
     Args:
         images: one image or several: paths of files, or of folders with images; PIL images; the bytes of files; arrays,
-            [height, width, 3] in RGB or [height, width] in grey, uint8 or floating-point from 0 to 1 or to 255.
+            [height, width, 3] in RGB or [height, width] in grey, uint8 or floating-point from 0 to 1 or to 255. Images
+            whose highest value is 1.05 or less go to 1, those from 2 on to 255, and others count as unreadable; values
+            beyond by 5% at most, of which resampling and rounding leave some, are clipped.
         model: folder of the SavedModel.
         threshold: the second of two classes is predicted where its unscaled probability reaches this; None: the model's
             own, which evaluate chose.

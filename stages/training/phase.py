@@ -69,8 +69,8 @@ class Training:
         views, checkpoint = self._views, self._checkpoint
         return fit.fit(self.network, self._trained, views, self.validate, settings, checkpoint, self._write_history)
 
-    def write(self, result: Result) -> None:
-        """Writes the model, its history and its metrics."""
+    def write(self, result: Result, background: str = "") -> None:
+        """Writes the model, its history and its metrics; a model that continues another keeps that one's background."""
         if self._chief:
             metrics = {name: result.kept[name] for name in ("val_accuracy", "val_loss")}
             terminal.show(f"kept: {result.description}: {history.format_metrics(metrics)}")
@@ -81,7 +81,7 @@ class Training:
                     saved_model.copy(self._start, out.model, weights | {"temperature": temperature})
                 else:
                     serving = network.to_serving(self.network)
-                    saved_model.save(serving, self.train_split.classes, temperature, out.model)
+                    saved_model.save(serving, self.train_split.classes, temperature, out.model, background)
             metrics = history.summary(result.rows, result.kept) | result.metrics
             self._write_history(history.table(result.rows, result.kept), metrics)
             self._checkpoint.remove()

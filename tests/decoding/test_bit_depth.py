@@ -6,6 +6,7 @@ import pytest
 import tifffile
 from PIL import Image
 
+from stages.decoding import bit_depth
 from stages.decoding.decode import decode
 from tests.decoding.image_files import (
     COLOURS,
@@ -190,3 +191,60 @@ def test_the_transparency_key_of_16_bits_is_turned_with_the_image():
 
 def test_8_bits_stay_as_they_are():
     assert (colours(encode(grey(), "TIFF")) == GREYS_AS_RGB).all()
+
+
+# Four pixels: red, green, white and black, in 10 and in 16 bits, as OpenJPEG 2.5.4 writes them.
+DEEP_JPEG_2000 = {
+    10: "ff4fff51002f0000000000020000000200000000000000000000000200000002000000000000000000030901010901010901"
+    "01ff52000c00000001010004040001ff5c00044050ff90000a0000000000260001ff93dfb03810428a0ad5d83fcfcc100e517b"
+    "7fdfb0200341465fffd9",
+    16: "ff4fff51002f0000000000020000000200000000000000000000000200000002000000000000000000030f01010f01010f01"
+    "01ff52000c00000001010004040001ff5c00044080ff90000a00000000002d0001ff93dff8904810428f5c385f977161cffc30"
+    "140e517a00bfdff890280341465979ffd9",
+}
+
+
+@pytest.mark.parametrize("bits", DEEP_JPEG_2000)
+@pytest.mark.parametrize("in_box", [False, True])
+def test_colours_of_jpeg_2000_of_more_than_8_bits_are_refused(bits, in_box):
+    data = bytes.fromhex(DEEP_JPEG_2000[bits])
+    assert Image.open(io.BytesIO(data)).getpixel((0, 1)) == (0, 0, 0)  # Pillow reads white as black
+    if in_box:
+        boxes = encode(Image.new("RGB", (2, 2)), "JPEG2000")
+        data = boxes[: boxes.index(b"jp2c") + 4] + data
+        data = data.replace(struct.pack(">IIHB", 2, 2, 3, 7), struct.pack(">IIHB", 2, 2, 3, bits - 1))
+    with pytest.raises(ValueError, match=f"JPEG 2000 of {bits} bits per channel, .* save it with 8 bits"):
+        decode(data, 32)
+
+
+def test_transparent_grey_of_jpeg_2000_of_more_than_8_bits_is_refused():
+    data = bytearray(bytes.fromhex(DEEP_JPEG_2000[16]))
+    data[40 + 2 : 40 + 2 + 9] = bytes([15, 1, 1, 15, 1, 1, 7, 1, 1])  # components of several depths
+    with pytest.raises(ValueError, match="JPEG 2000 of 16 bits per channel"):
+        decode(bytes(data), 32)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_grey_levels_of_jpeg_2000_are_read(bits):
+    image = Image.fromarray(
+        (quadrants(GREYS) * (257 if bits == 16 else 1)).astype(np.uint16 if bits == 16 else np.uint8)
+    )
+    assert (decode(encode(image, "JPEG2000"), 64)[2] == quadrants(GREYS)[..., np.newaxis]).all()
+
+
+@pytest.mark.parametrize(
+    ("lowest", "highest", "white"),
+    [(0, 1, 1), (0, 1.0001, 1), (-1e-7, 1, 1), (-0.02, 1.02, 1), (0, 0, 1), (0, 255, 255), (-3, 258, 255), (0, 2, 255)],
+)
+def test_white_of_floating_point_images(lowest, highest, white):
+    assert bit_depth.white_of_floats(lowest, highest) == white
+
+
+@pytest.mark.parametrize(
+    ("lowest", "highest", "words"),
+    [(0, 1.1, "may be from 0 to 1 or"), (0, 1.9, "up to 1.9"), (-1, 1, "from -1 to 1"), (0, 999, "from 0 to 999")]
+    + [(0, np.nan, "to nan"), (-30, 200, "from -30")],
+)
+def test_floating_point_images_of_unknown_white_are_refused(lowest, highest, words):
+    with pytest.raises(ValueError, match=words):
+        bit_depth.white_of_floats(lowest, highest)

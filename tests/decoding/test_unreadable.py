@@ -1,3 +1,4 @@
+import gzip
 import io
 import struct
 import zlib
@@ -27,6 +28,12 @@ def raw(**options):
     return buffer.getvalue()
 
 
+def npz():
+    buffer = io.BytesIO()
+    np.savez(buffer, train_images=np.zeros((9, 8, 8), np.uint8))
+    return buffer.getvalue()
+
+
 def dng():
     buffer = io.BytesIO()
     version = (50706, "B", 4, b"\1\4\0\0", True)
@@ -35,6 +42,10 @@ def dng():
 
 
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 12345\n"
+RECORD = bytes.fromhex("200000000000000029eda950") + b"\x0a\x1e" + bytes(40)  # as TensorFlow writes 32 bytes
+# JPEG-LS: a SPIFF header and its end, which holds a second start of image; and a frame header.
+SPIFF = b"\xff\xe8\0\x20SPIFF\0" + bytes(24) + b"\xff\xe8\0\x08\0\0\0\1\xff\xd8"
+FRAME = b"\xff\xf7\0\x0b\x08\0\x40\0\x40\1\1\x11\0" + bytes(99)
 SVG = b'<?xml version="1.0"?>\n<!-- a comment -->\n<svg xmlns="http://www.w3.org/2000/svg"></svg>'
 DICOM = bytes(128) + b"DICM" + bytes(500)
 
@@ -81,6 +92,23 @@ DICOM = bytes(128) + b"DICM" + bytes(500)
         ("a.jpg.json", b'{\r\n  "title": "a.jpg"}', "a JSON text"),
         ("a.jpg", b'{"error": {"code": 404}}', "a JSON text"),
         ("a.tar", bytes(b"a" * 257) + b"ustar\0" + bytes(90), "an archive"),
+        (
+            "data-00000-of-00001.arrow",
+            b"\xff\xff\xff\xff\x80\x02\0\0" + bytes(600),
+            "Arrow, images inside a table: save",
+        ),
+        ("a.arrow", b"ARROW1\0\0" + bytes(99), "Arrow, images inside a table: save"),
+        ("train.parquet", b"PAR1\x15\x04" + bytes(99), "Parquet, images inside a table: save"),
+        ("a.npz", npz(), "NPZ, arrays: save the images"),
+        ("a.tfrecord", RECORD, "TFRecord, images inside a table"),
+        ("train-00000-of-00005", RECORD, "TFRecord, images inside a table"),
+        ("a.tfrecord.gz", gzip.compress(RECORD, mtime=0), "TFRecord, images inside a table"),
+        ("shard.tar.gz", gzip.compress(bytes(b"a" * 257) + b"ustar\0", mtime=0), "tar, an archive: unpack it (docs"),
+        ("a.h5", b"\x89HDF\r\n\x1a\n" + bytes(99), "HDF5, arrays"),
+        ("data.mdb", bytes(16) + b"\xde\xc0\xef\xbe" + bytes(99), "LMDB, images inside a table"),
+        ("a.jls", b"\xff\xd8" + FRAME, "JPEG-LS"),
+        ("spiff.jls", b"\xff\xd8" + SPIFF + FRAME, "JPEG-LS"),
+        ("comment.jpg", b"\xff\xd8\xff\xfe\0\x06\xff\xf7\0\x08" + SPIFF + FRAME, "JPEG-LS"),
         ("a.nii", bytes(344) + b"n+1\0", "NIfTI"),
         ("a.pam", b"P7\nWIDTH 64\n", "PAM"),
         ("half.tif", encode(rgb(), "TIFF", compression="tiff_lzw")[:-200], "TIFF without a readable directory: broken"),

@@ -12,7 +12,7 @@ from tests.benchmarks.fuzz import PNG, chunk
 
 SIZE = 32
 decode_in_graph = tf.function(
-    lambda data: serving_decoder.decode(data, SIZE), input_signature=[tf.TensorSpec([], tf.string)]
+    lambda data: serving_decoder.decode(data, SIZE, "white"), input_signature=[tf.TensorSpec([], tf.string)]
 )
 COLOURS = Image.fromarray(np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8))
 
@@ -61,6 +61,16 @@ def test_transparency_palettes_and_depths(tmp_path):
     for bits in (2, 4, 8):
         assert difference(encode(palette, "PNG", bits=bits), tmp_path) <= 1
         assert difference(encode(palette, "PNG", bits=bits, transparency=bytes(range(0, 250, 50))), tmp_path) <= 2
+
+
+@pytest.mark.parametrize("background", ["black", "tomato", "#0180fe"])
+def test_transparent_images_are_composited_on_the_background(background):
+    image = COLOURS.resize((50, 40), Image.Resampling.BICUBIC)
+    image.putalpha(image.getchannel(0))
+    data = encode(image, "PNG")
+    seen = serving_decoder.decode(tf.constant(data), SIZE, background).numpy()
+    assert np.abs(decode(data, SIZE, background=background)[2].astype(int) - seen).max() <= 2
+    assert np.abs(decode(data, SIZE)[2].astype(int) - seen).max() > 50
 
 
 @pytest.mark.parametrize(

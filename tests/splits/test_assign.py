@@ -18,7 +18,7 @@ def assigned(table, validation=0.2, test=0.2, seed=1, fold="none"):
 def manifest(counts):
     """A manifest of files that are all different."""
     rows = [(f"{name}/{i}", name, f"{name}{i}") for name, count in counts.items() for i in range(count)]
-    return pd.DataFrame(rows, columns=["path", "class", "sha256"]).assign(group=range(len(rows)))
+    return pd.DataFrame(rows, columns=["path", "class", "sha256"]).assign(group=range(len(rows)), blank=False)
 
 
 def test_every_class_is_divided_by_the_fractions():
@@ -177,7 +177,7 @@ def persons(sizes, classes, seed=0):
     person = np.repeat(np.arange(len(sizes)), sizes)
     names = rng.choice(list(classes), len(person))
     table = pd.DataFrame({"path": [f"{k}" for k in range(len(person))], "class": names, "group": person})
-    return table.assign(sha256=table["path"], duplicates=range(len(person)), person=person)
+    return table.assign(sha256=table["path"], duplicates=range(len(person)), person=person, blank=False)
 
 
 def off(table, split):

@@ -308,7 +308,7 @@ def test_folders_are_read_as_split_reads_them(tmp_path):
 def test_decodes_only_a_few_batches_ahead(model, images, monkeypatch):
     seen = []
 
-    def decode(path, size):
+    def decode(path, size, background):
         seen.append(path)
         return "", (size, size), np.zeros((size, size, 3), np.uint8)
 
@@ -342,3 +342,42 @@ def test_broken_and_odd_files_end_in_an_error_each(model, tmp_path):
         _, data = fuzz.case(2, number, sources)
         for function in (fuzz.predict, fuzz.serve):
             assert function(load(model), data, tmp_path / "case") in ("probabilities", "error"), number
+
+
+@pytest.mark.parametrize("overshoot", [1.0001, 1.02, 1.05])
+@pytest.mark.parametrize("shape", [(8, 8), (8, 8, 3)])
+@pytest.mark.parametrize("as_image", [False, True])
+def test_a_floating_point_image_that_overshoots_1_is_clipped(overshoot, shape, as_image):
+    array = np.random.default_rng(0).random(shape).astype(np.float32)
+    array[0, 0] = 1
+    expected = inference._pixels(array, 8, "white")
+    array[0, 0], array[1, 1] = overshoot, -1e-7
+    clipped = inference._pixels(np.clip(array, 0, 1), 8, "white")
+    source = Image.fromarray(array) if as_image and array.ndim == 2 else array
+    seen = inference._pixels(source, 8, "white")
+    assert (seen == clipped).all() and seen.max() == expected.max() == 255
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (8, 8, 3)])
+def test_a_floating_point_image_of_unknown_range_is_refused(shape):
+    with pytest.raises(ValueError, match="up to 1.5, which may be from 0 to 1 or from 0 to 255"):
+        inference._pixels(np.full(shape, 1.5), 8, "white")
+
+
+@pytest.mark.parametrize("shape", [(3, 20, 30), (1, 20, 30), (4, 32, 32)])
+def test_an_array_whose_channels_come_first_is_named(shape):
+    for dtype in (np.uint8, np.float32):
+        with pytest.raises(ValueError, match="channels come first: move them last"):
+            inference._pixels(np.zeros(shape, dtype), 8, "white")
+
+
+@pytest.mark.parametrize("background", ["black", "tomato", "#0180fe"])
+def test_the_model_s_background_is_used(weights, tmp_path, background):
+    saved_model.save(network.build(32, 2), CLASSES, 1, tmp_path / "model", background)
+    clear, expected = Image.new("RGBA", (32, 32), (9, 9, 9, 0)), Image.new("RGB", (32, 32), background)
+    buffer = io.BytesIO()
+    clear.save(buffer, "PNG")
+    of_file, of_image, right = predict.predict([buffer.getvalue(), clear, expected], tmp_path / "model")
+    assert of_file.probabilities == of_image.probabilities == right.probabilities
+    served = saved_model.load(tmp_path / "model").signatures["serving_bytes"](image_bytes=[buffer.getvalue()])
+    np.testing.assert_allclose(served["probabilities"][0], list(right.probabilities.values()), atol=1e-5)
