@@ -18,11 +18,11 @@ SOURCES: list[tuple[Callable[[params.Data], bool], Callable[[list[ImageFile], pa
 ]
 
 
-def find(data: params.Data) -> Labelled:
+def find(data: params.Data, fewest: int = 2) -> Labelled:
     """Finds the images of data.images with their classes and, unless data.split is random, their given splits.
 
     Raises:
-        UserError: there are fewer than two classes, one whose name is not UTF-8, a given split without labels, or
+        UserError: there are fewer classes than `fewest`, one whose name is not UTF-8, a given split without labels, or
             labels that do not fit the files while data.on_unreadable is error.
     """
     label = next(label for is_used, label in SOURCES if is_used(data))
@@ -33,12 +33,12 @@ def find(data: params.Data) -> Labelled:
     if faults and data.on_unreadable == "error":
         raise UserError(
             f"{labelled.source} and {data.images} do not go together in {len(faults)} places; mend them, or set "
-            "data.on_unreadable to skip, which lists them in data/splits/unreadable.csv: "
+            "data.on_unreadable to skip, which leaves them out and lists them: "
             + enumeration([f"{printable(image.path)} ({image.problem})" for image in faults])
         )
     if labelled.has_splits:
         images = [image for image in images if image.split or image.problem]
-    _check_classes(_classes(images), data.images, labelled.source)
+    _check_classes(_classes(images), data.images, labelled.source, fewest)
     notes = [*labelled.notes, *_warn(labelled.images, data.images)]
     return dataclasses.replace(labelled, images=images, notes=notes)
 
@@ -47,8 +47,8 @@ def _classes(images: Iterable[ImageFile]) -> list[str]:
     return sorted({image.class_name for image in images if image.class_name})
 
 
-def _check_classes(classes: list[str], folder: str, source: str) -> None:
-    if len(classes) < 2:
+def _check_classes(classes: list[str], folder: str, source: str, fewest: int) -> None:
+    if len(classes) < fewest:
         found = f"only {classes[0]!r}" if classes else "none"
         if source:
             raise UserError(f"{source} must give the images of {folder} at least two classes, but has {found}.")
