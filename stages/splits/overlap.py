@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from stages.common import dataset
 from stages.common.arrays import Groups
+from stages.common.cli import UserError, enumeration, printable
 from stages.common.dataset import SPLITS, Split
 from stages.splits import near_duplicates
 from stages.splits.near_duplicates import Fingerprints, Thumbnails
@@ -54,6 +55,24 @@ def find(
         matched = first.reindex(new).set_axis(new.index)
         found = found.where((found["split"] != "") | matched["split"].isna(), matched)
     return found, sets[count:]
+
+
+def refuse_known(paths: pd.Series, copies: pd.DataFrame) -> list[str]:
+    """Says in a line how many new images are copies of images in the test split; `copies` is what `find` returns.
+
+    Raises:
+        UserError: images are copies of images in train or validation.
+    """
+    copies = copies.assign(new=paths)
+    known = copies[copies["split"].isin(["train", "validation"])]
+    if len(known):
+        named = [f"{printable(row.new)} ({row.split}: {printable(row.path)})" for row in known.itertuples()]
+        raise UserError(
+            f"{len(known)} of {len(paths)} images are in train or validation, or near-duplicates of images there, so "
+            f"the model knows them; take them out: {enumeration(named)}"
+        )
+    tested = int((copies["split"] == "test").sum())
+    return [f"{tested} of the images are in the test split, or near-duplicates of images there."] if tested else []
 
 
 def _fingerprints(split: Split, name: str) -> tuple[Fingerprints, np.ndarray]:

@@ -95,7 +95,7 @@ def read(data: params.Data, labelled: Labelled, model: Any, scratch: Path) -> tu
     table["pixel_hash"], identical = fingerprints["pixel_hash"], data.near_duplicates == "ignore"
     if overlap.exist():
         copies, table["duplicates"] = overlap.find(table["sha256"], fingerprints, thumbnails, identical)
-        notes = refuse_known(table["path"], copies)
+        notes = overlap.refuse_known(table["path"], copies)
     else:
         table["duplicates"] = near_duplicates.find(fingerprints, thumbnails, identical)
         notes = [f"{dataset.ROOT} is not here, so whether the model was trained on any of these images is not checked."]
@@ -107,20 +107,6 @@ def read(data: params.Data, labelled: Labelled, model: Any, scratch: Path) -> tu
         notes.append(f"{len(manifest) - len(used)} images are left out: their pixels have several labels.")
     used.insert(2, "label", used["class"].map(classes.index))
     return pixels, used, notes
-
-
-def refuse_known(paths: pd.Series, copies: pd.DataFrame) -> list[str]:
-    """Raises a UserError if images are copies of images in train or validation; notes those in test."""
-    copies = copies.assign(new=paths)
-    known = copies[copies["split"].isin(["train", "validation"])]
-    if len(known):
-        named = [f"{printable(row.new)} ({row.split}: {printable(row.path)})" for row in known.itertuples()]
-        raise UserError(
-            f"{len(known)} of {len(paths)} images are in train or validation, or near-duplicates of images there, so "
-            f"the model knows them; take them out: {enumeration(named)}"
-        )
-    tested = int((copies["split"] == "test").sum())
-    return [f"{tested} of the images are in the test split, or near-duplicates of images there."] if tested else []
 
 
 def evaluate(model: Any, pixels: ArrayFile, images: Manifest, batch_size: int) -> Evaluation:

@@ -85,10 +85,10 @@ def _difference(table: pd.DataFrame, test: Test) -> str:
     here, there = (float((x["actual"] == x["predicted"]).mean()) for x in tables)
     low, high = intervals.newcombe(here, there, *(x["group"].nunique() for x in tables))
     finding = "within noise" if low <= 0 <= high else "more than noise"
-    size = f"{abs(100 * (here - there)):.1f} points {'below' if here < there else 'above'} that"
+    size = f"{formatting.points(abs(here - there))} points {'lower' if here < there else 'higher'} than"
     text = (
-        f"Accuracy is {'the same as' if here == there else size} on the test split, which is {finding}: the 95% "
-        f"interval of the difference is {100 * low:.1f} to {100 * high:.1f} points."
+        f"Accuracy is {'the same as' if here == there else size} on the test split. A difference from "
+        f"{formatting.points(low)} to {formatting.points(high)} points is plausible (95% interval): this is {finding}."
     )
     a, b = (x["actual"].value_counts(normalize=True) for x in tables)
     if a.sub(b, fill_value=0).abs().sum() / 2 > OTHER_MIX:
@@ -138,4 +138,4 @@ def _mistakes(table: pd.DataFrame) -> list[str | Text | Table]:
         return ["All predictions are right."]
     shown = wrong[:MISTAKES][["actual", "predicted", "probability", "path"]]
     shown = shown.assign(probability=shown["probability"].map(formatting.percent))
-    return [Text(f"The most confident of {len(wrong):,} mistakes", "bold"), terminal.table(shown)]
+    return [Text(f"The most confident mistakes, of {len(wrong):,}", "bold"), terminal.table(shown)]
