@@ -110,7 +110,9 @@ def write(
             files.write_csv(of_classes, out.folder / f"curves/{kind}.csv")
         bins = pd.concat({name: x.bins for name, x in evaluations.items()}, names=["model"]).reset_index("model")
         files.write_csv(bins, out.folder / "reliability.csv")
-        table = predictions.prediction_table(split, finetuned.probabilities, finetuned.predicted, frozen.predicted)
+        table = predictions.prediction_table(
+            split.manifest, split.classes, finetuned.probabilities, finetuned.predicted, frozen.predicted
+        )
         files.write_csv(table, out.predictions, errors="backslashreplace")
         arrays.save(out.folder / "probabilities.npy", finetuned.probabilities)
         arrays.save(out.features, features.astype(np.float16))

@@ -39,7 +39,7 @@ def main() -> None:
         )
         out.page.write_text(page, encoding="utf-8")
         out.card.write_text(model_card.render(run), encoding="utf-8")
-    terminal_summary.show(run.settings, found, steps)
+    terminal_summary.show(run, found, steps)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from stages.common import dataset
 from stages.common.arrays import Features, Labels, Pixels, Probabilities
 
 
@@ -24,18 +23,24 @@ def predict(model: Any, pixels: Pixels, batch_size: int, progress: str) -> tuple
 
 
 def prediction_table(
-    split: dataset.Split, probabilities: Probabilities, predicted: Labels, frozen: Labels
+    manifest: pd.DataFrame,
+    classes: list[str],
+    probabilities: Probabilities,
+    predicted: Labels,
+    frozen: Labels | None = None,
 ) -> pd.DataFrame:
     """Returns a row per image, for people to read and for the stages plot and report.
 
     Its columns are path and group of the image; its actual class; the class that the fine-tuned model predicts, and its
-    probability; margin, the largest minus the second largest probability; and frozen, what the frozen model predicts.
+    probability; margin, the largest minus the second largest probability; and frozen, what the frozen model predicts,
+    if that is given.
     """
-    names = np.array(split.classes)
+    names = np.array(classes)
     second, first = np.partition(probabilities, -2, axis=1)[:, -2:].T
-    table = split.manifest[["path", "group", "class"]].rename(columns={"class": "actual"})
+    table = manifest[["path", "group", "class"]].rename(columns={"class": "actual"})
     table["predicted"] = names[predicted]
     table["probability"] = probabilities[np.arange(len(predicted)), predicted]
     table["margin"] = first - second
-    table["frozen"] = names[frozen]
+    if frozen is not None:
+        table["frozen"] = names[frozen]
     return table

@@ -26,13 +26,15 @@ def confidence_intervals(
     """Returns the 95% intervals of a model's metrics, [low, high]. Each holds the metric itself.
 
     `overall` and `by_class` are what scores.score returns for these predictions; the intervals have the same keys, but
-    for support. All classes must occur among the labels.
+    for support.
     """
     rng = np.random.default_rng(SEED)
     group = np.unique(groups, return_inverse=True)[1]
     sums = bootstrap.weighted_sums(rng, REPLICATES, _group_sums(labels, predicted, probabilities, group))
     ratio = partial(bootstrap.smoothed_ratio, rng, size=np.bincount(group)[group].mean())
-    auc = np.array([values["auc"] for values in by_class["classes"].values()])
+    present = np.unique(labels)
+    sums = {name: x if x.shape[1] == 1 else np.take(x, present, axis=1) for name, x in sums.items()}
+    auc = np.array([values.get("auc", np.nan) for values in by_class["classes"].values()])
     classes = _class_replicates(ratio, sums, auc, half=0.5)
     # In a macro average the classes share the half: with one each, many small classes would bias it.
     for_macro = _class_replicates(ratio, sums, auc, half=0.5 / len(auc))
@@ -42,7 +44,7 @@ def confidence_intervals(
         "accuracy": ratio(sums["correct"], sums["support"], half=0.5),
         "loss": sums["loss"] / sums["support"],
         "top5_accuracy": ratio(sums["top5_accuracy"], sums["support"], half=0.5),
-        **({metric: values[:, 1] for metric, values in classes.items()} if len(auc) == 2 else macro),
+        **({metric: values[:, -1] for metric, values in classes.items()} if probabilities.shape[1] == 2 else macro),
     }
     return {
         **_intervals(replicates, overall),
@@ -119,6 +121,7 @@ def _placements(labels: Labels, probabilities: Probabilities) -> tuple[np.ndarra
 
 
 def _fraction_below(others: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Returns the fraction of `others` that are below each of `values`; ties count half."""
+    """Returns the fraction of `others` that are below each of `values`; ties count half. Of no others, it is 0."""
     ordered = np.sort(others)
-    return (np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right")) / 2 / len(ordered)
+    twice = np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right")
+    return twice / 2 / max(len(ordered), 1)

@@ -62,20 +62,28 @@ def score(
     and f1. Of two classes, the last four are those of the second one; of more, macro averages, auc one-versus-rest.
     With more than five classes, there is top5_accuracy, too. In the latter, "classes" maps each class name to its
     precision, recall, f1, auc and support (number of images); "macro" has the averages of the first three.
+
+    Only what is defined is there: classes without images are left out, also of the averages; where all images are of
+    one class, of its metrics only recall remains, and of the former no auc, precision, recall and f1.
     """
-    known = np.arange(len(classes))
+    present = np.unique(labels)
     precision, recall, f1, support = metrics.precision_recall_fscore_support(
-        labels, predicted, labels=known, zero_division=0
+        labels, predicted, labels=present, zero_division=0
     )
-    auc = metrics.roc_auc_score(labels[:, np.newaxis] == known, probabilities, average=None)
-    table = pd.DataFrame({"precision": precision, "recall": recall, "f1": f1, "auc": auc}, index=classes)
-    main = table.iloc[1] if len(classes) == 2 else table.mean()
+    table = pd.DataFrame({"precision": precision, "recall": recall, "f1": f1}, index=[classes[k] for k in present])
     overall = {
         "accuracy": float(metrics.accuracy_score(labels, predicted)),
         "loss": float(cross_entropy(labels, probabilities).mean()),
-        **main[["auc", "precision", "recall", "f1"]].to_dict(),
     }
+    if len(present) > 1:
+        of_classes = probabilities[:, present]
+        table["auc"] = metrics.roc_auc_score(labels[:, np.newaxis] == present, of_classes, average=None)
+        main = table.iloc[1] if len(classes) == 2 else table.mean()
+        overall |= main[["auc", "precision", "recall", "f1"]].to_dict()
+    else:
+        table = table[["recall"]]
     if len(classes) > TOP:
+        known = np.arange(len(classes))
         overall["top5_accuracy"] = metrics.top_k_accuracy_score(labels, probabilities, k=TOP, labels=known)
-    macro = table[["precision", "recall", "f1"]].mean().to_dict()
+    macro = table.drop(columns="auc", errors="ignore").mean().to_dict()
     return overall, {"macro": macro, "classes": table.assign(support=support).to_dict("index")}

@@ -18,20 +18,21 @@ UNLABELLED |= {"nolabel", "nolabels", "nolabelled", "tolabel", "tobelabeled", "t
 MOST_NUMBERS = 20  # labels that are different numbers, above which they count as quantities
 
 
-def choose(labelled: Labelled, names: Collection[str]) -> Labelled:
+def choose(labelled: Labelled, names: Collection[str], all_needed: bool = True) -> Labelled:
     """Leaves out the images of other classes than data.classes; without it, those that have a name for no label.
 
     Raises:
-        UserError: no image has one of the names.
+        UserError: no image has one of the names, and all of them are needed.
     """
     counts = collections.Counter(image.class_name for image in labelled.images if image.class_name)
-    if missing := sorted({*names} - counts.keys()):
+    if all_needed and (missing := sorted({*names} - counts.keys())):
         raise UserError(
             f"data.classes names {enumeration(list(map(repr, missing)))}, but no image has that label; there are "
             f"{enumeration(sorted(map(repr, counts))) or 'none'}. Empty, [], it takes all."
         )
-    numbers = all(name.isdecimal() for name in counts.keys() - {"-1"})
-    used = {name for name in counts if not (_is_unlabelled(name) or numbers and name == "-1")}
+    others = counts.keys() - {"-1"}
+    numbered = len(others) > 1 and all(name.isdecimal() for name in others)  # -1 is no label, and 1 against -1 are two
+    used = {name for name in counts if not (_is_unlabelled(name) or numbered and name == "-1")}
     if not (left_out := sorted(counts.keys() - {*(names or used)})):
         return labelled
     listed = enumeration([f"{name!r} ({counted(counts[name], 'image')})" for name in left_out], 10)
@@ -43,15 +44,15 @@ def choose(labelled: Labelled, names: Collection[str]) -> Labelled:
     return dataclasses.replace(labelled, images=images, notes=[*labelled.notes, note])
 
 
-def check(images: list[ImageFile], labelled: Labelled, data: params.Data) -> None:
+def check(images: list[ImageFile], labelled: Labelled, data: params.Data, fewest: int) -> None:
     """Checks the classes of the images that are left of those that have been labelled.
 
     Raises:
-        UserError: there are fewer than two, or one is not UTF-8; or labels are numbers or several words each, and
+        UserError: there are fewer than `fewest`, or one is not UTF-8; or labels are numbers or several words each, and
             data.classes does not say that they are classes.
     """
     names, source = of(images), labelled.source
-    if len(names) < 2:
+    if len(names) < fewest:
         found = f"only {names[0]!r}" if names else "none"
         left_out = " ".join(note.removeprefix("WARNING: ") for note in labelled.notes if "eft out" in note)
         if source:

@@ -1,7 +1,7 @@
 """Labels from sub-folders: the class of an image is the folder that it lies in."""
 
 from stages.common import params
-from stages.common.cli import enumeration, printable
+from stages.common.cli import counted, enumeration, printable
 from stages.labels import companions, given_splits
 from stages.labels.files import ANNEX, PLACEHOLDER, SPECIAL_FILES, ImageFile, Labelled
 
@@ -25,6 +25,11 @@ def find(found: list[ImageFile], data: params.Data) -> Labelled:
         # What cannot be opened might be a class folder.
         if is_folder or file.problem not in {"", PLACEHOLDER, ANNEX, *SPECIAL_FILES.values()}:
             images.append(ImageFile(file.path, top or file.path, file.problem))
+    if loose := [] if layout.folders else sorted(file.path for file in found if "/" not in layout.inner[file.path]):
+        notes.append(
+            f"Left out: {counted(len(loose), 'file')} beside the class folders, such as "
+            f"{enumeration(list(map(printable, loose)), 3)}."
+        )
     labelled = given_splits.add(Labelled(images, "", notes), layout, data)
     if layout.folders and data.split == "random":
         outside = sum("/" not in inner for inner in layout.inner.values())

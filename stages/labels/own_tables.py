@@ -13,7 +13,7 @@ from stages.labels import table_columns, table_file
 from stages.labels.files import ImageFile, is_text
 from stages.labels.matching import FileIndex
 
-MOST = 3  # tables in a folder; more of them, such as a text beside each image, are no tables of labels
+MOST = 8  # tables in a folder; more of them, such as a text beside each image, are no tables of labels
 LARGEST = 50_000_000  # bytes of a table that is looked into
 
 
@@ -48,8 +48,9 @@ def _settings(path: str, index: FileIndex) -> str | None:
     except (OSError, UserError):
         return None
     if table_columns.path_column(cells.iloc[:1], index) is not None:
-        names = ",".join(table_columns.guess_names(cells, index))
-        return f" -S {shlex.quote(f'data.columns.names=[{names}]')}"
+        names = table_columns.guess_names(cells, index)
+        setting = f"data.columns.names=[{','.join(names)}]"
+        return f" -S {shlex.quote(setting)}" if "label" in names else None
     if (place := table_columns.path_column(cells.iloc[1:], index)) is None:
         return None
     header, settings = list(cells.iloc[0]), ""

@@ -20,28 +20,28 @@ SOURCES: list[tuple[Callable[[params.Data], bool], Callable[[list[ImageFile], pa
 LOOKED_INTO = 100  # files that are opened to find out why there are no class folders
 
 
-def find(data: params.Data) -> Labelled:
+def find(data: params.Data, fewest: int = 2) -> Labelled:
     """Finds the images of data.images with their classes and, unless data.split is random, their given splits.
 
     Raises:
-        UserError: there are fewer than two classes, one whose name is not UTF-8, a given split without labels, labels
-            that do not fit the files while data.on_unreadable is error, or labels that are no classes.
+        UserError: there are fewer classes than `fewest`, one whose name is not UTF-8, a given split without labels,
+            labels that do not fit the files while data.on_unreadable is error, or labels that are no classes.
     """
     label = next(label for is_used, label in SOURCES if is_used(data))
     found = files.find_files(data.images)
     try:
-        labelled = classes.choose(label(found, data), data.classes)
+        labelled = classes.choose(label(found, data), data.classes, fewest > 1)
         images, before = labelled.images, {(file.path, file.problem) for file in found}
         faults = [image for image in images if image.problem and (image.path, image.problem) not in before]
         if faults and data.on_unreadable == "error":
             raise UserError(
                 f"{labelled.source} and {data.images} do not go together in {len(faults)} places; mend them, or set "
-                "data.on_unreadable to skip, which lists them in data/splits/unreadable.csv: "
+                "data.on_unreadable to skip, which leaves them out and lists them: "
                 + enumeration([f"{printable(image.path)} ({image.problem})" for image in faults])
             )
         if labelled.has_splits:
             images = [image for image in images if image.split or image.problem]
-        classes.check(images, labelled, data)
+        classes.check(images, labelled, data, fewest)
     except UserError as error:
         hints = [*_containers(found, data), *own_tables.find(found, data.images)] if label == folders.find else []
         raise UserError(" ".join([str(error), *(hint.removeprefix("WARNING: ") for hint in hints)])) from None

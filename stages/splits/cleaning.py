@@ -19,7 +19,7 @@ def separate_unreadable(table: Manifest, data: params.Data) -> tuple[Manifest, p
         named = [f"{printable(f'{data.images}/{row.path}')} ({row.problem})" for row in table[bad].itertuples()]
         raise UserError(
             f"{bad.sum()} of {len(table)} images cannot be read; replace or remove them, or set data.on_unreadable to "
-            f"skip, which lists them in data/splits/unreadable.csv: {enumeration(named)}"
+            f"skip, which leaves them out and lists them: {enumeration(named)}"
         )
     if empty := sorted(set(table["class"]) - {"", *table["class"][~bad]}):
         what = f"no image of class {empty[0]!r} can be read"

@@ -76,6 +76,11 @@ def classes_of(model: Any) -> list[str]:
     return [name.decode() for name in model.class_names.numpy()]
 
 
+def background_of(model: Any) -> str:
+    """Returns the colour, #rrggbb, on which a loaded SavedModel wants transparent images composited."""
+    return model.background.numpy().decode()
+
+
 def classify(
     files: Iterable[tuple[Source, str]], model: Any, threshold: float | None, calibrated: bool
 ) -> Iterator[Prediction]:
@@ -99,8 +104,7 @@ def _predictions(
 ) -> Iterator[Prediction]:
     """Yields a Prediction for each file, batch by batch."""
     classes = classes_of(model)
-    background = model.background.numpy().decode()
-    for batch in _decoded(files, int(model.image_size), background):
+    for batch in _decoded(files, int(model.image_size), background_of(model)):
         images = [image for _, _, image in batch if image is not None]
         results: Iterator[tuple[int, list[float]]] = iter(())
         if images:

@@ -30,7 +30,7 @@ def in_splits(*names, classes=("cat", "dog")):
 def test_the_first_folder_is_the_class_however_deep_an_image_lies(tmp_path):
     images, notes = find(touch(tmp_path, "a/deep/1.jpg", "a/no ending", "b/2.png", "loose.png"))
     assert [(x.path, x.class_name) for x in images] == [("a/deep/1.jpg", "a"), ("a/no ending", "a"), ("b/2.png", "b")]
-    assert notes == []
+    assert notes == ["Left out: 1 file beside the class folders, such as loose.png."]
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,14 @@
+import hashlib
 import json
 import subprocess
+from pathlib import Path
+from types import SimpleNamespace
 
+import pandas as pd
 import pytest
+import yaml
 
-from stages.common import params
+from stages.common import files, params
 from stages.reporting import terminal_summary
 from stages.reporting.conclusions import Conclusions
 from stages.reporting.next_steps import Step
@@ -24,6 +29,54 @@ def write_metrics(folder, accuracy, agreement):
         (folder / f"metrics/{name}.json").write_text(json.dumps(values))
 
 
+def images_of(*numbers, wrong=(), label="cat", content="v1"):
+    """A test split of numbered images: its manifest and its predictions, of which some are `wrong`."""
+    paths = [f"{label}/{number}.png" for number in numbers]
+    hashes = [hashlib.sha256(f"{path} {content}".encode()).hexdigest() for path in paths]
+    predicted = ["dog" if number in wrong else label for number in numbers]
+    table = pd.DataFrame({"path": paths, "actual": label, "predicted": predicted, "frozen": "dog"})
+    return pd.DataFrame({"path": paths, "sha256": hashes}), table
+
+
+def store(data):
+    """Puts a file into DVC's cache and returns its hash."""
+    md5 = hashlib.md5(data).hexdigest()
+    path = Path(".dvc/cache/files/md5", md5[:2], md5[2:])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return md5
+
+
+def write_run(manifest, predictions, images="images 1", total=40):
+    """Writes a test split and its predictions, DVC's copies of them in the cache, and dvc.lock."""
+    for path, table in {"data/splits/test/manifest.csv": manifest, "plots/predictions.csv": predictions}.items():
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        files.write_csv(table, Path(path))
+    parts = [{"md5": store(Path("data/splits/test/manifest.csv").read_bytes()), "relpath": "manifest.csv"}]
+    listing = store(json.dumps(parts).encode())
+    Path(f".dvc/cache/files/md5/{listing[:2]}/{listing[2:]}").rename(
+        f".dvc/cache/files/md5/{listing[:2]}/{listing[2:]}.dir"
+    )
+    summary = store(json.dumps({"train": {"cat": total - 8}, "validation": {"cat": 0}, "test": {"cat": 8}}).encode())
+    split = {
+        "deps": [{"path": "data/mine", "md5": images}],
+        "params": {"params.yaml": {"data": {"images": "data/mine"}}},
+        "outs": [{"path": "data/splits/summary.json", "md5": summary}]
+        + [{"path": "data/splits/test", "md5": f"{listing}.dir"}],
+    }
+    predicted = store(Path("plots/predictions.csv").read_bytes())
+    evaluate = {"outs": [{"path": "plots/predictions.csv", "md5": predicted}]}
+    Path("dvc.lock").write_text(yaml.safe_dump({"stages": {"split": split, "evaluate": evaluate}}))
+
+
+def present_run(total=48):
+    """What the run in the working folder says of its test split."""
+    if not Path("plots/predictions.csv").exists():
+        return {}
+    test = files.read_csv("data/splits/test/manifest.csv")
+    return {"predictions": files.read_csv("plots/predictions.csv"), "manifests": [None, None, test], "total": total}
+
+
 @pytest.fixture
 def show(workplace, capsys):
     """A function that shows the end of a run, in a working folder with the default parameters and metrics."""
@@ -32,7 +85,7 @@ def show(workplace, capsys):
     def show(**changes):
         now = params.flatten(params.read(*params.Params.model_fields).model_dump())
         settings = now | {name.replace("__", "."): value for name, value in changes.items()}
-        terminal_summary.show(settings, CONCLUSIONS, STEPS)
+        terminal_summary.show(SimpleNamespace(settings=settings, **present_run()), CONCLUSIONS, STEPS)
         return capsys.readouterr().out
 
     return show
@@ -114,3 +167,88 @@ def test_is_silent_on_settings_of_another_version(committed, show):
     subprocess.run(["git", "checkout", "-q", "HEAD~1", "params.yaml"], check=True, env=environment())
     said = show(seed=1)
     assert "Settings" not in said and "The metrics are those of the last commit, to three decimals." in said
+
+
+def changes(said):
+    """The lines of the section on changes."""
+    return said.split("Changed since the last commit\n")[1].split("\n\n")[0].splitlines()
+
+
+@pytest.fixture
+def first_run(workplace, show):
+    """A commit of a run with eight test images, of which the model got two wrong."""
+    (workplace.folder / ".gitignore").write_text("/data\n/plots\n/.dvc\n")
+    write_run(*images_of(*range(8), wrong=(0, 5)))
+    workplace.run("git", "init", "-q")
+    workplace.commit()
+
+
+def test_other_images_are_said_and_only_the_shared_test_images_are_compared(first_run, show, workplace):
+    write_run(*images_of(*range(3, 13), wrong=(9, 10, 11)), images="images 2")
+    write_metrics(workplace.folder, 0.7, 0.9)
+    said = show(seed=1)
+    [sentence, more, header, finetuned, frozen] = changes(said)
+    assert (
+        f"{sentence} {more}".split()
+        == (
+            "The images have changed: 40 then, 48 now. The test splits, of 8 images then and 10 now, share 5. On these "
+            "alone:"
+        ).split()
+    )
+    assert header.split() == ["model", "accuracy", "right"]
+    assert finetuned.split() == ["fine-tuned", "0.800", "->", "1.000", "4", "->", "5"]
+    assert frozen.split() == ["frozen", "0.000", "->", "0.000", "0", "->", "0"]
+    assert "0.950" not in said and "0.700" not in said and "0.990" not in said
+    assert "  seed: 42 -> 1\n" in said
+
+
+@pytest.mark.parametrize(
+    ("now", "images"),
+    [
+        (images_of(*range(20, 28)), "images 1"),  # another seed
+        (images_of(*range(8), content="v2"), "images 2"),  # other images of the same names
+        (images_of(*range(8), label="lynx"), "images 2"),  # another class
+    ],
+)
+def test_test_splits_that_share_no_image_are_not_compared(now, images, first_run, show, workplace):
+    write_run(*now, images=images)
+    write_metrics(workplace.folder, 0.7, 0.9)
+    said = show()
+    what = "The test split is another." if images == "images 1" else "The images have changed: 40 then, 48 now."
+    assert " ".join(changes(said)[0].split()).startswith(what)
+    assert "share none, so the metrics cannot be compared." in " ".join(said.split()) and " -> " not in said
+
+
+@pytest.mark.parametrize("lost", ["plots/predictions.csv", "data/splits/test", "all"])
+def test_without_the_old_files_in_the_cache_nothing_is_compared(lost, first_run, show, workplace):
+    outputs = [y for x in yaml.safe_load(Path("dvc.lock").read_text())["stages"].values() for y in x["outs"]]
+    gone = [x["md5"] for x in outputs if lost in ("all", x["path"])]
+    for md5 in gone:
+        Path(f".dvc/cache/files/md5/{md5[:2]}/{md5[2:]}").unlink()
+    write_run(*images_of(*range(3, 13), wrong=(9,)), images="images 2", total=48)
+    write_metrics(workplace.folder, 0.7, 0.9)
+    said = show()
+    counts = "" if lost == "all" else ": 40 then, 48 now"
+    expected = f"The images have changed{counts}. The metrics are of another test split, and cannot be compared."
+    assert " ".join(" ".join(changes(said)).split()) == expected and " -> " not in said
+
+
+def test_a_cache_in_another_place_is_found(first_run, show, workplace):
+    Path(".dvc/cache").rename("elsewhere")
+    Path(".dvc/config.local").write_text("[cache]\n    dir = ../elsewhere\n")
+    write_run(*images_of(*range(3, 13)), images="images 2")
+    assert "share 5. On these alone" in " ".join(show().split())
+
+
+def test_the_same_test_images_are_compared_in_full(first_run, show, workplace):
+    manifest, predictions = images_of(*range(8), wrong=(1,))
+    write_run(manifest.assign(group=1), predictions)  # other numbers of groups, as after a change of other images
+    write_metrics(workplace.folder, 0.7, 0.99)
+    said = show()
+    assert "0.950 -> 0.700" in said and "test split" not in said
+
+
+@pytest.mark.parametrize("lock", ["", "schema: '2.0'\n", "stages: {split: {outs: []}}", "[broken"])
+def test_a_lock_that_says_nothing_changes_nothing(lock, first_run, show, workplace):
+    Path("dvc.lock").write_text(lock)
+    assert "The metrics are those of the last commit, to three decimals." in show()
