@@ -2,8 +2,7 @@
 
     python -m stages.tools.evaluate FOLDER [OPTIONS]
 
-    FOLDER           images in one sub-folder per class, as data.images has them; or with data.label_pattern in their
-                     names
+    FOLDER           images in one sub-folder per class, or with names that data.label_pattern fits
     --labels TABLE   the table of their labels, with the columns that data.columns names
     --model FOLDER   the SavedModel (data/models/classifier), the only output of the pipeline needed
     --output FOLDER  where to write metrics.json and predictions.csv
