@@ -147,6 +147,18 @@ def test_identical_images_in_two_classes_stop_the_stage_or_are_dropped(workplace
     assert json.loads((workplace.folder / "data/splits/summary.json").read_text())["dropped"] == 2
 
 
+def test_of_identical_images_in_two_classes_the_majority_decides(workplace):
+    folder = make_images(workplace.folder / "mine", {"a": 6, "b": 6})
+    for name in ("a/twice.png", "b/copy of a.png"):
+        shutil.copy(folder / "a/000.png", folder / name)
+    shutil.copy(folder / "a/001.png", folder / "b/tie.png")
+    workplace.set({"data.images": "mine", "data.on_label_conflict": "majority"})
+    split.main()
+    paths = {path for name in split.SPLITS for path in dataset.load(name).manifest["path"]}
+    dropped = {path.relative_to(folder).as_posix() for path in folder.glob("*/*")} - paths
+    assert dropped == {"b/copy of a.png", "a/001.png", "b/tie.png"}
+
+
 def test_near_duplicates_lie_in_one_split(workplace, capsys):
     folder = make_images(workplace.folder / "mine", {"a": 12, "b": 12}, size=200)
     for path in folder.glob("a/*"):

@@ -29,9 +29,10 @@ def separate_unreadable(table: Manifest, data: params.Data) -> tuple[Manifest, p
 
 
 def drop_label_conflicts(manifest: Manifest, on_label_conflict: str) -> Manifest:
-    """Drops all images with the same pixels under different classes; or refuses them, if on_label_conflict is "error".
+    """Drops images with the same pixels under different classes; or refuses them, if on_label_conflict is "error".
 
-    Blank images have the same pixels whatever they show, so only identical files of them are in conflict.
+    "drop" drops all of them, "majority" those of another class than most of them have, if one has most. Blank images
+    have the same pixels whatever they show, so only identical files of them are in conflict.
 
     Raises:
         UserError: there are such images and they are not to be dropped; or dropping them leaves a class empty.
@@ -41,9 +42,15 @@ def drop_label_conflicts(manifest: Manifest, on_label_conflict: str) -> Manifest
     if on_label_conflict == "error" and conflict.any():
         same = list_identical(manifest[conflict].assign(content=content), "content")
         raise UserError(
-            f"{len(same)} images are in more than one class; keep each in one, or set data.on_label_conflict to drop: "
-            f"{enumeration(same)}"
+            f"{len(same)} images are in more than one class: one class per image; several labels are not supported. "
+            f"Keep each in one, or set data.on_label_conflict to drop or majority: {enumeration(same)}"
         )
+    if on_label_conflict == "majority":
+        votes = manifest[conflict].groupby([content[conflict], "class"]).size()
+        most = votes.groupby(level=0).transform("max") == votes
+        decided = most & (most.groupby(level=0).transform("sum") == 1)
+        kept = pd.MultiIndex.from_arrays([content, manifest["class"]]).isin(decided.index[decided])
+        conflict &= ~kept
     remaining = manifest[~conflict].copy()
     if empty := sorted(set(manifest["class"]) - set(remaining["class"])):
         raise UserError(f"every image of class {empty[0]!r} is in another class as well; keep each in one.")
