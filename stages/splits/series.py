@@ -1,0 +1,332 @@
+"""Series of images of one source, found in file names: frames, windows, versions, bursts, slices of a patient.
+
+A name is read as fields. The key of a series is the part up to the first number that varies within a class, and the
+rest must look like a member of it: an index, coordinates, a word for a version. A key without such a number, a year,
+a date or a WordNet id may be a sub-class, so the rest must then say what it is: frame_0001, x80_y60, flip.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pandas as pd
+
+from stages.common import params
+from stages.common.cli import printable
+from stages.splits import groups
+from stages.splits.pack import Manifest
+
+FEWEST = 5  # number of groups of a class, at least, for a division that is worth something
+SHAPES = 4  # maximum number of alternatives in a pattern
+TIME = r"(?:19|20)\d\d[-_.]?[01]\d[-_.]?[0-3]\d(?:[-_ .T]|[ _]at[ _])?[0-2]\d[-_.:h]?[0-5]\d(?:[-_.:m]?[0-5]\d)?\d*"
+DATE = r"(?:19|20)\d\d[-_.]?[01]\d[-_.]?[0-3]\d(?!\d)"
+UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+HASH = r"(?=\d*[a-f])(?=[a-f]*\d)[0-9a-f]{8,}(?![^\W_])"
+CODE = (
+    r"(?=[^\W_]{8})\d*(?:[^\W\d_]+\d+){2,}[^\W\d_]+\d*(?![^\W_])"  # three words or more, such as YouTube's dQw4w9WgXcQ
+)
+FIELD = re.compile(
+    rf"(?P<id>(?<!\d)(?:{TIME})|(?<![^\W_])(?:{UUID}|{HASH}|{CODE})|burst\d{{9,}}|\d{{9,}})|(?P<date>(?<!\d){DATE})"
+    r"|(?P<named>[^\W\d_]+\d+)|(?P<number>\d+)|(?P<text>[^\W\d_]+)",
+    re.IGNORECASE,
+)
+# Words before the number of a member, for a version of an image, and before numbers that begin a name.
+INDEX = re.compile(
+    r"(key)?frames?|frm|slices?|slc|tiles?|patch(es)?|crop|win(dow)?|views?|shot|chip|chunk|block|cell|roi|burst|snap"
+    r"|rows?|cols?|columns?|still|angle|pose|step|layer|band|stack|section|copy|ver(sion)?|variant|page",
+    re.IGNORECASE,
+)
+CHANGED = re.compile(
+    r"(horizontal(ly)?|vertical(ly)?|[hvlrud]*)_?flip\w*|flop|mirror\w*|rot(ate\w*|ation)?|aug(mented|mentation)?|dark\w*"
+    r"|bright\w*|blur\w*|nois[ey]|contrast|crop(ped)?|copy|edit(ed)?|resized?|scaled?|zoom(ed)?|shear\w*|shift\w*"
+    r"|gr[ae]y\w*|original|cover|sharp\w*|satur\w*|hue|jitter\w*|transl\w*|transf\w*|gamma|invert\w*|cutout|elastic|warp\w*",
+    re.IGNORECASE,
+)
+IMAGE = re.compile(r"im|ima?ge?s?|photos?|pics?|pictures?", re.IGNORECASE)
+PART = re.compile(
+    r"[a-z]|cam(era)?|scan|visit|ses(sion)?|day|time|run|trial|take|series|study|eye|level|fov", re.IGNORECASE
+)
+PLACE = re.compile(r"(?<![^\W_])(x_?\d+[_-]?y|y_?\d+[_-]?x|r_?\d+[_-]?c|c_?\d+[_-]?r)_?\d+(?![^\W_])", re.IGNORECASE)
+# The rest of a name after an image's name in it, as of Augmentor (NAME.jpg_UUID.jpg).
+COPY = re.compile(rf"[_.](?:{groups.EXTENSIONS})[_.-](?=.*\d)", re.IGNORECASE)
+# Numbers that make no source: of years, WordNet, folders of cameras and portions of a data set.
+NO_KEY = re.compile(r"(19|20)\d\d|n\d{8}", re.IGNORECASE)
+NO_SOURCE = re.compile(
+    r"\d{3}[A-Z_]\w{4}|(19|20)\d\d([-_. ]?\d\d?){0,2}|\d\d?|\d+x\d+|n\d{8}\W?.*"
+    r"|.*(part|batch|fold|set|split|chunk|shard|dis[ck]|vol(ume)?|version|v|images?|level|class|label|size)[-_ ]?\d+",
+    re.IGNORECASE,
+)
+
+
+class Field(NamedTuple):
+    """A field of a name: its kind is a group of FIELD."""
+
+    kind: str
+    start: int
+    end: int
+    text: str
+    word: str
+    is_sure: bool  # whether it says that the name is of a member
+
+
+class Key(NamedTuple):
+    """The key of an image, text[start:end] of a part of its path, and what the rest says."""
+
+    text: str
+    start: int
+    end: int
+    rest: str  # sure, plain or bare
+
+    @property
+    def name(self) -> str:
+        return self.text[self.start : self.end]
+
+
+def notes(manifest: Manifest, split: pd.Series, data: params.Data) -> list[str]:
+    """Says in a line how many test images share a series with train, and which data.group_pattern keeps it together."""
+    keys = find(manifest["path"], manifest["class"])
+    names = pd.Series({row: key.name for row, key in keys.items()}, manifest.index, dtype=object).fillna("")
+    series = pd.Series(
+        [(c, name) if name else None for c, name in zip(manifest["class"], names, strict=True)], names.index
+    )
+    shared = (split == "test") & series.isin(set(series[split == "train"].dropna()))
+    if not shared.any():
+        return []
+    example = printable(manifest["path"][shared].iloc[0])
+    text = (
+        f"WARNING: file names form {series.nunique()} series, such as {printable(names[shared].iloc[0])} of {example}: "
+        f"{shared.sum()} of {(split == 'test').sum()} test images share one with train, so the score may flatter. "
+    )
+    pattern = suggest(manifest["path"], manifest["class"], keys)
+    if not pattern:
+        return [f"{text}A column group in a table of labels keeps each series in one split."]
+    values = groups.by_pattern(manifest["path"], pattern)
+    mixed = (manifest["class"].groupby(values[values != ""]).nunique() > 1).sum()
+    anew = " -S data.split=random" if manifest["split"].any() else ""
+    return [
+        f"{text}This keeps each in one split: -S \"data.group_pattern='{pattern}'\"{anew}"
+        + (f" ({mixed} of its groups hold images of several classes)" if mixed else "")
+    ]
+
+
+def find(paths: pd.Series, classes: pd.Series) -> dict[int, Key]:
+    """Returns the keys of the images that are in series of two or more, by their index."""
+    keys = _keys(paths, classes)
+    members = defaultdict(list)
+    for row, key in keys.items():
+        members[classes[row], key.name].append(row)
+    # An index says little: most of such names must have company, or the numbers are no indices.
+    counts = defaultdict(lambda: [0, 0])
+    for rows in members.values():
+        for row in rows:
+            if keys[row].rest == "plain":
+                counts[_shape(keys[row].text)][len(rows) > 1] += 1
+    trusted = {shape for shape, (alone, together) in counts.items() if together > alone}
+    found = [
+        rows
+        for rows in members.values()
+        if len(rows) > 1
+        and any(
+            keys[row].rest == "sure" or keys[row].rest == "plain" and _shape(keys[row].text) in trusted for row in rows
+        )
+    ]
+    of_class = defaultdict(int)
+    for rows in found:
+        of_class[classes[rows[0]]] += 1
+    return {row: keys[row] for rows in found if of_class[classes[rows[0]]] > 1 for row in rows}
+
+
+def _keys(paths: pd.Series, classes: pd.Series) -> dict[int, Key]:
+    """Reads the key of each image out of the first part of its path, below the class folder, that has one."""
+    read, parts, seen = {}, {}, defaultdict(set)
+    for row, path, class_name in zip(paths.index, paths, classes, strict=True):
+        *folders, name = path.split("/")
+        if class_name in folders:
+            folders = folders[folders.index(class_name) + 1 :]
+        stem = match[1] if (match := groups.ROBOFLOW.search(name)) else name.rpartition(".")[0] or name
+        parts[row] = [
+            (depth, folder)
+            for depth, folder in enumerate(folders)
+            if not NO_SOURCE.fullmatch(folder) and not [*folders[depth + 1 :], stem][0].startswith(folder)
+        ] + [(-1, stem)]
+        for depth, text in parts[row]:
+            if text not in read:
+                read[text] = _fields(text)
+            fields, form = read[text]
+            for place, field in enumerate(fields):
+                if field.kind != "text":
+                    seen[depth, form, place, class_name].add(field.text)
+    varying = {(depth, form, place) for (depth, form, place, _), values in seen.items() if len(values) > 1}
+    found = {}
+    for row, candidates in parts.items():
+        for depth, text in candidates:
+            fields, form = read[text]
+            key = _key(text, fields, [(depth, form, place) in varying for place in range(len(fields))])
+            if depth >= 0 and key.rest == "bare" and not any(f.kind != "text" for f in fields if f.start < key.end):
+                continue
+            if depth >= 0:
+                if not any((depth, form, place) in varying for place in range(len(fields))):
+                    continue
+                key = key._replace(rest="sure")
+            found[row] = key
+            break
+    return found
+
+
+def _fields(text: str) -> tuple[list[Field], str]:
+    """Splits a name into fields; also returns their kinds, as one text."""
+    copy = COPY.search(text)
+    place = PLACE.search(text)
+    matches = list(FIELD.finditer(text, 0, copy.start() if copy else len(text)))
+    fields = []
+    for match, following in zip(matches, [*matches[1:], None], strict=True):
+        kind, word = match.lastgroup, re.sub(r"\d+$", "", match[0])
+        numbered = kind == "named" or kind == "text" and following and following.lastgroup == "number"
+        is_sure = kind in ("named", "text") and bool(
+            CHANGED.fullmatch(word)
+            or numbered
+            and INDEX.fullmatch(word)
+            or place
+            and place.start() <= match.start() < place.end()
+        )
+        fields.append(Field(kind, match.start(), match.end(), match[0], word, is_sure))
+    return fields, " ".join(field.word if field.is_sure else field.kind for field in fields)
+
+
+def _key(text: str, fields: list[Field], varying: list[bool]) -> Key:
+    """Finds the key of a series in a name; a name that tells of none is its own key."""
+    whole = Key(text, 0, len(text), "bare")
+    first = _lead(fields, varying)
+    if first is None:
+        return whole
+    lead = fields[first].start
+    if fields[first].kind == "id" and fields[first].word.lower() == "burst":
+        return Key(text, lead, fields[first].end, "sure")
+    copy = COPY.search(text)
+    places = range(first, len(fields))
+    number = next((n for n in places if varying[n] and (n == first or _is_number(fields, n))), None)
+    from_ = (number or first) if copy else first
+    sure = next((n for n in range(from_ + 1, len(fields)) if fields[n].is_sure), len(fields) if copy else None)
+    if number is not None and fields[number].kind != "date" and not NO_KEY.fullmatch(fields[number].text):
+        rest = fields[number + 1 : sure]
+        if not any(field.kind in ("id", "date") for field in rest) and (sure is None or number < sure):
+            return Key(
+                text,
+                lead,
+                fields[number].end,
+                "plain" if rest and sure is None and not first else "sure" if sure is not None or first else "bare",
+            )
+    if sure is None:
+        return whole._replace(start=lead, rest="sure" if first else "bare")
+    return Key(text, lead, fields[sure - 1].end, "sure")
+
+
+def _lead(fields: list[Field], varying: list[bool]) -> int | None:
+    """Returns the place where the key begins: after the number of a member, or a word for a version, that comes first."""
+    if not fields:
+        return None
+    for n, field in enumerate(fields):
+        if field.kind == "id" and field.word.lower() == "burst":
+            return n
+    head, rest = fields[0], fields[1:]
+    if len(rest) and head.kind in ("text", "named") and CHANGED.fullmatch(head.word):
+        return 1 if any(field.kind != "text" for field in rest) else 0
+    start = None
+    if head.kind == "number":
+        start = 1
+    elif INDEX.fullmatch(head.word) or IMAGE.fullmatch(head.word):
+        start = 1 if head.kind == "named" else 2 if rest and rest[0].kind == "number" else None
+    if start is None:
+        return 0
+    for n in range(start, len(fields)):
+        field = fields[n]
+        if head.kind == "number" and (
+            PART.fullmatch(field.word) or INDEX.fullmatch(field.word) or IMAGE.fullmatch(field.word)
+        ):
+            return 0
+        if field.kind == "named" and varying[n] and not field.is_sure and len(field.word) > 1:
+            return n
+    return 0
+
+
+def _is_number(fields: list[Field], place: int) -> bool:
+    """Whether a field has a number, and not that of a member."""
+    field = fields[place]
+    after = place and fields[place - 1].kind == "text" and fields[place - 1].is_sure and field.kind == "number"
+    return field.kind != "text" and not field.is_sure and not after
+
+
+def suggest(paths: pd.Series, classes: pd.Series, keys: dict[int, Key]) -> str:
+    """Returns a pattern that puts each series in one group on these very paths, or an empty text.
+
+    Series with the same key in several classes are one group, unless that leaves a class too few groups to divide.
+    """
+    found = {False: "", True: ""}
+    for with_class in found:
+        wanted = pd.Series({row: (classes[row] if with_class else "", key.name) for row, key in keys.items()})
+        for exactly in (True, False):
+            for pattern in _patterns(paths, list(keys.values()), with_class):
+                if _reproduces(pattern, paths, wanted, exactly):
+                    found[with_class] = pattern
+                    break
+            if found[with_class]:
+                break
+        if found[with_class] and not with_class:
+            values = groups.by_pattern(paths, found[False])
+            count = values.mask(values == "", paths).groupby(classes).nunique().min()
+            if count >= FEWEST:
+                break
+    return found[True] or found[False]
+
+
+def _reproduces(pattern: str, paths: pd.Series, wanted: pd.Series, exactly: bool) -> bool:
+    """Whether the groups of a pattern are the wanted ones; or, if not exactly, hold them whole."""
+    for sample in (wanted.iloc[:: max(1, len(wanted) // 500)], wanted):
+        values = groups.by_pattern(paths[sample.index], pattern)
+        if (values == "").any() or (values.groupby(sample).nunique() > 1).any():
+            return False
+        if values.nunique() == 1 or exactly and sample.nunique() > values.nunique():
+            return False
+    others = groups.by_pattern(paths.drop(wanted.index), pattern)
+    others = others[others != ""]
+    return not exactly or not (set(others) & set(values) or others.duplicated().any())
+
+
+def _patterns(paths: pd.Series, keys: list[Key], with_class: bool) -> Iterator[str]:
+    """Yields patterns that may find the keys, the plainest first."""
+    start = "/" if paths.str.contains("/").all() else "(?:^|/)"
+    anchors = ["([^/]+/", "(.*/"] if with_class else ["(", f"{start}(", "^.*/("]
+    distinct = list({(key.text[: key.start], key.name, key.text[key.end :]) for key in keys})
+    leads = sorted({_shape(lead) for lead, _, _ in distinct}, key=len, reverse=True)
+    lead = ("(?:" + "|".join(leads) + ")") if any(leads) and len(leads) <= SHAPES else ""
+    if lead and not with_class:
+        anchors += [f"{start}{lead}(", f"^.*/{lead}("]
+    bodies = []
+    for shape in (_shape, _any_word):
+        shapes = sorted({shape(name) for _, name, _ in distinct}, key=len, reverse=True)
+        if len(shapes) <= SHAPES:
+            bodies.append("|".join(shapes) if len(shapes) == 1 or not with_class else f"(?:{'|'.join(shapes)})")
+    for body in bodies:
+        yield from (f"{anchor}{body})" for anchor in anchors)
+    words = sorted(
+        {_shape(re.sub(r"^([\W_]*[^\W\d_]*).*", r"\1", rest)) for *_, rest in distinct if rest}, key=len, reverse=True
+    )
+    copies = sorted({re.escape(match[0]) for *_, rest in distinct if (match := COPY.match(rest))})
+    for marks in (copies, words):
+        if marks and len(marks) <= 3 * SHAPES:
+            dots = [re.escape(x) for x in sorted({"." + path.rpartition(".")[2] for path in paths[:1000]})]
+            joined = "|".join([*marks, *dots])
+            yield from (f"{anchor}[^/]+?)(?:{joined})" for anchor in anchors)
+    for count in (1, 2, 3):
+        yield from (f"{anchor}" + r"[^/\d]*\d+" * count + ")" for anchor in anchors)
+
+
+def _shape(text: str) -> str:
+    """Returns a regular expression for names like a text, with other numbers."""
+    return re.sub(r"\d+", lambda match: r"\d+", re.sub(r"[^\w\s-]", lambda match: "\\" + match[0], text))
+
+
+def _any_word(text: str) -> str:
+    """Returns a regular expression for names like a text, with other numbers and words."""
+    return re.sub(r"(?<!\\)[^\W\d_]+(?!\+)", lambda match: r"[^\W\d_]+", _shape(text))
