@@ -23,9 +23,7 @@ TIME = r"(?:19|20)\d\d[-_.]?[01]\d[-_.]?[0-3]\d(?:[-_ .T]|[ _]at[ _])?[0-2]\d[-_
 DATE = r"(?:19|20)\d\d[-_.]?[01]\d[-_.]?[0-3]\d(?!\d)"
 UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 HASH = r"(?=\d*[a-f])(?=[a-f]*\d)[0-9a-f]{8,}(?![^\W_])"
-CODE = (
-    r"(?=[^\W_]{8})\d*(?:[^\W\d_]+\d+){2,}[^\W\d_]+\d*(?![^\W_])"  # three words or more, such as YouTube's dQw4w9WgXcQ
-)
+CODE = r"(?!\d+h\d+m)(?=[^\W_]{8})\d*(?:[^\W\d_]+\d+){2,}[^\W\d_]+\d*(?![^\W_])"  # three words, such as dQw4w9WgXcQ
 FIELD = re.compile(
     rf"(?P<id>(?<!\d)(?:{TIME})|(?<![^\W_])(?:{UUID}|{HASH}|{CODE})|burst\d{{9,}}|\d{{9,}})|(?P<date>(?<!\d){DATE})"
     r"|(?P<named>[^\W\d_]+\d+)|(?P<number>\d+)|(?P<text>[^\W\d_]+)",
@@ -45,7 +43,12 @@ CHANGED = re.compile(
 )
 IMAGE = re.compile(r"im|ima?ge?s?|photos?|pics?|pictures?", re.IGNORECASE)
 PART = re.compile(
-    r"[a-z]|cam(era)?|scan|visit|ses(sion)?|day|time|run|trial|take|series|study|eye|level|fov", re.IGNORECASE
+    r"[a-z]|cam(era)?|scan|visit|ses(sion)?|day|time|run|trial|take|series|study|eye|level|fov|left|right|front|back|side"
+    r"|top|bottom",
+    re.IGNORECASE,
+)
+PORTION = re.compile(
+    r"(train|test|val)?(part|batch|fold|set|split|chunk|shard|dis[ck]|vol(ume)?|v|level|class|label)", re.IGNORECASE
 )
 PLACE = re.compile(r"(?<![^\W_])(x_?\d+[_-]?y|y_?\d+[_-]?x|r_?\d+[_-]?c|c_?\d+[_-]?r)_?\d+(?![^\W_])", re.IGNORECASE)
 # The rest of a name after an image's name in it, as of Augmentor (NAME.jpg_UUID.jpg).
@@ -116,13 +119,7 @@ def find(paths: pd.Series, classes: pd.Series) -> dict[int, Key]:
     members = defaultdict(list)
     for row, key in keys.items():
         members[classes[row], key.name].append(row)
-    # An index says little: most of such names must have company, or the numbers are no indices.
-    counts = defaultdict(lambda: [0, 0])
-    for rows in members.values():
-        for row in rows:
-            if keys[row].rest == "plain":
-                counts[_shape(keys[row].text)][len(rows) > 1] += 1
-    trusted = {shape for shape, (alone, together) in counts.items() if together > alone}
+    trusted = _trusted(keys, members)
     found = [
         rows
         for rows in members.values()
@@ -135,6 +132,31 @@ def find(paths: pd.Series, classes: pd.Series) -> dict[int, Key]:
     for rows in found:
         of_class[classes[rows[0]]] += 1
     return {row: keys[row] for rows in found if of_class[classes[rows[0]]] > 1 for row in rows}
+
+
+def _trusted(keys: dict[int, Key], members: dict[tuple[str, str], list[int]]) -> set[str]:
+    """Returns the forms of names in which an index, which says little, counts members of a series.
+
+    Most of such names must have company, or the numbers are no indices; and if there are few keys, numbers must begin
+    anew with each: otherwise they count images, and the key may be a batch of them.
+    """
+    counts, rests, names = defaultdict(lambda: [0, 0]), defaultdict(set), defaultdict(set)
+    for (class_name, name), rows in members.items():
+        for row in rows:
+            if keys[row].rest == "plain":
+                shape = _shape(keys[row].text)
+                counts[shape][len(rows) > 1] += 1
+                rests[shape].add((class_name, keys[row].text[keys[row].end :]))
+                names[shape].add((class_name, name))
+    return {
+        shape
+        for shape, (alone, together) in counts.items()
+        if together > alone
+        and (
+            len(rests[shape]) < alone + together
+            or len({c for c, _ in names[shape]}) * together < len(names[shape]) ** 2
+        )
+    }
 
 
 def _keys(paths: pd.Series, classes: pd.Series) -> dict[int, Key]:
@@ -223,38 +245,43 @@ def _key(text: str, fields: list[Field], varying: list[bool]) -> Key:
 
 
 def _lead(fields: list[Field], varying: list[bool]) -> int | None:
-    """Returns the place where the key begins: after the number of a member, or a word for a version, that comes first."""
+    """Returns the place where the key begins, after what may precede it: a member's number, a word for a version."""
     if not fields:
         return None
-    for n, field in enumerate(fields):
-        if field.kind == "id" and field.word.lower() == "burst":
-            return n
-    head, rest = fields[0], fields[1:]
-    if len(rest) and head.kind in ("text", "named") and CHANGED.fullmatch(head.word):
-        return 1 if any(field.kind != "text" for field in rest) else 0
-    start = None
-    if head.kind == "number":
-        start = 1
-    elif INDEX.fullmatch(head.word) or IMAGE.fullmatch(head.word):
-        start = 1 if head.kind == "named" else 2 if rest and rest[0].kind == "number" else None
-    if start is None:
+    bursts = [n for n, field in enumerate(fields) if field.kind == "id" and field.word.lower() == "burst"]
+    if bursts:
+        return bursts[0]
+    head, kinds = fields[0], [field.kind for field in fields]
+    if CHANGED.fullmatch(head.word) and set(kinds[1:]) - {"text"}:
+        is_angle = head.word.lower().startswith("rot") and kinds[1] == "number"
+        is_count = kinds[1:3] == ["number", "named"] or kinds[1:4] == ["number", "text", "number"]
+        return 2 if len(fields) > 2 and (is_angle or is_count) else 1
+    start = 1 if head.kind == "number" else 0
+    while start < len(fields) and (fields[start].is_sure or not start and _numbers_images(head, kinds)):
+        start += 2 if kinds[start] == "text" else 1
+    if head.kind == "number" and any(_is_part(field) for field in fields[1:]):
         return 0
-    for n in range(start, len(fields)):
-        field = fields[n]
-        if head.kind == "number" and (
-            PART.fullmatch(field.word) or INDEX.fullmatch(field.word) or IMAGE.fullmatch(field.word)
-        ):
-            return 0
-        if field.kind == "named" and varying[n] and not field.is_sure and len(field.word) > 1:
-            return n
-    return 0
+    named = (n for n in range(start, len(fields)) if kinds[n] == "named" and len(fields[n].word) > 1)
+    return next((n for n in named if varying[n] and not fields[n].is_sure), 0) if start else 0
+
+
+def _is_part(field: Field) -> bool:
+    """Whether the number of a field counts parts of a source, as far as its word tells."""
+    return bool(PART.fullmatch(field.word) or INDEX.fullmatch(field.word) or IMAGE.fullmatch(field.word))
+
+
+def _numbers_images(head: Field, kinds: list[str]) -> bool:
+    """Whether the first field of a name numbers images, as in img_001 or cam1."""
+    is_word = IMAGE.fullmatch(head.word) or INDEX.fullmatch(head.word) or head.word.lower() in ("cam", "camera")
+    return bool(is_word) and (head.kind == "named" or kinds[:2] == ["text", "number"])
 
 
 def _is_number(fields: list[Field], place: int) -> bool:
     """Whether a field has a number, and not that of a member."""
     field = fields[place]
     after = place and fields[place - 1].kind == "text" and fields[place - 1].is_sure and field.kind == "number"
-    return field.kind != "text" and not field.is_sure and not after
+    owner = fields[place - 1] if place and field.kind == "number" else field
+    return not (field.kind == "text" or field.is_sure or after or PORTION.fullmatch(owner.word))
 
 
 def suggest(paths: pd.Series, classes: pd.Series, keys: dict[int, Key]) -> str:
