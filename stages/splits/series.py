@@ -62,6 +62,11 @@ NO_SOURCE = re.compile(
 )
 
 
+DATED = re.compile(r"(?:19|20)\d\d")
+NUMBER = re.compile(r"\d+")
+DIGITS = str.maketrans("123456789", "000000000")
+
+
 class Field(NamedTuple):
     """A field of a name: its kind is a group of FIELD."""
 
@@ -115,23 +120,17 @@ def notes(manifest: Manifest, split: pd.Series, data: params.Data) -> list[str]:
 
 def find(paths: pd.Series, classes: pd.Series) -> dict[int, Key]:
     """Returns the keys of the images that are in series of two or more, by their index."""
-    keys = _keys(paths, classes)
+    keys, class_of = _keys(paths, classes), dict(zip(classes.index, classes, strict=True))
     members = defaultdict(list)
     for row, key in keys.items():
-        members[classes[row], key.name].append(row)
+        members[class_of[row], key.name].append(row)
     trusted = _trusted(keys, members)
-    found = [
-        rows
-        for rows in members.values()
-        if len(rows) > 1
-        and any(
-            keys[row].rest == "sure" or keys[row].rest == "plain" and _shape(keys[row].text) in trusted for row in rows
-        )
-    ]
-    of_class = defaultdict(int)
-    for rows in found:
-        of_class[classes[rows[0]]] += 1
-    return {row: keys[row] for rows in found if of_class[classes[rows[0]]] > 1 for row in rows}
+    found = defaultdict(list)
+    for (class_name, _), rows in members.items():
+        rests = {(keys[row].rest, keys[row].rest == "plain" and keys[row].text.translate(DIGITS)) for row in rows}
+        if len(rows) > 1 and any(rest == "sure" or form in trusted for rest, form in rests):
+            found[class_name].append(rows)
+    return {row: keys[row] for series in found.values() if len(series) > 1 for rows in series for row in rows}
 
 
 def _trusted(keys: dict[int, Key], members: dict[tuple[str, str], list[int]]) -> set[str]:
@@ -144,7 +143,7 @@ def _trusted(keys: dict[int, Key], members: dict[tuple[str, str], list[int]]) ->
     for (class_name, name), rows in members.items():
         for row in rows:
             if keys[row].rest == "plain":
-                shape = _shape(keys[row].text)
+                shape = keys[row].text.translate(DIGITS)
                 counts[shape][len(rows) > 1] += 1
                 rests[shape].add((class_name, keys[row].text[keys[row].end :]))
                 names[shape].add((class_name, name))
@@ -161,39 +160,54 @@ def _trusted(keys: dict[int, Key], members: dict[tuple[str, str], list[int]]) ->
 
 def _keys(paths: pd.Series, classes: pd.Series) -> dict[int, Key]:
     """Reads the key of each image out of the first part of its path, below the class folder, that has one."""
-    read, parts, seen = {}, {}, defaultdict(set)
+    # Names with the same letters, and dates, are read once.
+    read, parts, first, varying = {}, {}, {}, set()
     for row, path, class_name in zip(paths.index, paths, classes, strict=True):
-        *folders, name = path.split("/")
-        if class_name in folders:
-            folders = folders[folders.index(class_name) + 1 :]
-        stem = match[1] if (match := groups.ROBOFLOW.search(name)) else name.rpartition(".")[0] or name
-        parts[row] = [
-            (depth, folder)
-            for depth, folder in enumerate(folders)
-            if not NO_SOURCE.fullmatch(folder) and not [*folders[depth + 1 :], stem][0].startswith(folder)
-        ] + [(-1, stem)]
-        for depth, text in parts[row]:
-            if text not in read:
-                read[text] = _fields(text)
-            fields, form = read[text]
+        parts[row] = []
+        for depth, text in _parts(path, class_name):
+            mask = _mask(text)
+            if mask not in read:
+                read[mask] = _fields(mask)
+            parts[row].append((depth, text, mask))
+            fields, form = read[mask]
             for place, field in enumerate(fields):
-                if field.kind != "text":
-                    seen[depth, form, place, class_name].add(field.text)
-    varying = {(depth, form, place) for (depth, form, place, _), values in seen.items() if len(values) > 1}
-    found = {}
+                if field.kind != "text" and (depth, form, place) not in varying:
+                    value = text[field.start : field.end]
+                    if first.setdefault((depth, form, place, class_name), value) != value:
+                        varying.add((depth, form, place))
+    found, spans = {}, {}
     for row, candidates in parts.items():
-        for depth, text in candidates:
-            fields, form = read[text]
-            key = _key(text, fields, [(depth, form, place) in varying for place in range(len(fields))])
-            if depth >= 0 and key.rest == "bare" and not any(f.kind != "text" for f in fields if f.start < key.end):
-                continue
-            if depth >= 0:
-                if not any((depth, form, place) in varying for place in range(len(fields))):
-                    continue
-                key = key._replace(rest="sure")
-            found[row] = key
-            break
+        for depth, text, mask in candidates:
+            if (depth, mask) not in spans:
+                fields, form = read[mask]
+                spans[depth, mask] = _key(mask, fields, [(depth, form, n) in varying for n in range(len(fields))])
+                if depth >= 0:  # all images of a folder belong together, if its number is a source's
+                    is_source = any((depth, form, n) in varying for n in range(len(fields)))
+                    spans[depth, mask] = spans[depth, mask]._replace(rest="sure") if is_source else None
+            if span := spans[depth, mask]:
+                found[row] = Key(text, span.start, span.end, span.rest)
+                break
     return found
+
+
+def _parts(path: str, class_name: str) -> list[tuple[int, str]]:
+    """Returns the parts of a path, below the class folder, that may name a source, with their depth; the name's is -1."""
+    *folders, name = path.split("/")
+    if class_name in folders:
+        folders = folders[folders.index(class_name) + 1 :]
+    stem = match[1] if (match := groups.ROBOFLOW.search(name)) else name.rpartition(".")[0] or name
+    below = [*folders[1:], stem]  # a folder that a name below begins with is a bucket of names
+    sources = [
+        (depth, folder)
+        for depth, folder in enumerate(folders)
+        if not NO_SOURCE.fullmatch(folder) and not below[depth].startswith(folder)
+    ]
+    return [*sources, (-1, stem)]
+
+
+def _mask(text: str) -> str:
+    """Returns a text with zeros in place of all digits, unless it may have a date, or a year."""
+    return text if DATED.search(text) else text.translate(DIGITS)
 
 
 def _fields(text: str) -> tuple[list[Field], str]:
@@ -291,7 +305,8 @@ def suggest(paths: pd.Series, classes: pd.Series, keys: dict[int, Key]) -> str:
     """
     found = {False: "", True: ""}
     for with_class in found:
-        wanted = pd.Series({row: (classes[row] if with_class else "", key.name) for row, key in keys.items()})
+        names = pd.Series({row: key.name for row, key in keys.items()})
+        wanted = classes[names.index] + "/" + names if with_class else names
         for exactly in (True, False):
             for pattern in _patterns(paths, list(keys.values()), with_class):
                 if _reproduces(pattern, paths, wanted, exactly):
@@ -324,22 +339,25 @@ def _patterns(paths: pd.Series, keys: list[Key], with_class: bool) -> Iterator[s
     """Yields patterns that may find the keys, the plainest first."""
     start = "/" if paths.str.contains("/").all() else "(?:^|/)"
     anchors = ["([^/]+/", "(.*/"] if with_class else ["(", f"{start}(", "^.*/("]
-    distinct = list({(key.text[: key.start], key.name, key.text[key.end :]) for key in keys})
-    leads = sorted({_shape(lead) for lead, _, _ in distinct}, key=len, reverse=True)
+    texts = {(key.text[: key.start], key.name, key.text[key.end :]) for key in keys}
+    distinct = list({tuple(map(_zeros, text)) for text in texts})
+    leads = sorted({_shape(lead) for lead in {lead for lead, _, _ in distinct}}, key=len, reverse=True)
     lead = ("(?:" + "|".join(leads) + ")") if any(leads) and len(leads) <= SHAPES else ""
     if lead and not with_class:
         anchors += [f"{start}{lead}(", f"^.*/{lead}("]
     bodies = []
     for shape in (_shape, _any_word):
-        shapes = sorted({shape(name) for _, name, _ in distinct}, key=len, reverse=True)
+        shapes = sorted({shape(name) for name in {name for _, name, _ in distinct}}, key=len, reverse=True)
         if len(shapes) <= SHAPES:
             bodies.append("|".join(shapes) if len(shapes) == 1 or not with_class else f"(?:{'|'.join(shapes)})")
     for body in bodies:
         yield from (f"{anchor}{body})" for anchor in anchors)
     words = sorted(
-        {_shape(re.sub(r"^([\W_]*[^\W\d_]*).*", r"\1", rest)) for *_, rest in distinct if rest}, key=len, reverse=True
+        {_shape(re.match(r"[\W_]*[^\W\d_]*", rest)[0]) for rest in {rest for *_, rest in distinct} if rest},
+        key=len,
+        reverse=True,
     )
-    copies = sorted({re.escape(match[0]) for *_, rest in distinct if (match := COPY.match(rest))})
+    copies = sorted({re.escape(match[0]) for *_, rest in texts if (match := COPY.match(rest))})
     for marks in (copies, words):
         if marks and len(marks) <= 3 * SHAPES:
             dots = [re.escape(x) for x in sorted({"." + path.rpartition(".")[2] for path in paths[:1000]})]
@@ -349,9 +367,15 @@ def _patterns(paths: pd.Series, keys: list[Key], with_class: bool) -> Iterator[s
         yield from (f"{anchor}" + r"[^/\d]*\d+" * count + ")" for anchor in anchors)
 
 
+def _zeros(text: str) -> str:
+    """Returns a text with one zero in place of each number."""
+    return NUMBER.sub("0", text)
+
+
 def _shape(text: str) -> str:
-    """Returns a regular expression for names like a text, with other numbers."""
-    return re.sub(r"\d+", lambda match: r"\d+", re.sub(r"[^\w\s-]", lambda match: "\\" + match[0], text))
+    """Returns a regular expression for names like a text, with other numbers; what a shell may take, is any character."""
+    escaped = re.sub(r"[^\w\s-]", lambda match: f"\\{match[0]}" if match[0] in ".()[]+" else ".", text)
+    return NUMBER.sub(r"\\d+", escaped)
 
 
 def _any_word(text: str) -> str:
