@@ -30,7 +30,7 @@ SIDE = 32  # of a thumbnail, in pixels
 _AT = np.arange(SIDE)
 _FREQUENCY = _AT[:, np.newaxis] + _AT
 _LOW = (_FREQUENCY >= 1) & (_FREQUENCY <= 5)  # 20 coefficients, without the mean
-_MIRROR = np.where(_AT % 2, -1, 1)[np.newaxis].repeat(SIDE, axis=0)[_LOW].astype(np.float32)  # of odd ones, the sign flips
+_MIRROR = np.where(np.nonzero(_LOW)[1] % 2, -1, 1).astype(np.float32)  # odd frequencies across change their sign
 _WINDOW = np.sqrt(np.sin(np.pi * (_AT + 0.5) / SIDE))  # the border, which a crop removes, hardly counts
 FINGERPRINT = np.dtype([("pixel_hash", np.uint64), ("hash", np.float32, _LOW.sum())])  # 88 bytes
 Fingerprints: TypeAlias = np.ndarray  # FINGERPRINT [N]: the exact and the perceptual hash of each image

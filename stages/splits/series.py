@@ -120,7 +120,7 @@ def notes(manifest: Manifest, split: pd.Series, data: params.Data) -> list[str]:
 
 def find(paths: pd.Series, classes: pd.Series) -> dict[int, Key]:
     """Returns the keys of the images that are in series of two or more, by their index."""
-    keys, class_of = _keys(paths, classes), dict(zip(classes.index, classes, strict=True))
+    keys, class_of = _keys(paths, classes), dict(zip(classes.index.tolist(), classes.tolist(), strict=True))
     members = defaultdict(list)
     for row, key in keys.items():
         members[class_of[row], key.name].append(row)
@@ -139,7 +139,8 @@ def _trusted(keys: dict[int, Key], members: dict[tuple[str, str], list[int]]) ->
     Most of such names must have company, or the numbers are no indices; and if there are few keys, numbers must begin
     anew with each: otherwise they count images, and the key may be a batch of them.
     """
-    counts, rests, names = defaultdict(lambda: [0, 0]), defaultdict(set), defaultdict(set)
+    counts: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+    rests, names = defaultdict(set), defaultdict(set)
     for (class_name, name), rows in members.items():
         for row in rows:
             if keys[row].rest == "plain":
@@ -161,8 +162,11 @@ def _trusted(keys: dict[int, Key], members: dict[tuple[str, str], list[int]]) ->
 def _keys(paths: pd.Series, classes: pd.Series) -> dict[int, Key]:
     """Reads the key of each image out of the first part of its path, below the class folder, that has one."""
     # Names with the same letters, and dates, are read once.
-    read, parts, first, varying = {}, {}, {}, set()
-    for row, path, class_name in zip(paths.index, paths, classes, strict=True):
+    read: dict[str, tuple[list[Field], str]] = {}
+    parts: dict[int, list[tuple[int, str, str]]] = {}
+    first: dict[tuple[int, str, int, str], str] = {}
+    varying = set()
+    for row, path, class_name in zip(paths.index.tolist(), paths.tolist(), classes.tolist(), strict=True):
         parts[row] = []
         for depth, text in _parts(path, class_name):
             mask = _mask(text)
@@ -175,15 +179,17 @@ def _keys(paths: pd.Series, classes: pd.Series) -> dict[int, Key]:
                     value = text[field.start : field.end]
                     if first.setdefault((depth, form, place, class_name), value) != value:
                         varying.add((depth, form, place))
-    found, spans = {}, {}
+    found: dict[int, Key] = {}
+    spans: dict[tuple[int, str], Key | None] = {}
     for row, candidates in parts.items():
         for depth, text, mask in candidates:
             if (depth, mask) not in spans:
                 fields, form = read[mask]
-                spans[depth, mask] = _key(mask, fields, [(depth, form, n) in varying for n in range(len(fields))])
+                key = _key(mask, fields, [(depth, form, n) in varying for n in range(len(fields))])
+                spans[depth, mask] = key
                 if depth >= 0:  # all images of a folder belong together, if its number is a source's
                     is_source = any((depth, form, n) in varying for n in range(len(fields)))
-                    spans[depth, mask] = spans[depth, mask]._replace(rest="sure") if is_source else None
+                    spans[depth, mask] = key._replace(rest="sure") if is_source else None
             if span := spans[depth, mask]:
                 found[row] = Key(text, span.start, span.end, span.rest)
                 break
@@ -191,11 +197,12 @@ def _keys(paths: pd.Series, classes: pd.Series) -> dict[int, Key]:
 
 
 def _parts(path: str, class_name: str) -> list[tuple[int, str]]:
-    """Returns the parts of a path, below the class folder, that may name a source, with their depth; the name's is -1."""
+    """Returns the parts of a path, below the class folder, that may name a source, with their depth; a name's is -1."""
     *folders, name = path.split("/")
     if class_name in folders:
         folders = folders[folders.index(class_name) + 1 :]
-    stem = match[1] if (match := groups.ROBOFLOW.search(name)) else name.rpartition(".")[0] or name
+    match = ".rf." in name and groups.ROBOFLOW.search(name)
+    stem = match[1] if match else name.rpartition(".")[0] or name
     below = [*folders[1:], stem]  # a folder that a name below begins with is a bucket of names
     sources = [
         (depth, folder)
@@ -217,7 +224,7 @@ def _fields(text: str) -> tuple[list[Field], str]:
     matches = list(FIELD.finditer(text, 0, copy.start() if copy else len(text)))
     fields = []
     for match, following in zip(matches, [*matches[1:], None], strict=True):
-        kind, word = match.lastgroup, re.sub(r"\d+$", "", match[0])
+        kind, word = str(match.lastgroup), re.sub(r"\d+$", "", match[0])
         numbered = kind == "named" or kind == "text" and following and following.lastgroup == "number"
         is_sure = kind in ("named", "text") and bool(
             CHANGED.fullmatch(word)
@@ -340,7 +347,8 @@ def _patterns(paths: pd.Series, keys: list[Key], with_class: bool) -> Iterator[s
     start = "/" if paths.str.contains("/").all() else "(?:^|/)"
     anchors = ["([^/]+/", "(.*/"] if with_class else ["(", f"{start}(", "^.*/("]
     texts = {(key.text[: key.start], key.name, key.text[key.end :]) for key in keys}
-    distinct = list({tuple(map(_zeros, text)) for text in texts})
+    masked = {tuple(part.translate(DIGITS) for part in text) for text in texts}
+    distinct = list({tuple(NUMBER.sub("0", part) for part in text) for text in masked})
     leads = sorted({_shape(lead) for lead in {lead for lead, _, _ in distinct}}, key=len, reverse=True)
     lead = ("(?:" + "|".join(leads) + ")") if any(leads) and len(leads) <= SHAPES else ""
     if lead and not with_class:
@@ -353,7 +361,7 @@ def _patterns(paths: pd.Series, keys: list[Key], with_class: bool) -> Iterator[s
     for body in bodies:
         yield from (f"{anchor}{body})" for anchor in anchors)
     words = sorted(
-        {_shape(re.match(r"[\W_]*[^\W\d_]*", rest)[0]) for rest in {rest for *_, rest in distinct} if rest},
+        {_shape(re.sub(r"^([\W_]*[^\W\d_]*).*", r"\1", rest)) for rest in {rest for *_, rest in distinct} if rest},
         key=len,
         reverse=True,
     )
@@ -367,13 +375,8 @@ def _patterns(paths: pd.Series, keys: list[Key], with_class: bool) -> Iterator[s
         yield from (f"{anchor}" + r"[^/\d]*\d+" * count + ")" for anchor in anchors)
 
 
-def _zeros(text: str) -> str:
-    """Returns a text with one zero in place of each number."""
-    return NUMBER.sub("0", text)
-
-
 def _shape(text: str) -> str:
-    """Returns a regular expression for names like a text, with other numbers; what a shell may take, is any character."""
+    """Returns a regular expression for texts with other numbers; what a shell may take is any character."""
     escaped = re.sub(r"[^\w\s-]", lambda match: f"\\{match[0]}" if match[0] in ".()[]+" else ".", text)
     return NUMBER.sub(r"\\d+", escaped)
 

@@ -57,7 +57,9 @@ SERIES = {
     "folders of patients": lambda c, s, m, r, n: f"{c}/patient{s:05}/study{m % 2}/view{m}",
     # unseen
     "camel case": lambda c, s, m, r, n: f"{c}/Video{s}Frame{m:03}",
-    "hash and version": lambda c, s, m, r, n: f"{c}/{digest(np.random.default_rng([s, ord(c[0])]), 12)}-{'abcdef'[m]}-rot{m * 60}",
+    "hash and version": lambda c, s, m, r, n: (
+        f"{c}/{digest(np.random.default_rng([s, ord(c[0])]), 12)}-{'abcdef'[m]}-rot{m * 60}"
+    ),
     "copies in parentheses": lambda c, s, m, r, n: f"{c}/{c}_{s:04}" + (f" ({m})" if m else ""),
     "class by class": lambda c, s, m, r, n: f"{c}/{c}{s:02}_tile_{m // 3}_{m % 3}",
     "left and right": lambda c, s, m, r, n: f"{c}/{s + 100 * (c == 'dog')}_{['left', 'right'][m % 2]}{m // 2}",
@@ -65,12 +67,16 @@ SERIES = {
     "UUID and crop": lambda c, s, m, r, n: f"{c}/{code(np.random.default_rng([s, ord(c[0])]))}_crop{m}",
     "row and column": lambda c, s, m, r, n: f"{c}/scene-{s:02}-r{m // 3:02}-c{m % 3:02}",
     "running frames": lambda c, s, m, r, n: f"{c}/GOPR{s:04}_{s * 500 + m * 30:06}",
-    "subject and word": lambda c, s, m, r, n: f"{c}/subject{s:02}.{['happy', 'sad', 'sleepy', 'wink', 'normal', 'glasses'][m]}",
+    "subject and word": lambda c, s, m, r, n: (
+        f"{c}/subject{s:02}.{['happy', 'sad', 'sleepy', 'wink', 'normal', 'glasses'][m]}"
+    ),
     "follow-up": lambda c, s, m, r, n: f"{c}/{s + 40 * (c == 'dog'):08}_{m:03}",
     "site folders": lambda c, s, m, r, n: f"{c}/site_{s:02}/IMG_{r.integers(10**4):04}",
     "recordings by time": lambda c, s, m, r, n: f"{c}/2021-05-{s + 1:02}_10-30-0{s % 10}_frame{m:05}",
     "numbered names first": lambda c, s, m, r, n: f"{c}/{m:04}-plot{s}",
-    "places": lambda c, s, m, r, n: f"{c}/{['oslo', 'rome', 'paris', 'bonn', 'kiel', 'graz', 'lima', 'york', 'bern', 'nice', 'metz', 'lund'][s]}_{m * 256}_y_{m}_patch",
+    "places": lambda c, s, m, r, n: (
+        f"{c}/{['oslo', 'rome', 'paris', 'bonn', 'kiel', 'graz', 'lima', 'york', 'bern', 'nice', 'metz', 'lund'][s]}_{m * 256}_y_{m}_patch"
+    ),
     "product views": lambda c, s, m, r, n: f"{c}/B00{'KQXZ'[s % 4]}{s:02}{'AB'[c == 'dog']}-{m + 1}",
 }
 NONE = {
@@ -92,7 +98,9 @@ NONE = {
     "months": lambda c, s, m, r, n: f"{c}/2021/{s + 1:02}/IMG_{n:04}",
     # unseen
     "Windows camera": lambda c, s, m, r, n: f"{c}/WIN_{MONTHS[s]}_{s + 10}_{m + 20}_{r.integers(60):02}_Pro",
-    "screenshots": lambda c, s, m, r, n: f"{c}/Screenshot 2021-05-{s + 1:02} at {m + 10}.{r.integers(60):02}.{r.integers(60):02}",
+    "screenshots": lambda c, s, m, r, n: (
+        f"{c}/Screenshot 2021-05-{s + 1:02} at {m + 10}.{r.integers(60):02}.{r.integers(60):02}"
+    ),
     "Unsplash": lambda c, s, m, r, n: f"{c}/photo-{1500000000000 + int(r.integers(10**10))}-{digest(r, 12)}",
     "stock": lambda c, s, m, r, n: f"{c}/istockphoto-{r.integers(10**9)}-612x612",
     "downloads": lambda c, s, m, r, n: f"{c}/images ({n})",
