@@ -75,7 +75,7 @@ SERIES = {
     "recordings by time": lambda c, s, m, r, n: f"{c}/2021-05-{s + 1:02}_10-30-0{s % 10}_frame{m:05}",
     "numbered names first": lambda c, s, m, r, n: f"{c}/{m:04}-plot{s}",
     "places": lambda c, s, m, r, n: (
-        f"{c}/{['oslo', 'rome', 'paris', 'bonn', 'kiel', 'graz', 'lima', 'york', 'bern', 'nice', 'metz', 'lund'][s]}_{m * 256}_y_{m}_patch"
+        f"{c}/{'oslo rome paris bonn kiel graz lima york bern nice metz lund'.split()[s]}_{m * 256}_y_{m}_patch"
     ),
     "product views": lambda c, s, m, r, n: f"{c}/B00{'KQXZ'[s % 4]}{s:02}{'AB'[c == 'dog']}-{m + 1}",
 }
