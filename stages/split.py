@@ -16,12 +16,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from rich.table import Table
+from rich.text import Text
 
 from stages.common import cli, dataset, files, params, terminal
 from stages.common.arrays import ArrayFile
 from stages.common.dataset import SPLITS
 from stages.labels import sources
-from stages.splits import assign, blank_images, cleaning, groups, near_duplicates, overview, pack
+from stages.splits import assign, blank_images, cleaning, groups, near_duplicates, overview, pack, series
 
 FILES = ("classes.json", "unreadable.csv", "near_duplicates.csv", "overview.npz", "summary.json")
 MOST_CLASSES = 20  # maximum number of classes listed in full
@@ -75,6 +76,7 @@ def main() -> None:
         *labelled.notes,
         *blank_images.notes(found),
         *groups.notes(listed, used, split, p.data),
+        *map(Text, series.notes(used, split, p.data)),  # unbroken, so that the setting can be copied
     )
 
 

@@ -413,3 +413,30 @@ def test_animations_that_begin_blank_are_counted(workplace):
     workplace.set({"data.images": "mine", "image_size": 32})
     with pytest.raises(UserError, match="5 of these 5 images.*are blank.* another frame of animations"):
         split.main()
+
+
+def roboflow(folder):
+    """Three versions of each of 12 images of both classes, as Roboflow names them."""
+    make_images(folder, {"a": 36, "b": 36})
+    for path in sorted(folder.glob("*/*")):
+        number = int(path.stem)
+        path.rename(path.with_name(f"img-{number // 3}_jpg.rf.{number:032x}.png"))
+
+
+def test_versions_that_roboflow_made_stay_in_one_split_without_a_parameter(workplace, capsys):
+    roboflow(workplace.folder / "mine")
+    workplace.set({"data.images": "mine"})
+    split.main()
+    table = pd.concat([dataset.load(name).manifest.assign(split=name) for name in split.SPLITS])
+    images = table.groupby(["class", table["path"].str.extract(r"(img-\d+)_")[0]])
+    assert len(images) == 24 and (images[["split", "group"]].nunique() == 1).all(axis=None)
+    assert table["group"].nunique() == 24
+    assert "72 images are versions of 24" in " ".join(capsys.readouterr().out.split())
+
+
+def test_groups_of_a_pattern_that_hold_several_classes_are_counted(workplace, capsys):
+    make_images(workplace.folder / "mine", {"a": 40, "b": 40})
+    workplace.set({"data.images": "mine", "data.group_pattern": r"0(\d\d)\.png"})
+    split.main()
+    output = " ".join(capsys.readouterr().out.split())
+    assert "40 of the groups of data.group_pattern (40) hold images of several classes" in output

@@ -5,13 +5,17 @@ import re
 import numpy as np
 import pandas as pd
 
-from stages.common import params
+from stages.common import dataset, params
 from stages.common.arrays import Groups
 from stages.common.cli import UserError, enumeration, printable
 from stages.common.dataset import SPLITS
 from stages.labels.files import ImageFile
 from stages.splits import near_duplicates
 from stages.splits.pack import Manifest
+
+EXTENSIONS = r"jpe?g|png|gif|bmp|tiff?|webp|heic|heif|avif|jp2|ppm|pgm"
+# The name of an image in those of its versions, as Roboflow exports them: NAME_jpg.rf.HASH.jpg.
+ROBOFLOW = re.compile(rf"([^/]+)_(?:{EXTENSIONS})\.rf\.[0-9a-z]{{8,}}\.\w+$", re.IGNORECASE)
 
 
 def add_columns(manifest: Manifest, images: list[ImageFile], data: params.Data) -> Manifest:
@@ -30,6 +34,7 @@ def add_columns(manifest: Manifest, images: list[ImageFile], data: params.Data) 
                 f"data.group_pattern {pattern} fits no path, such as {example}. In patient7/scan_1.jpg, "
                 r"(patient\d+) finds the group patient7."
             )
+    keys.append(_roboflow(manifest))
     duplicates = manifest["duplicates"]
     group = join(duplicates, *keys) if any(key.any() for key in keys) else duplicates
     splits = [image.split for image in found]
@@ -56,6 +61,12 @@ def join(*keys: pd.Series) -> Groups:
 def by_pattern(paths: pd.Series, pattern: str) -> pd.Series:
     """Returns what the one group of a regular expression finds in each path, empty where it does not fit: str [N]."""
     return paths.map(lambda path: match[1] or "" if (match := re.search(pattern, path)) else "")
+
+
+def _roboflow(manifest: Manifest) -> pd.Series:
+    """Returns class and name of the image that Roboflow made each version of, empty for other images: str [N]."""
+    names = manifest["path"].map(lambda path: match[1] if (match := ROBOFLOW.search(path)) else "")
+    return (manifest["class"] + "/" + names).mask(names == "", "")
 
 
 def list_near_duplicates(manifest: Manifest, split: pd.Series) -> pd.DataFrame:
@@ -95,6 +106,14 @@ def notes(listed: pd.DataFrame, manifest: Manifest, split: pd.Series, data: para
             f"data.group_pattern does not fit {alone.sum()} of {len(manifest)} paths, such as "
             f"{printable(manifest['path'][alone].iloc[0])}: it puts these images in no group."
         )
+    versions = _roboflow(manifest)
+    if (several := versions[versions != ""].value_counts().loc[lambda counts: counts > 1]).any():
+        lines.append(
+            f"{several.sum()} images are versions of {len(several)}, as Roboflow names them (NAME_jpg.rf.HASH): "
+            "the versions of each are one group."
+        )
+    if keyed := _own(manifest, data):
+        lines.append(keyed)
     joined = manifest.groupby("group")["duplicates"].nunique() > 1
     if joined.any() and not manifest["split"].any():
         lines.append(fractions_off(manifest, split, data))
@@ -106,6 +125,24 @@ def notes(listed: pd.DataFrame, manifest: Manifest, split: pd.Series, data: para
             f"flatter. Images of them: {enumeration(list(examples), 3)}."
         )
     return lines
+
+
+def _own(manifest: Manifest, data: params.Data) -> str:
+    """Says in a line how many of the user's own groups hold images of several classes, or nothing."""
+    keys = {"the table's groups": manifest[dataset.GROUP_TEXT] if dataset.GROUP_TEXT in manifest else None}
+    if data.group_pattern:
+        keys["the groups of data.group_pattern"] = by_pattern(manifest["path"], data.group_pattern)
+    found = []
+    for name, key in keys.items():
+        if key is None:
+            continue
+        several = manifest["class"].groupby(key[key != ""]).nunique() > 1
+        if several.any():
+            example = printable(several.idxmax())
+            found.append(
+                f"{several.sum()} of {name} ({len(several)}) hold images of several classes, such as {example}"
+            )
+    return "; ".join(found) + "." if found else ""
 
 
 def fractions_off(manifest: Manifest, split: pd.Series, data: params.Data) -> str:

@@ -1,4 +1,4 @@
-"""Near-duplicate detection: groups of identical, re-encoded, resized, slightly cropped or brightened images.
+"""Near-duplicate detection: groups of identical, mirrored, re-encoded, resized, slightly cropped or brightened images.
 
 A nearest-neighbour search among perceptual hashes finds candidate pairs, which are verified on thumbnails, because
 hashes of low-contrast images collide. Copies of images of less than about 64 pixels may be missed: at half the size
@@ -30,6 +30,7 @@ SIDE = 32  # of a thumbnail, in pixels
 _AT = np.arange(SIDE)
 _FREQUENCY = _AT[:, np.newaxis] + _AT
 _LOW = (_FREQUENCY >= 1) & (_FREQUENCY <= 5)  # 20 coefficients, without the mean
+_MIRROR = np.where(np.nonzero(_LOW)[1] % 2, -1, 1).astype(np.float32)  # odd frequencies across change their sign
 _WINDOW = np.sqrt(np.sin(np.pi * (_AT + 0.5) / SIDE))  # the border, which a crop removes, hardly counts
 FINGERPRINT = np.dtype([("pixel_hash", np.uint64), ("hash", np.float32, _LOW.sum())])  # 88 bytes
 Fingerprints: TypeAlias = np.ndarray  # FINGERPRINT [N]: the exact and the perceptual hash of each image
@@ -57,23 +58,28 @@ def find(fingerprints: Fingerprints, thumbnails: Thumbnails, identical: bool = F
     """Numbers the sets of near-duplicates, and near-duplicates of those, from 0 in order of first appearance.
 
     Images with the same pixels are in one set. Others, unless only `identical` images count, are candidates if their
-    hashes are nearest neighbours within DISTANCE, and join if they pass verification; then sets are compared by their
-    first images, round by round, until no more join or, among very many that look alike, until there were NEIGHBOURS
-    pairs per image. Only the thumbnails of candidates are read.
+    hashes, or that of one and that of the other's mirror image, are nearest neighbours within DISTANCE, and join if
+    they pass verification; then sets are compared by their first images, round by round, until no more join or, among
+    very many that look alike, until there were NEIGHBOURS pairs per image. Only the thumbnails of candidates are read.
     """
     groups = pd.factorize(fingerprints["pixel_hash"])[0]
     compared = np.empty(0, np.int64)
     while not identical and len(compared) <= NEIGHBOURS * len(groups):
         firsts = np.unique(groups, return_index=True)[1]
         firsts = firsts[fingerprints["hash"][firsts].any(axis=1)]
-        pairs = firsts[_candidates(fingerprints["hash"][firsts])]
-        pairs = np.setdiff1d(pairs.min(axis=1) * len(groups) + pairs.max(axis=1), compared)
+        hashes = fingerprints["hash"][firsts]
+        found = [firsts[_candidates(hashes)], firsts[_candidates(hashes, hashes * _MIRROR)]]
+        found = [x.min(axis=1) * len(groups) + x.max(axis=1) + n * len(groups) ** 2 for n, x in enumerate(found)]
+        pairs = np.setdiff1d(np.concatenate(found), compared)
         compared = np.concatenate([compared, pairs])
+        is_mirrored, pairs = np.divmod(pairs, len(groups) ** 2)
         a, b = np.divmod(pairs, len(groups))
+        b = np.where(is_mirrored, ~b, b)
         chunks = [slice(row, row + 256) for row in range(0, len(pairs), 256)]
         joined = np.concatenate([[], *(_verify(thumbnails, a[chunk], b[chunk]) for chunk in chunks)]).astype(bool)
         if not joined.any():
             break
+        b = np.maximum(b, ~b)
         groups = pd.factorize(connect(groups[a[joined]], groups[b[joined]], groups.max() + 1)[groups])[0]
     return groups
 
@@ -84,23 +90,28 @@ def connect(one: np.ndarray, other: np.ndarray, count: int) -> np.ndarray:
     return csgraph.connected_components(graph, directed=False)[1]
 
 
-def _candidates(hashes: np.ndarray) -> np.ndarray:
-    """Finds the NEIGHBOURS nearest hashes of each within DISTANCE, exactly, on all processors: int64 [P, 2]."""
-    found = KDTree(hashes, LEAF).query(hashes, NEIGHBOURS + 1, distance_upper_bound=DISTANCE, workers=-1)[1]
+def _candidates(hashes: np.ndarray, queries: np.ndarray | None = None) -> np.ndarray:
+    """Finds the NEIGHBOURS nearest hashes of each within DISTANCE, exactly, on all processors: int64 [P, 2].
+
+    `queries`, if they are given, are compared in place of the hashes of the same rows.
+    """
+    queries = hashes if queries is None else queries
+    found = KDTree(hashes, LEAF).query(queries, NEIGHBOURS + 1, distance_upper_bound=DISTANCE, workers=-1)[1]
     rows = np.arange(len(hashes))[:, np.newaxis]
     row, rank = np.nonzero((found != rows) & (found < len(hashes)))  # the number of hashes stands for none
     return np.stack([row, found[row, rank]], axis=1)
 
 
 def _verify(thumbnails: Thumbnails, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Tells which of the images `a` are near-duplicates of `b`, row by row: bool [P].
+    """Tells which of the images `a` are near-duplicates of `b`, row by row: bool [P]; ~row is row's mirror image.
 
     Of each pair, the full image of one is compared with the crops of the other, and vice versa, in grey; the best crop
     is then compared in colour. Compared are the gradients x and y of averages over cells: |x - y|² / (|x| |y|), which
     is 2 (1 - correlation) where they are equally strong. An image 15% brighter differs by 0.15² / 1.15 = 0.02.
     """
     rows, place = np.unique([a, b], return_inverse=True)
-    colours = thumbnails[rows].transpose(0, 3, 1, 2).astype(np.float32)
+    colours = thumbnails[np.maximum(rows, ~rows)].transpose(0, 3, 1, 2).astype(np.float32)
+    colours[rows < 0] = colours[rows < 0, :, :, ::-1]
     coarse, fine = _crop_weights(COARSE), _crop_weights(FINE)
     stacked = coarse.reshape(-1, SIDE)  # all crops down by all crops across in two products
     crops = (stacked @ colours.mean(axis=1) @ stacked.T).reshape(-1, CROPS, COARSE, CROPS, COARSE).swapaxes(2, 3)

@@ -24,7 +24,7 @@ from stages.labels.files import find_files
 from stages.splits import near_duplicates
 
 MANY = 50_000
-TRANSFORMS = ("JPEG quality 40", "half size", "+15% brightness", "3% crop", "PNG")
+TRANSFORMS = ("JPEG quality 40", "half size", "+15% brightness", "3% crop", "PNG", "mirrored")
 
 
 def transformed(image, transform):
@@ -37,6 +37,8 @@ def transformed(image, transform):
         image = ImageEnhance.Brightness(image).enhance(1.15)
     elif transform == "3% crop":
         image = ImageOps.crop(image, (round(0.03 * width), round(0.03 * height)) * 2)
+    elif transform == "mirrored":
+        image = ImageOps.mirror(image)
     if transform == "PNG":
         image.save(file, "PNG")
     else:

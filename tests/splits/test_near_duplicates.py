@@ -3,7 +3,7 @@ import io
 import numpy as np
 import pytest
 import skimage.data
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 from scipy import fft
 
 from stages.splits import near_duplicates
@@ -155,3 +155,11 @@ def test_few_pairs_are_verified_even_if_all_hashes_are_alike(monkeypatch):
     monkeypatch.setattr(near_duplicates, "_verify", verify)
     near_duplicates.find(unlike(np.ones((3000, 20))), None)
     assert 3000 <= len(verified) <= 2 * near_duplicates.NEIGHBOURS * 3000
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS)
+def test_mirrored_copies_join_their_originals_and_nothing_else(transform):
+    originals = list(photographs(60))
+    groups = group([*originals, *(transformed(ImageOps.mirror(x), transform) for x in originals)], 160)
+    assert (groups[:60] == np.arange(60)).all()
+    assert (groups[60:] == np.arange(60)).mean() >= 0.95
