@@ -24,7 +24,7 @@ from pathlib import Path
 from PIL import Image
 
 for node in ast.parse(Path(sys.argv[1]).read_text()).body:
-    if isinstance(node, ast.Assign) and node.targets[0].id == "DEEP_JPEG_2000":
+    if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "DEEP_JPEG_2000":
         for bits, content in ast.literal_eval(node.value).items():
             print(f"{bits} bits:", Image.open(io.BytesIO(bytes.fromhex(content))).getpixel((0, 1)))
 PYTHON

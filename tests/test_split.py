@@ -374,7 +374,7 @@ def icons(folder, counts, ink, ground=0):
         for number in range(count):
             icon = Image.new("RGBA", (40, 40), (ground, ground, ground, 0))
             icon.paste(ink, (5, 5, 12 + number, 30 - number))
-            icon.putpixel((0, 0), (*ink[:3], len(list(folder.iterdir()))))
+            icon.putpixel((0, 0), (*ink[:3], 5 * len(list(folder.glob("*/*")))))
             icon.save(folder / name / f"{ink[0]}-{number}.png")
 
 

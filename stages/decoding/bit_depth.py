@@ -123,7 +123,7 @@ def white_of_floats(lowest: float, highest: float) -> int:
     white = 1 if highest <= 1 + OVERSHOOT else 255
     if not (lowest >= -OVERSHOOT * white and highest <= (1 + OVERSHOOT) * white):
         raise UnreadableError(
-            f"grey values from {lowest:g} to {highest:g}, a range that is not supported: give uint8, or floating-point "
+            f"grey values from {lowest} to {highest}, a range that is not supported: give uint8, or floating-point "
             "numbers up to 1 or to 255"
         )
     if white == 255 and highest < FEWEST_OF_255:
