@@ -73,10 +73,10 @@ def main() -> None:
         f"{len(used)} images of {cli.printable(folder)}"
         + "".join(f"; {count} {remark}" for remark, count in remarks.items() if count),
         *count_tables(counts.T),
-        *labelled.notes,
+        *(Text(note) if " -S " in note else note for note in labelled.notes),
         *blank_images.notes(found),
         *groups.notes(listed, used, split, p.data),
-        *map(Text, series.notes(used, split, p.data)),  # unbroken, so that the setting can be copied
+        *map(Text, series.notes(used, split, p.data)),  # unbroken, like other settings, so that they can be copied
     )
 
 
