@@ -72,7 +72,7 @@ EXPORTS = {
         ),
         Export("vgg_face2/whole", BOTH, "'no_label' (3 images)"),
         Export("vgg_face2/subsets", BOTH, "test is 'test'"),
-        Export("lfw/whole", BOTH, "outside of class folders", "default/images"),
+        Export("lfw/whole", BOTH, "beside the class folders", "default/images"),
         Export("yolo/whole", None, "at least two sub-folders"),
         Export("mnist_csv/whole", None, "at least two sub-folders"),
         Export("arrow/whole", None, "Arrow"),
