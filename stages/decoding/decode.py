@@ -60,7 +60,7 @@ def decode(
     try:
         with io.BytesIO(path) if isinstance(path, bytes) else open(path, "rb") as file:
             head, length = file.read(unreadable.HEAD), file.seek(0, os.SEEK_END)
-            if not _is_known(head) or unreadable.raw(name, head[:16]):
+            if not is_known(head) or unreadable.raw(name, head[:16]):
                 raise Image.UnidentifiedImageError  # before all is read: it may be a video of gigabytes
             if length > 16 * max_pixels + MARGIN:
                 raise UnreadableError(f"{length:,} bytes, more than data.max_pixels, {max_pixels:,} pixels, can take")
@@ -103,7 +103,7 @@ def decode_image(image: Image.Image, size: int, background: str = BACKGROUND) ->
         raise ValueError(str(error) or type(error).__name__) from None
 
 
-def _is_known(head: bytes) -> bool:
+def is_known(head: bytes) -> bool:
     """Tells whether a file starts as those of FORMATS and HEIF do."""
     Image.init()
     tests = [Image.OPEN[name][1] for name in FORMATS if name in Image.OPEN]

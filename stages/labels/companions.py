@@ -1,13 +1,16 @@
 """Companions: files that lie beside images and are none of their own, such as masks, thumbnails, texts and tables."""
 
 import collections
+import os
 import posixpath
 import re
 from collections.abc import Iterable
 
 from stages.common.cli import counted, enumeration, printable
+from stages.decoding import decode
 from stages.labels.files import ImageFile, is_text
 
+HEAD = 32  # bytes by which an image is known
 # Words for what is computed or drawn from an image, at the end or start of a file's name, and names of folders of such.
 MADE = "masks?|segm?|segmentations?|gt|ground_?truth|labels?|annotations?|trimaps?|mattes?|depth|heatmaps?|overlays?"
 MADE += "|thumb(nail)?s?|previews?"
@@ -33,10 +36,11 @@ def separate(found: list[ImageFile], folder: str) -> tuple[list[ImageFile], list
     images/1.jpg). `folder` is data.images.
     """
     folders = {file.path: posixpath.dirname(file.path) for file in found}
-    texts, images = [file.path for file in found if is_text(file.path)], [x.path for x in found if not is_text(x.path)]
+    texts = find_texts(found, folder)
+    images = [file.path for file in found if file.path not in texts]
     with_images = {folders[path] for path in images} | {""}
     only_texts = {folders[path] for path in texts} - with_images
-    beside = [path for path in texts if folders[path] in with_images - {""}]
+    beside = sorted(path for path in texts if folders[path] in with_images - {""})
     base = posixpath.basename(posixpath.normpath(folder))
     previews = [path for path in images if PREVIEW.fullmatch(f"{base}/{path}")]
     made = _made_from_images(images)
@@ -61,6 +65,22 @@ def separate(found: list[ImageFile], folder: str) -> tuple[list[ImageFile], list
         )
     left_out = {*texts, *previews, *made}
     return [file for file in found if file.path not in left_out], notes
+
+
+def find_texts(found: Iterable[ImageFile], folder: str) -> set[str]:
+    """Returns the paths of texts and tables."""
+    return {file.path for file in found if is_text_file(os.path.join(folder, file.path))}
+
+
+def is_text_file(path: str) -> bool:
+    """Tells whether a file is a text or a table: by its extension, unless it begins as an image does."""
+    if not is_text(path):
+        return False
+    try:
+        with open(path, "rb") as file:
+            return not decode.is_known(file.read(HEAD))
+    except OSError:
+        return True
 
 
 def _made_from_images(paths: Iterable[str]) -> dict[str, str]:

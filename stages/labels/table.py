@@ -9,7 +9,7 @@ import pandas as pd
 
 from stages.common import dataset, params
 from stages.common.cli import UserError, counted, enumeration, printable
-from stages.labels import companions, files, given_splits, table_columns, table_file
+from stages.labels import companions, given_splits, table_columns, table_file
 from stages.labels.files import ImageFile, Labelled
 from stages.labels.matching import FileIndex
 
@@ -27,7 +27,8 @@ def find(found: list[ImageFile], data: params.Data) -> Labelled:
     Raises:
         UserError: the table cannot be read, lacks a column, has a split that is none, or fits no file.
     """
-    candidates = [file for file in found if not files.is_text(file.path)]
+    texts = companions.find_texts(found, data.images)
+    candidates = [file for file in found if file.path not in texts]
     index = FileIndex([file.path for file in candidates], data.images)
     table, notes = _read(data, index)
     rows_of, unmatched = _match(table.to_dict("records"), index, candidates)

@@ -223,7 +223,7 @@ def _fields(text: str) -> tuple[list[Field], str]:
     place = PLACE.search(text)
     matches = list(FIELD.finditer(text, 0, copy.start() if copy else len(text)))
     fields = []
-    for match, following in zip(matches, [*matches[1:], None], strict=True):
+    for match, following in zip(matches, [*matches[1:], None], strict=False):
         kind, word = str(match.lastgroup), re.sub(r"\d+$", "", match[0])
         numbered = kind == "named" or kind == "text" and following and following.lastgroup == "number"
         is_sure = kind in ("named", "text") and bool(

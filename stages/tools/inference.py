@@ -16,7 +16,8 @@ from stages.common.cli import UserError
 from stages.decoding import bit_depth
 from stages.decoding.decode import decode, decode_image
 from stages.evaluation import scores
-from stages.labels.files import is_text, walk
+from stages.labels import companions
+from stages.labels.files import walk
 from stages.model.temperature import scale_probabilities
 
 # A path of a file or of a folder of images; or an image in memory: the content of a file, or pixels in RGB.
@@ -58,8 +59,9 @@ def find(sources: Any) -> Iterator[tuple[Source, str]]:
         path = os.fsdecode(source)
         try:
             for below, problem in walk(path) if path else [("", "an empty path")]:
-                if not is_text(below):  # of a folder: tables and notes beside images
-                    yield (os.path.join(path, below) if below else path), problem
+                file = os.path.join(path, below) if below else path
+                if not below or not companions.is_text_file(file):  # of a folder: texts beside images
+                    yield file, problem
         except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
             yield path, getattr(error, "strerror", None) or str(error)
 
