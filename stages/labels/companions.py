@@ -4,46 +4,47 @@ import collections
 import os
 import posixpath
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from stages.common.cli import counted, enumeration, printable
 from stages.decoding import decode
 from stages.labels.files import ImageFile, is_text
 
 HEAD = 32  # bytes by which an image is known
-# Words for what is computed or drawn from an image, at the end or start of a file's name, and names of folders of such.
-MADE = "masks?|segm?|segmentations?|gt|ground_?truth|labels?|annotations?|trimaps?|mattes?|depth|heatmaps?|overlays?"
-MADE += "|thumb(nail)?s?|previews?"
-SUFFIX = re.compile(rf"(?P<image>.+?)[ _.-]+({MADE})([ _.-]*\d+)?", re.IGNORECASE)
-PREFIX = re.compile(rf"({MADE})[ _.-]+(?P<image>.+)", re.IGNORECASE)
-# Folders that hold images; "mask" beside "no mask" are classes.
-PLAIN = "images?|imgs?|jpegimages|photos?|pictures?|rgb|originals?|frames?|inputs?|train|val|valid|validation|test"
-IMAGES = re.compile(rf"({PLAIN})", re.IGNORECASE)
-FOLDER = re.compile(rf"(({PLAIN})[ _.-]?)?({MADE}|segmentation(class|object))([ _.-]?png)?", re.IGNORECASE)
+# Words for what is computed or drawn from an image, for the image itself, and for splits, in names.
+MASK = r"masks?|segm?|segmentations?|segmentation(class|object)|trimaps?|mattes?"
+MADE = rf"{MASK}|gt|gt(fine|coarse)|groundtruth|labels?|(label|instance)(train)?ids|annotations?|depth|semantic"
+MADE += r"|heatmaps?|overlays?|thumb(nail)?s?|tn|previews?"
+IMAGE = r"images?|imgs?|jpegimages|leftimg8bit|photos?|pictures?|rgb|originals?|inputs?|frames?|jpe?g|png|tiff?"
+SPLIT = r"train|val|valid|validation|test|stage1"
+# A word that no other letters touch; a size stands for a thumbnail, at the end.
+MADE_WORD = re.compile(rf"(?<![a-z])({MADE})(?![a-z])|(?<=[-_])\d{{2,4}}x\d{{2,4}}$")
+IMAGE_WORD = re.compile(rf"(?<![a-z])({IMAGE})(?![a-z])")
+MASK_WORDS, MADE_WORDS, IMAGE_WORDS, SPLIT_WORDS = (re.compile(words) for words in (MASK, MADE, IMAGE, SPLIT))
 # What cameras make of their videos; and the libraries of Photos, iPhoto and Aperture of images in originals or Masters.
 PREVIEW = re.compile(
     r".*\.thm|(.*/)?[^/]+\.(photoslibrary|photolibrary|aplibrary|migratedphotolibrary)/(?!(originals|masters)/).*"
-    r"|(.*/)?[^/]+\.lrdata/.*",
+    r"|(.*/)?[^/]+\.lrdata/.*|(.*/)?ipod photo cache/.*",
     re.IGNORECASE,
 )
 
 
-def separate(found: list[ImageFile], folder: str) -> tuple[list[ImageFile], list[str]]:
+def separate(found: list[ImageFile], folder: str, classes: Collection[str] = ()) -> tuple[list[ImageFile], list[str]]:
     """Returns the files that are images of their own, and what is said of those that are left out, a line each.
 
-    Left out are texts and tables; previews; and what is named like an image and a word of MADE: a file beside the image
-    (1_mask.png and 1.jpg), or one in a folder of such that lies in or beside a folder of the images (masks/1.png and
-    images/1.jpg). `folder` is data.images.
+    Left out are texts and tables; previews; and what is named like an image and a word for what is made from one: a
+    file beside the image (1_mask.png and 1.jpg), or one in a folder of such (masks/1.png and images/1.jpg). `folder` is
+    data.images; folders with a name in `classes` are none of such.
     """
     folders = {file.path: posixpath.dirname(file.path) for file in found}
     texts = find_texts(found, folder)
-    images = [file.path for file in found if file.path not in texts]
+    base = posixpath.basename(posixpath.normpath(folder))
+    previews = [file.path for file in found if PREVIEW.fullmatch(f"{base}/{file.path}")]
+    images = [file.path for file in found if file.path not in {*texts, *previews}]
     with_images = {folders[path] for path in images} | {""}
     only_texts = {folders[path] for path in texts} - with_images
     beside = sorted(path for path in texts if folders[path] in with_images - {""})
-    base = posixpath.basename(posixpath.normpath(folder))
-    previews = [path for path in images if PREVIEW.fullmatch(f"{base}/{path}")]
-    made = _made_from_images(images)
+    made = _made_from_images(images, classes)
     notes = []
     if only_texts:
         notes.append(f"No images, but tables or texts: {_listed(sorted(only_texts))}. They are left out.")
@@ -61,7 +62,7 @@ def separate(found: list[ImageFile], folder: str) -> tuple[list[ImageFile], list
         pairs = [f"{printable(path)} of {printable(image)}" for path, image in sorted(made.items())]
         notes.append(
             f"WARNING: left out: {counted(len(pairs), 'file')} that by their names are made from other images, such as "
-            f"{enumeration(pairs, 2)}. Rename them if they are images of their own."
+            f"{enumeration(pairs, 2)}. If they are images of their own, rename them, or name all classes in data.classes."
         )
     left_out = {*texts, *previews, *made}
     return [file for file in found if file.path not in left_out], notes
@@ -83,46 +84,75 @@ def is_text_file(path: str) -> bool:
         return True
 
 
-def _made_from_images(paths: Iterable[str]) -> dict[str, str]:
+def _made_from_images(paths: Iterable[str], classes: Collection[str]) -> dict[str, str]:
     """Returns masks, thumbnails and the like, each with an image that it is made from."""
-    folders: dict[str, dict[str, str]] = collections.defaultdict(dict)  # from folder to stem to path
+    folders: dict[str, list[str]] = collections.defaultdict(list)
     for path in paths:
-        folder, name = posixpath.split(path)
-        folders[folder][posixpath.splitext(name)[0].casefold()] = path
+        folders[posixpath.dirname(path)].append(path)
+    plain: dict[str, list[str]] = collections.defaultdict(list)  # folders of images, by what is left of their path
+    read = {folder: _read_folder(folder, classes) for folder in folders}
+    for folder, (left, word) in read.items():
+        if not word:
+            plain[left].append(folder)
     made: dict[str, str] = {}
-    for folder, files in folders.items():
-        made |= {path: files[image] for stem, path in files.items() for image in _originals(stem) if image in files}
-        for other in _folders_of_images(folder, folders):
-            images = folders[other]
-            pairs = {
-                path: images[image]
-                for stem, path in files.items()
-                for image in (stem, *_originals(stem))
-                if image in images
-            }
-            if 2 * len(pairs) >= len(files):  # the others' images may be missing
-                made |= dict.fromkeys(files.values(), next(iter(pairs.values()))) | pairs
+    for folder, (left, word) in read.items():
+        files = folders[folder]
+        if not word:
+            if named := [path for path in files if _made_word(path)]:
+                made |= _pairs(named, {_left(path): path for path in {*files} - {*named}})
+            continue
+        for other in plain[left]:
+            originals = {_left(path): path for path in folders[other] if not _made_word(path)}
+            pairs = _pairs(files, originals)
+            named_images = any(IMAGE_WORDS.fullmatch(part.casefold()) for part in other.split("/"))
+            if 2 * len(pairs) >= len(files) or MASK_WORDS.fullmatch(word) and named_images:
+                first = next(iter(pairs.values() or originals.values()), other)
+                made |= dict.fromkeys(files, first) | pairs
+                break
     return made
 
 
-def _originals(stem: str) -> list[str]:
-    """Returns the stems of the images that a file of this stem may be made from."""
-    return [match["image"] for pattern in (SUFFIX, PREFIX) if (match := pattern.fullmatch(stem))]
+def _pairs(files: Iterable[str], originals: dict[str, str]) -> dict[str, str]:
+    """Returns the files that are named like one of the originals, which are given by what is left of their names."""
+    found = {}
+    for path in files:
+        for name in (_left(path), _left(path, r"[ _.-]*\d*$")):  # 1_mask_2 is the second mask of 1
+            if name in originals:
+                found[path] = originals[name]
+                break
+    return found
 
 
-def _folders_of_images(folder: str, folders: Iterable[str]) -> list[str]:
-    """Returns the folders with images that those in `folder` may be made from: above it, or beside it."""
-    parts = folder.split("/")
-    found = set()
-    for place, part in enumerate(parts):
-        if FOLDER.fullmatch(part):
-            above, below = parts[:place], parts[place + 1 :]
-            for path in folders:
-                other = path.split("/")
-                is_beside = other[:place] == above and other[place + 1 :] == below
-                if other == above + below or is_beside and IMAGES.fullmatch("".join(other[place : place + 1])):
-                    found.add(path)
-    return sorted(found - {folder})
+def _stem(path: str) -> str:
+    return posixpath.splitext(posixpath.basename(path))[0].casefold()
+
+
+def _made_word(path: str) -> bool:
+    return MADE_WORD.search(_stem(path)) is not None
+
+
+def _left(path: str, after: str = "") -> str:
+    """Returns what is left of a file's name without words for images and what is made of them, and what follows."""
+    name = re.sub(f"({MADE_WORD.pattern}){after}", " ", _stem(path)) if after else MADE_WORD.sub(" ", _stem(path))
+    return " ".join(re.sub(r"[\W_]+", " ", IMAGE_WORD.sub(" ", name)).split())
+
+
+def _read_folder(folder: str, classes: Collection[str]) -> tuple[str, str]:
+    """Returns what is left of a folder's path without words for images and what is made of them; and one of the latter.
+
+    That word is empty for a folder of images. A name counts only if it is made up of such words: "mask" beside "no
+    mask" are classes.
+    """
+    left, found = [], ""
+    for part in folder.split("/"):
+        words = re.findall(r"[^\W_]+", part.casefold().replace("ground_truth", "groundtruth"))
+        kinds = [next((k for k in (MADE_WORDS, IMAGE_WORDS, SPLIT_WORDS) if k.fullmatch(word)), None) for word in words]
+        if part in classes or not words or None in kinds:
+            left.append(part)
+            continue
+        left += [word for word, kind in zip(words, kinds, strict=True) if kind == SPLIT_WORDS]
+        found = next((word for word, kind in zip(words, kinds, strict=True) if kind == MADE_WORDS), found)
+    return "/".join(left), found
 
 
 def _listed(paths: list[str]) -> str:

@@ -15,7 +15,7 @@ def find(found: list[ImageFile], data: params.Data) -> Labelled:
     Raises:
         UserError: the pattern fits no file.
     """
-    found, notes = companions.separate(found, data.images)
+    found, notes = companions.separate(found, data.images, data.classes)
     images = []
     for file in found:
         match = re.search(data.label_pattern, posixpath.basename(file.path))

@@ -38,7 +38,7 @@ def find(found: list[ImageFile], data: params.Data) -> Labelled:
             f"{printable(table['path'].iloc[0])!r}, the first file is {printable(candidates[0].path)!r}. Set "
             "data.columns.path to the column of the paths, which are relative to data.images."
         )
-    no_images = {x.path for x in found} - {x.path for x in companions.separate(found, data.images)[0]}
+    no_images = {x.path for x in found} - {x.path for x in companions.separate(found, data.images, data.classes)[0]}
     no_images.add(os.path.relpath(os.path.realpath(data.labels), os.path.realpath(data.images)))
     images = [ImageFile(row["path"] or "(an empty path)", problem=problem) for row, problem in unmatched]
     disagreeing = []

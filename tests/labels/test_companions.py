@@ -6,8 +6,8 @@ from stages.labels import companions
 from stages.labels.files import ImageFile
 
 
-def separate(*paths, folder="mine"):
-    kept, notes = companions.separate([ImageFile(path) for path in sorted(paths)], folder)
+def separate(*paths, folder="mine", classes=()):
+    kept, notes = companions.separate([ImageFile(path) for path in sorted(paths)], folder, classes)
     return {file.path for file in kept}, notes
 
 
@@ -22,6 +22,17 @@ def separate(*paths, folder="mine"):
         (["train/1.jpg", "train/2.jpg"], ["train_masks/1_mask.gif", "train_masks/2_mask.gif"]),
         (["JPEGImages/1.jpg", "JPEGImages/2.jpg"], ["SegmentationClass/1.png"]),
         (["a/1.jpg", "a/2.jpg", "b/3.jpg"], ["a/thumbs/1.jpg", "a/thumbs/2.jpg"]),
+        (["a/1.jpg", "b/2.jpg"], ["a/1_mask.png", "a/1_mask.jpg", "a/1_MASK.tif", "a/1Mask.png", "b/2.jpg.mask.png"]),
+        (["a/img_0.jpg", "b/image.jpg", "c/0_rgb.png"], ["a/mask_0.png", "b/mask.png", "c/0_depth.png", "c/0_seg.png"]),
+        (
+            ["images/Abyssinian_1.jpg", "images/pug_2.jpg"],
+            ["annotations/trimaps/Abyssinian_1.png", "annotations/trimaps/pug_2.png"],
+        ),
+        (["s/leftImg8bit/train/b/b_1_leftImg8bit.png"], ["s/gtFine/train/b/b_1_gtFine_labelIds.png"]),
+        (["train/id/images/id.png"], ["train/id/masks/0a.png", "train/id/masks/0b.png"]),  # one per object
+        (["imgs/1.jpg"], ["mask_imgs/1.jpg"]),
+        (["original/photos/2020/1.jpg"], ["thumbnails/2020/1.jpg"]),
+        (["a/photo.jpg", "b/x.jpg"], ["a/photo-150x150.jpg", "b/x_tn.jpg"]),
     ],
 )
 def test_what_is_made_from_images_is_left_out_and_named(images, made):
@@ -38,11 +49,20 @@ def test_what_is_made_from_images_is_left_out_and_named(images, made):
         ["thumb/1.jpg", "index/1.jpg", "palm/1.jpg"],  # classes of hands
         ["a/death_mask.jpg", "a/2.jpg"],  # no image of that name without the word
         ["label/1.jpg", "box/2.jpg"],
-        ["images/1.jpg", "masks/7.jpg", "masks/8.jpg"],  # no pairs
+        ["a/1.jpg", "masks/7.jpg", "masks/8.jpg"],  # no pairs, and no folder that is named for images
+        ["face/1.jpg", "face_mask/1.jpg"],
+        ["labels/1.jpg", "bottles/1.jpg"],
+        ["a/cat_0001_224x224.jpg", "a/cat_0002_224x224.jpg"],
     ],
 )
 def test_images_of_their_own_with_such_names_are_kept(paths):
     assert separate(*paths) == (set(paths), [])
+
+
+def test_a_class_that_is_named_like_masks_is_kept_if_data_classes_names_it():
+    paths = {"photos/1.jpg", "labels/1.jpg"}
+    assert len(separate(*paths)[0]) == 1
+    assert separate(*paths, classes=["photos", "labels"]) == (paths, [])
 
 
 @pytest.mark.parametrize(
