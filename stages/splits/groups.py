@@ -123,7 +123,7 @@ def notes(listed: pd.DataFrame, manifest: Manifest, split: pd.Series, data: para
     is_version = named.groupby(manifest["group"]).any()
     for text, found in {
         "of your groups": crossing & ~is_version,
-        "groups of versions that Roboflow's names tell of": crossing & is_version,
+        "of the groups that Roboflow's names make": crossing & is_version,
     }.items():
         if found.any():
             examples = manifest.groupby("group")["path"].first()[found].map(printable)

@@ -144,5 +144,6 @@ def _layout(form: str) -> Layout:
     mark = form.find("|", start)
     end = mark if mark >= 0 else len(form)
     words = WORD.sub("a", NUMBERED.sub("0", form[start:end]))
-    numbered = [match.span() for match in NUMBERED.finditer(form, start, end)]
+    # A letter after a number tells members apart, as in 12a and 12b.
+    numbered = [(x.start(), x.end() - x[0].endswith("0a")) for x in NUMBERED.finditer(form, start, end)]
     return Layout(form[: min(start, 1)] + words + form[end : end + 1], start, end, numbered)

@@ -13,8 +13,7 @@ from stages.splits.pack import Manifest
 FEWEST = 5  # number of groups of a class, at least, for a division that is worth something
 ALTERNATIVES = 4  # maximum number in a pattern
 SAMPLE = 50  # number of series, and of images of each, that a pattern is tried on first
-NUMBER = re.compile(r"\d+")
-WORD = re.compile(r"[^\W_]+")
+NUMBER = re.compile(r"\d+")  # whose digits a pattern leaves open
 
 
 def notes(manifest: Manifest, split: pd.Series, data: params.Data) -> list[str]:
@@ -70,59 +69,52 @@ def _trusted(plain: pd.DataFrame) -> set[str]:
 
 
 def suggest(paths: pd.Series, classes: pd.Series, found: pd.DataFrame) -> str:
-    """Returns a pattern that puts each series in one group on these very paths, or an empty text.
+    """Returns a pattern whose groups are the series on these very paths, or an empty text.
 
     Series with the same key in several classes are one group, unless that leaves a class too few groups to divide.
     """
-    across = _pattern(paths, found, found["key"], ["(", "/(", "(?:^|/)(", "^.*/("])
+    across = _first_fitting(_patterns(found, ["(", "/(", "^(?:.*/)?(", r"^(?:.*/)?[^/\d]*("]), paths, found["key"])
     if across:
         values = groups.by_pattern(paths, across)
         if values.mask(values == "", paths).groupby(classes).nunique().min() >= FEWEST:
             return across
-    return _pattern(paths, found, found["class"] + "/" + found["key"], ["([^/]+/", "(.*/"]) or across
+    by_class = _patterns(found, ["([^/]+/", "(.*/"])
+    return _first_fitting(by_class, paths, found["class"] + "/" + found["key"]) or across
 
 
-def _pattern(paths: pd.Series, found: pd.DataFrame, wanted: pd.Series, anchors: list[str]) -> str:
-    """Returns the plainest pattern whose groups are the wanted ones, or else that holds them whole, or nothing."""
-    patterns = list(_patterns(found, anchors))
-    keys = wanted.drop_duplicates()
-    sample = wanted[wanted.isin(keys.iloc[:: max(1, len(keys) // SAMPLE)])].groupby(wanted).head(SAMPLE)
-    for exactly in (True, False):
-        for pattern in patterns:
-            if _keeps(pattern, paths, sample, exactly) and _keeps(pattern, paths, wanted, exactly):
-                others = groups.by_pattern(paths.drop(wanted.index), pattern) if exactly else pd.Series(dtype=object)
-                others = others[others != ""]
-                if others.is_unique and not others.isin(set(groups.by_pattern(paths[wanted.index], pattern))).any():
-                    return pattern
-    return ""
+def _first_fitting(patterns: Iterator[str], paths: pd.Series, wanted: pd.Series) -> str:
+    """Returns the first pattern whose groups are the wanted ones, or an empty text; tries each on a sample first."""
+    every = wanted.drop_duplicates()
+    sample = wanted[wanted.isin(every.iloc[:: max(1, len(every) // SAMPLE)])].groupby(wanted).head(SAMPLE)
+    fitting = (x for x in patterns if _fits(x, paths[sample.index], sample) and _fits(x, paths, wanted))
+    return next(fitting, "")
 
 
-def _keeps(pattern: str, paths: pd.Series, wanted: pd.Series, exactly: bool) -> bool:
-    """Whether each wanted group is in one group of a pattern; if exactly, in one of its own."""
-    values = groups.by_pattern(paths[wanted.index], pattern)
-    if (values == "").any() or values.nunique() == 1:
-        return False
-    return (values.groupby(wanted).nunique() == 1).all() and not (exactly and values.nunique() < wanted.nunique())
+def _fits(pattern: str, paths: pd.Series, wanted: pd.Series) -> bool:
+    """Whether the groups of a pattern are the wanted ones, and all others hold one image."""
+    values = groups.by_pattern(paths, pattern)
+    known, others = values[wanted.index], values.drop(wanted.index)
+    others = others[others != ""]
+    pairs = pd.DataFrame({"value": known, "wanted": wanted}).drop_duplicates()
+    is_same = pairs["value"].is_unique and pairs["wanted"].is_unique and (known != "").all()
+    return bool(is_same and others.is_unique and not others.isin(pairs["value"]).any())
 
 
 def _patterns(found: pd.DataFrame, anchors: list[str]) -> Iterator[str]:
     """Yields patterns that may find the keys, the plainest first."""
-    leads = _shapes(found["before"])
-    if any(leads) and len(leads) <= ALTERNATIVES and anchors[0] == "(":
-        anchors = [*anchors, *(f"{anchor[:-1]}(?:{'|'.join(leads)})(" for anchor in anchors[1:])]
     exact = _shapes(found["key"])
-    for shapes in (exact, sorted({re.sub(r"(?:[^\W_]|\\d\+)+", r"[^\\W_]+", shape) for shape in exact})):
+    general = sorted({re.sub(r"(?:[^\W_]|\\d\+)+", r"[^\\W_]+", shape) for shape in exact}, key=len, reverse=True)
+    for shapes in (exact, general):
+        body = "|".join(shapes) if anchors[0] == "(" or len(shapes) == 1 else f"(?:{'|'.join(shapes)})"
         if len(shapes) <= ALTERNATIVES:
-            body = "|".join(shapes) if len(shapes) == 1 or anchors[0] == "(" else f"(?:{'|'.join(shapes)})"
             yield from (f"{anchor}{body})" for anchor in anchors)
-    marks = _shapes(found["after"].str.extract(r"^([\W_]*[^\W\d_]*)")[0])
-    if len(marks) <= 3 * ALTERNATIVES:
-        yield from (rf"{anchor}[^/]+?)(?:{'|'.join(filter(None, marks))}|\.\w+.$)" for anchor in anchors)
-    yield from (f"{anchor}" + r"[^/\d]*\d+" * count + ")" for count in (1, 2) for anchor in anchors)
+    marks = _shapes(found["after"].str.extract(r"^([\W_]+[^\W\d_]*)")[0].dropna())
+    if 0 < len(marks) <= 3 * ALTERNATIVES:
+        yield from (rf"{anchor}[^/]+?)(?:{'|'.join(marks)}|\.\w)" for anchor in anchors)
 
 
 def _shapes(texts: pd.Series) -> list[str]:
-    """Returns regular expressions for texts with other numbers, the longest first; a shell takes none of them."""
+    """Returns regular expressions for texts with other numbers, the longest first, with nothing that a shell takes."""
     shapes = {NUMBER.sub("0", text) for text in texts}
     escaped = (re.sub(r"[^\w\s-]", lambda x: f"\\{x[0]}" if x[0] in ".()[]+" else ".", text) for text in shapes)
     return sorted((NUMBER.sub(r"\\d+", text) for text in escaped), key=lambda shape: (-len(shape), shape))
