@@ -37,7 +37,7 @@ PART = (
 )
 # Words before the number of a portion of a data set.
 PORTION = r"(?:part|batch|fold|set|split|chunk|shard|dis[ck]|vol(?:ume)?|v|version|level|class|label|size|images?)"
-DATE = r"(?:19|20)\d\d[-_.]?[01]\d[-_.]?[0-3]\d"
+DATE = r"(?:19|20)\d\d[-_.]?[01]\d[-_.]?[0-3]\d"  # a day, such as 2021-05-03
 AFTER = r"(?![^\W_])"  # the end of a word
 # What the characters of a form other than letters and digits stand for; the first that fits counts.
 MARKS = {
@@ -54,8 +54,9 @@ MARKS = {
     # A number that is no source: of a day, a year, WordNet, a portion of a data set.
     "a": rf"(?<![^\W_])(?:{DATE}|(?:19|20)\d\d|n\d{{8}}|(?:train|test|val)?{PORTION}[-_ ]?\d+){AFTER}",
 }
-CHARACTERS = "".join(MARKS)
-MARK = re.compile("|".join(f"({mark})" for mark in MARKS.values()))  # one group for each character
+CHARACTERS = "".join(MARKS)  # in the order of the groups of MARK
+MARK = re.compile("|".join(f"({mark})" for mark in MARKS.values()))
+# Letters as small letters, then letters and digits as a and 0.
 LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 PLAIN = str.maketrans(string.ascii_lowercase + string.digits, "a" * 26 + "0" * 10)
 NUMBERED = re.compile(r"[^\W_]*[0T][^\W_]*")  # a word with a number, in a form
@@ -82,11 +83,7 @@ def keys(paths: pd.Series, classes: pd.Series) -> pd.DataFrame:
     The columns are before, key and after (parts of the text that was read), class, shape, and rest, what the text about
     the key tells of: a member, as a mark in it says; none; or other, which may be one.
     """
-    parts = pd.DataFrame(
-        [_parts(path, class_name) for path, class_name in zip(paths.tolist(), classes.tolist(), strict=True)],
-        paths.index,
-        ["folder", "name"],
-    )
+    parts = pd.DataFrame(map(_parts, paths.tolist(), classes.tolist()), paths.index, ["folder", "name"])
     has_folder = parts["folder"] != ""
     folders = _read(parts["folder"][has_folder], classes[has_folder])
     folders = folders[folders["varies"]].assign(rest="member")
@@ -112,7 +109,9 @@ def _read(texts: pd.Series, classes: pd.Series) -> pd.DataFrame:
     first: dict[tuple[str, str], list[str]] = {}
     forms, varying = [], set()
     for text, class_name in zip(texts.tolist(), classes.tolist(), strict=True):
-        form = MARK.sub(_mark, text.translate(LOWER)).translate(PLAIN)
+        form = MARK.sub(lambda x: CHARACTERS[(x.lastindex or 1) - 1] * len(x[0]), text.translate(LOWER)).translate(
+            PLAIN
+        )
         layout = layouts.get(form) or layouts.setdefault(form, _layout(form))
         forms.append(form)
         numbers = [text[start:end] for start, end in layout.numbered]
@@ -131,11 +130,6 @@ def _read(texts: pd.Series, classes: pd.Series) -> pd.DataFrame:
         rows.append((text[:start], key, text[after:], shape, rest, stop is not None))
     columns = ["before", "key", "after", "shape", "rest", "varies"]
     return pd.DataFrame(rows, texts.index, columns).assign(**{"class": classes})
-
-
-def _mark(match: re.Match[str]) -> str:
-    """Returns the characters of a form for a mark."""
-    return CHARACTERS[(match.lastindex or 1) - 1] * len(match[0])
 
 
 def _layout(form: str) -> Layout:
