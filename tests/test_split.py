@@ -388,8 +388,8 @@ def test_blank_images_are_counted_and_are_no_label_conflict(workplace, capsys):
     assert "first: a/255-0.png; set background to another colour" in output and "more than one class" not in output
     assert "blank" not in dataset.load("train").manifest
     shutil.copy("mine/a/255-0.png", "mine/c/copy.png")
-    with pytest.raises(UserError, match="1 images are in more than one class.*: a/255-0.png = c/copy.png$"):
-        split.main()
+    split.main()
+    assert "10 of 40 images are blank" in " ".join(capsys.readouterr().out.split())
 
 
 def test_too_few_images_that_are_not_blank_name_the_background(workplace, capsys):
@@ -432,6 +432,25 @@ def test_versions_that_roboflow_made_stay_in_one_split_without_a_parameter(workp
     assert len(images) == 24 and (images[["split", "group"]].nunique() == 1).all(axis=None)
     assert table["group"].nunique() == 24
     assert "72 images are versions of 24" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(("pattern", "own", "roboflows"), [("", 0, 24), (r"(own\d)", 4, 24), (r"(img-\d+)_", 0, 12)])
+def test_groups_that_cross_given_splits_are_named_by_what_makes_them(workplace, capsys, pattern, own, roboflows):
+    roboflow(workplace.folder / "mine")
+    for number, path in enumerate(sorted((workplace.folder / "mine").glob("*/*"))):
+        to = workplace.folder / "mine" / ("train", "val", "test")[number % 3] / path.parent.name
+        to.mkdir(parents=True, exist_ok=True)
+        path.rename(to / path.name)
+    for name in ("train", "test"):
+        make_images(workplace.folder / "own" / name, {"a": 4, "b": 4}, seed=len(name))
+        for path in (workplace.folder / "own" / name).glob("*/*"):
+            path.rename(workplace.folder / "mine" / name / path.parent.name / f"own{path.name[2]}.png")
+    workplace.set({"data.images": "mine", "data.group_pattern": pattern})
+    split.main()
+    output = " ".join(capsys.readouterr().out.split())
+    assert f"{roboflows} of the groups that Roboflow's names make cross the splits" in output
+    assert (f"WARNING: {own} of your groups cross the splits" in output) == (own > 0)
+    assert output.count("cross the splits") == 1 + (own > 0)
 
 
 def test_groups_of_a_pattern_that_hold_several_classes_are_counted(workplace, capsys):

@@ -16,7 +16,7 @@ ROWS = 1024  # rows that are converted at a time: a copy of all would take as mu
 # tell them apart, and a guess for each image would treat the images of one folder differently: such images are refused.
 FEWEST_BITS = 14
 OVERSHOOT = 0.05  # of white, of floating-point values after rounding and resampling
-FEWEST_OF_255 = 2  # highest value of a floating-point image below which it is no plausible image from 0 to 255
+FEWEST_OF_255 = 16  # highest value of a floating-point image from 0 to 255, below which it is all but black
 UNKNOWN_WHITE = (
     f"16 bits per channel, but no value needs more than {FEWEST_BITS} bits, and the file does not state which value is "
     "white: save it with 8 bits per channel, or scaled to 65535"
@@ -121,7 +121,7 @@ def white_of_floats(lowest: float, highest: float) -> int:
         UnreadableError: values are beyond that, or the highest may be of either range.
     """
     white = 1 if highest <= 1 + OVERSHOOT else 255
-    if not (lowest >= -OVERSHOOT * white and highest <= (1 + OVERSHOOT) * white):
+    if not (lowest >= -OVERSHOOT * max(highest, 0) and highest <= (1 + OVERSHOOT) * white):
         raise UnreadableError(
             f"grey values from {lowest} to {highest}, a range that is not supported: give uint8, or floating-point "
             "numbers up to 1 or to 255"

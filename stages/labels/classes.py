@@ -5,6 +5,7 @@ import dataclasses
 import re
 import unicodedata
 from collections.abc import Collection, Iterable
+from decimal import Decimal
 
 from stages.common import params
 from stages.common.cli import UserError, counted, enumeration
@@ -15,6 +16,10 @@ from stages.labels.table_columns import SEVERAL
 UNLABELLED = {"unknown", "unannotated", "unclassified", "uncategorized", "uncategorised", "unsorted", "untagged"}
 UNLABELLED |= {f"{word}{end}" for word in ("unlabel", "notlabel") for end in ("ed", "led")}
 UNLABELLED |= {"nolabel", "nolabels", "nolabelled", "tolabel", "tobelabeled", "tobelabelled", "withoutlabel"}
+UNLABELLED |= {"noclass", "notannotated", "noannotation", "noannotations", "unassigned", "undefined", "unreviewed"}
+UNLABELLED |= {"unlabeledimages", "unlabelledimages", "unlabeleddata", "unlabelleddata", "unidentified", "skipped"}
+UNLABELLED |= {"nan", "null"}  # what programs write for no value
+MOST_NAMED = 20  # classes that are named one by one
 MOST_NUMBERS = 20  # labels that are different numbers, above which they count as quantities
 
 
@@ -31,14 +36,15 @@ def choose(labelled: Labelled, names: Collection[str], all_needed: bool = True) 
             f"{enumeration(sorted(map(repr, counts))) or 'none'}. Empty, [], it takes all."
         )
     others = counts.keys() - {"-1"}
-    numbered = len(others) > 1 and all(name.isdecimal() for name in others)  # -1 is no label, and 1 against -1 are two
+    # -1 is no label, unless other labels are negative, or there is one other.
+    numbered = len(others) > 1 and not any(re.fullmatch(r"-\d+", name) for name in others)
     used = {name for name in counts if not (_is_unlabelled(name) or numbered and name == "-1")}
     if not (left_out := sorted(counts.keys() - {*(names or used)})):
         return labelled
     listed = enumeration([f"{name!r} ({counted(counts[name], 'image')})" for name in left_out], 10)
     note = f"Left out, because data.classes does not name them: {listed}."
     if not names:
-        keep = ",".join([*sorted(used)[:3], *(["..."] if len(used) > 3 else []), *left_out])
+        keep = ",".join(map(_quoted, [*sorted(used), *left_out])) if len(used) <= MOST_NAMED else "ALL,OF,THEM"
         note = f"WARNING: left out as unlabelled: {listed}. To keep it as a class, data.classes names all: [{keep}]."
     images = [image for image in labelled.images if image.class_name not in left_out]
     return dataclasses.replace(labelled, images=images, notes=[*labelled.notes, note])
@@ -89,7 +95,7 @@ def warn(names: list[str]) -> list[str]:
     for name in names:
         plain = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
         if re.fullmatch(r"[+-]?\d+(\.\d*)?", plain, re.ASCII):
-            plain = f"{float(plain):.12g}"
+            plain = str(Decimal(plain).normalize())
         same.setdefault(plain, []).append(name)
     return [
         f"WARNING: the classes {' and '.join(map(ascii, alike))} differ only by case, Unicode form, blanks or the way "
@@ -103,6 +109,11 @@ def _is_unlabelled(name: str) -> bool:
     return re.sub(r"[\W_]+", "", name).casefold() in UNLABELLED
 
 
+def _quoted(name: str) -> str:
+    """Returns a name as YAML has it in a list."""
+    return name if re.fullmatch(r"[\w.-]+( [\w.-]+)*", name) else "'" + name.replace("'", "''") + "'"
+
+
 def _several_labels(names: list[str]) -> str:
     """Returns a label that is a list of several, such as tags; empty if none is.
 
@@ -112,7 +123,9 @@ def _several_labels(names: list[str]) -> str:
         words = [[word.strip() for word in name.split(separator)] for name in names]
         composed = [name for name, parts in zip(names, words, strict=True) if len(parts) > 1]
         different = {word for parts in words for word in parts}
-        if len(composed) > 1 and len(different) < len(names) and len({*map(len, words)}) > 1:
+        # Words with blanks between them may be names of classes, such as "ripe apple" beside "apple".
+        fewer = 2 * len(different) < len(names) if separator == " " else len(different) < len(names)
+        if composed and fewer and len({*map(len, words)}) > 1:
             return composed[0]
     return ""
 

@@ -62,7 +62,7 @@ def separate(found: list[ImageFile], folder: str, classes: Collection[str] = ())
         pairs = [f"{printable(path)} of {printable(image)}" for path, image in sorted(made.items())]
         notes.append(
             f"WARNING: left out: {counted(len(pairs), 'file')} that by their names are made from other images, such as "
-            f"{enumeration(pairs, 2)}. If they are images of their own, rename them, or name all classes in data.classes."
+            f"{enumeration(pairs, 2)}. Rename them if they are images of their own, or name all classes: data.classes."
         )
     left_out = {*texts, *previews, *made}
     return [file for file in found if file.path not in left_out], notes

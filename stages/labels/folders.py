@@ -25,7 +25,8 @@ def find(found: list[ImageFile], data: params.Data) -> Labelled:
         # What cannot be opened might be a class folder.
         if is_folder or file.problem not in {"", PLACEHOLDER, ANNEX, *SPECIAL_FILES.values()}:
             images.append(ImageFile(file.path, top or file.path, file.problem))
-    if loose := [] if layout.folders else sorted(file.path for file in found if "/" not in layout.inner[file.path]):
+    loose = sorted(path for path in (layout.splits or layout.inner) if "/" not in layout.inner[path])
+    if loose and not (layout.folders and data.split == "random"):
         notes.append(
             f"Left out: {counted(len(loose), 'file')} beside the class folders, such as "
             f"{enumeration(list(map(printable, loose)), 3)}."

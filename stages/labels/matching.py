@@ -13,12 +13,16 @@ WHOLE = 1_000  # common parts that a match of a whole row counts as
 class FileIndex:
     """The files of a folder, to be found by paths as tables write them.
 
-    `paths` are below the folder; `folder` is its path, whose name may stand in rows.
+    `paths` are below the folder; `folder` is its path, whose name may stand in rows. Of several that fit, the first
+    `preferred` paths come before the others, which may be masks or thumbnails of these.
     """
 
-    def __init__(self, paths: Sequence[str], folder: str) -> None:
+    def __init__(self, paths: Sequence[str], folder: str, preferred: int = 0) -> None:
+        self._preferred = preferred
         self._paths = [unicodedata.normalize("NFC", path) for path in paths]
         self._name = unicodedata.normalize("NFC", os.path.basename(os.path.abspath(folder)))
+        names = [posixpath.basename(path).casefold() for path in self._paths]
+        self._names = {*names, *map(_stem, names)}
         self._folders = {posixpath.dirname(path).casefold() for path in self._paths} - {""}
         self._by_end: dict[tuple[Callable, Callable, int], dict[str, list[int]]] = {}
 
@@ -31,9 +35,11 @@ class FileIndex:
         that is here. Case is ignored where there is no such file otherwise.
         """
         for path in _spellings(row):
-            found = self._find_whole(path) or self._find_end(path)
-            if found[0]:
-                return found
+            if posixpath.basename(path).casefold() not in self._names:
+                continue  # which most spellings of an address end at
+            places, parts = self._find_whole(path) or self._find_end(path)
+            if places:
+                return [place for place in places if place < self._preferred] or places, parts
         return [], 0
 
     def _find_whole(self, path: str) -> tuple[list[int], int] | None:

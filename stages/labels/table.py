@@ -3,6 +3,7 @@
 import collections
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
@@ -27,9 +28,10 @@ def find(found: list[ImageFile], data: params.Data) -> Labelled:
     Raises:
         UserError: the table cannot be read, lacks a column, has a split that is none, or fits no file.
     """
-    texts = companions.find_texts(found, data.images)
-    candidates = [file for file in found if file.path not in texts]
-    index = FileIndex([file.path for file in candidates], data.images)
+    alone = companions.separate(found, data.images, data.classes)[0]
+    texts, own = companions.find_texts(found, data.images), {file.path for file in alone}
+    candidates = [*alone, *(file for file in found if file.path not in own and file.path not in texts)]
+    index = FileIndex([file.path for file in candidates], data.images, len(alone))
     table, notes = _read(data, index)
     rows_of, unmatched = _match(table.to_dict("records"), index, candidates)
     if candidates and not rows_of and not any(problem.startswith(SEVERAL_FILES) for _, problem in unmatched):
@@ -38,15 +40,14 @@ def find(found: list[ImageFile], data: params.Data) -> Labelled:
             f"{printable(table['path'].iloc[0])!r}, the first file is {printable(candidates[0].path)!r}. Set "
             "data.columns.path to the column of the paths, which are relative to data.images."
         )
-    no_images = {x.path for x in found} - {x.path for x in companions.separate(found, data.images, data.classes)[0]}
-    no_images.add(os.path.relpath(os.path.realpath(data.labels), os.path.realpath(data.images)))
+    table_path = os.path.relpath(os.path.realpath(data.labels), os.path.realpath(data.images))
     images = [ImageFile(row["path"] or "(an empty path)", problem=problem) for row, problem in unmatched]
     disagreeing = []
     for place, file in enumerate(candidates):
         row, problem = _merge(rows_of.get(place, []), data.on_label_conflict)
         if row and not problem and not row["label"] and len(rows_of[place]) > 1:
             disagreeing.append(printable(file.path))
-        elif row or file.path not in no_images:
+        elif row or place < len(alone) and file.path != table_path:  # masks and thumbnails need no row
             images.append(_with_row(file, row, problem))
     if disagreeing:
         count = counted(len(disagreeing), "image")
@@ -57,7 +58,7 @@ def find(found: list[ImageFile], data: params.Data) -> Labelled:
     if lost := lost - {image.class_name for image in images}:
         labelled.notes.append(f"WARNING: no image of {enumeration(sorted(map(repr, lost)), 5)} is used.")
     if not labelled.has_splits:
-        return given_splits.add(labelled, given_splits.find(candidates), data)
+        return given_splits.add(labelled, given_splits.find(alone), data)
     given = {image.split for image in images if not image.problem}
     if missing := [name for name in dataset.SPLITS if name not in given]:
         labelled.notes.append(f"{printable(data.labels)} has no split {' and no '.join(missing)}: cut from train.")
@@ -123,6 +124,7 @@ def _merge(rows: Sequence[Row], on_label_conflict: str) -> tuple[Row, str]:
         return {}, "has no row in the table"
     if len(rows) == 1:
         return rows[0], ""
+    rows = [row for row in rows if row["label"]] or rows  # who gave no label does not disagree
     values = {name: list(dict.fromkeys(row[name] for row in rows)) for name in rows[0]}
     for name in ("split", "group"):
         if len(values.get(name, [])) > 1:
@@ -155,7 +157,9 @@ def _from_json(label: str) -> tuple[str, str]:
     try:
         content = json.loads(label)
     except ValueError:
-        return label, ""
+        if not label.endswith(("]", "}")):
+            return label, ""
+        content = re.findall(r"[^\s,'\"\[\]{}]+", label)  # a list as Python or NumPy writes it
     while isinstance(content, list | dict) and len(content) == 1:
         [content] = content.values() if isinstance(content, dict) else content
     if isinstance(content, list | dict):

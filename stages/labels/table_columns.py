@@ -11,7 +11,7 @@ from stages.labels.matching import FileIndex
 
 # Names that further columns cannot keep: those of manifests, and those that manifests have while `split` runs.
 RESERVED = {*dataset.COLUMNS, "split", "pixels", "pixel_hash", "blank", dataset.GROUP_TEXT}
-ONE, ZERO = {"1", "1.0", "True", "true"}, {"0", "0.0", "False", "false", ""}
+ONE, ZERO = {"1", "1.0", "True", "true"}, {"0", "0.0", "False", "false"}
 # Names of columns of labels in tables of others, in lower case.
 LABELS = ["label", "labels", "class", "classes", "class_name", "classname", "category", "choice", "species", "tag"]
 LABELS += ["target", "scientificname", "diagnosis", "dx", "breed", "ground_truth.label"]
@@ -39,7 +39,7 @@ def select(cells: pd.DataFrame, data: params.Data, index: FileIndex) -> tuple[pd
     for name in ("path", "split", "group", "label"):  # what is none of the others may be a class
         own, several = columns[name], name in ("path", "label")
         found = _places(header, own, several, data)
-        if not found and name == "label" and own == defaults[name]:
+        if not found and name == "label" and own == defaults[name] and label_column(header) is None:
             found = _indicators(rows, set(used))
         if not found and (several or own not in ("", defaults[name])):
             raise UserError(f"{data.labels} {_missing(name, own, cells, index)}")
@@ -81,9 +81,8 @@ def label_column(header: Sequence[str]) -> int | None:
 
 
 def is_class_per_column(rows: pd.DataFrame, used: set[int]) -> bool:
-    """Tells whether further columns are classes: each row has a single 1 in them."""
-    places = _indicators(rows, used)
-    return bool(places) and (rows[places].isin(ONE).sum(axis=1) == 1).all()
+    """Tells whether further columns are classes: they hold nothing but 0 and 1."""
+    return bool(_indicators(rows, used))
 
 
 def guess_names(rows: pd.DataFrame, index: FileIndex) -> list[str]:
@@ -115,7 +114,6 @@ def _places(header: Sequence[str], own: str, several: bool, data: params.Data) -
 def _indicators(rows: pd.DataFrame, used: set[int]) -> list[int]:
     """Returns the columns that hold nothing but 0 and 1, if there are several."""
     places = [place for place in rows if place not in used and rows[place].isin(ONE | ZERO).all()]
-    places = [place for place in places if (rows[place] != "").any()]
     return places if len(places) > 1 else []
 
 
@@ -141,7 +139,7 @@ def _labels(
             f"{enumeration(list(map(printable, names)))}, such as {printable(paths[row])}: {SEVERAL}. If only some of "
             "these columns are classes, set data.columns.label to them, such as cat/dog."
         )
-    notes = [f"The classes are the columns {enumeration(list(map(printable, names)))}: each row has a single 1."]
+    notes = [f"The classes are the columns {enumeration(list(map(printable, names)))}, by the 1 in each row."]
     if unused := [header[place] for place in places if not marked[place].any()]:
         notes.append(f"No row is of the class {enumeration(list(map(printable, unused)))}.")
     return marked.idxmax(axis=1).map(dict(zip(places, names, strict=True))).where(marked.any(axis=1), ""), notes

@@ -35,7 +35,7 @@ def read(path: str | Path, names: Sequence[str] = ()) -> pd.DataFrame:
         cells = _read_json(text) if text.lstrip()[:1] in ("{", "[") else _read_csv(text)
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}. Set data.labels to a table of labels.") from None
-    except ValueError as error:  # pandas's and json's errors are ValueErrors
+    except (ValueError, RecursionError) as error:  # pandas's and json's errors are ValueErrors
         reason = " ".join(str(error).split()).rstrip(".")
         raise UserError(
             f"{path} is no table in CSV, TSV or JSON in UTF-8: {reason}. Save it as one (in Excel: CSV UTF-8), with "
@@ -128,7 +128,7 @@ def _records(content: Any) -> list[dict[str, Any]]:
     found = [x for x in lists if isinstance(x, list) and x and all(isinstance(record, dict) for record in x)]
     if len(found) == 1:
         return found[0]
-    keys = f", but of {', '.join(content)}" if isinstance(content, dict) else ""
+    keys = f", but of {enumeration(list(map(printable, content)), 5)}" if isinstance(content, dict) else ""
     raise ValueError(f"it is JSON, but no list of objects with a file and a label each{keys}")
 
 

@@ -32,15 +32,15 @@ def drop_label_conflicts(manifest: Manifest, on_label_conflict: str) -> Manifest
     """Drops images with the same pixels under different classes; or refuses them, if on_label_conflict is "error".
 
     "drop" drops all of them, "majority" those of another class than most of them have, if one has most. Blank images
-    have the same pixels whatever they show, so only identical files of them are in conflict.
+    have the same pixels whatever they show, and are in no conflict.
 
     Raises:
         UserError: there are such images and they are not to be dropped; or dropping them leaves a class empty.
     """
-    content = manifest["pixel_hash"].astype(object).mask(manifest["blank"], manifest["sha256"])
-    conflict = manifest.groupby(content)["class"].transform("nunique") > 1
+    content = manifest["pixel_hash"]
+    conflict = ~manifest["blank"] & (manifest.groupby(content)["class"].transform("nunique") > 1)
     if on_label_conflict == "error" and conflict.any():
-        same = list_identical(manifest[conflict].assign(content=content), "content")
+        same = list_identical(manifest[conflict], "pixel_hash")
         raise UserError(
             f"{len(same)} images are in more than one class: one class per image; several labels are not supported. "
             f"Keep each in one, or set data.on_label_conflict to drop or majority: {enumeration(same)}"

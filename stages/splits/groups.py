@@ -60,7 +60,8 @@ def join(*keys: pd.Series) -> Groups:
 
 def by_pattern(paths: pd.Series, pattern: str) -> pd.Series:
     """Returns what the one group of a regular expression finds in each path, empty where it does not fit: str [N]."""
-    return paths.map(lambda path: match[1] or "" if (match := re.search(pattern, path)) else "")
+    search = re.compile(pattern).search
+    return paths.map(lambda path: match[1] or "" if (match := search(path)) else "")
 
 
 def _roboflow(manifest: Manifest) -> pd.Series:
@@ -118,12 +119,18 @@ def notes(listed: pd.DataFrame, manifest: Manifest, split: pd.Series, data: para
     if joined.any() and not manifest["split"].any():
         lines.append(fractions_off(manifest, split, data))
     crossing = joined & (split.groupby(manifest["group"]).nunique() > 1)
-    if crossing.any():
-        examples = manifest.groupby("group")["path"].first()[crossing].map(printable)
-        lines.append(
-            f"WARNING: {crossing.sum()} of your groups cross the splits, which are taken as given: the score may "
-            f"flatter. Images of them: {enumeration(list(examples), 3)}."
-        )
+    named = split.groupby(versions.mask(versions == "")).transform("nunique") > 1
+    is_version = named.groupby(manifest["group"]).any()
+    for text, found in {
+        "of your groups": crossing & ~is_version,
+        "of the groups that Roboflow's names make": crossing & is_version,
+    }.items():
+        if found.any():
+            examples = manifest.groupby("group")["path"].first()[found].map(printable)
+            lines.append(
+                f"WARNING: {found.sum()} {text} cross the splits, which are taken as given: the score may flatter. "
+                f"Images of them: {enumeration(list(examples), 3)}."
+            )
     return lines
 
 

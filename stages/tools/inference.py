@@ -166,6 +166,11 @@ def _pil_image(array: np.ndarray) -> Image.Image:
         )
     if array.shape[2:] == (1,):
         array = array[..., 0]
+    if array.dtype.kind not in "buif" or array.ndim == 3 and array.shape[2] not in CHANNELS or 0 in array.shape:
+        raise ValueError(
+            f"an array of shape {array.shape} and type {array.dtype}: give [height, width] or [height, width, 3], "
+            "uint8 or floating-point"
+        )
     if array.dtype in (bool, np.uint8) or array.ndim == 2 and array.dtype in (np.uint16, np.float32, np.float64):
         return Image.fromarray(array)
     low, high = np.min(array, initial=0), np.max(array, initial=0)

@@ -37,7 +37,7 @@ def code(rng):
 
 
 # Names of class c (cat, dog), source s (from 0 in each class), member m and a generator, r; n counts all images.
-# Those before the blank line were written before stages/splits/series.py, those after it afterwards, unseen.
+# The first were written before stages/splits/series.py, the unseen ones after it or after its second version.
 SERIES = {
     "frames of a clip": lambda c, s, m, r, n: f"{c}/clip{s}_frame_{m:04}",
     "windows of a slide": lambda c, s, m, r, n: f"{c}/slide{s}_x{m % 3 * 80}_y{m // 3 * 60}",
@@ -78,6 +78,29 @@ SERIES = {
         f"{c}/{'oslo rome paris bonn kiel graz lima york bern nice metz lund'.split()[s]}_{m * 256}_y_{m}_patch"
     ),
     "product views": lambda c, s, m, r, n: f"{c}/B00{'KQXZ'[s % 4]}{s:02}{'AB'[c == 'dog']}-{m + 1}",
+    # unseen by the second version
+    "drone": lambda c, s, m, r, n: f"{c}/DJI_{s:04}_tile_r{m // 3}_c{m % 3}",
+    "video named": lambda c, s, m, r, n: (
+        f"{c}/{'oslo rome paris bonn kiel graz lima york bern nice metz lund'.split()[s]}_frame{m * 25:05}"
+    ),
+    "GOPR frames": lambda c, s, m, r, n: f"{c}/GX01{s:04}-{m * 30:05}",
+    "mov dot frame": lambda c, s, m, r, n: f"{c}/MVI_{1000 + s + 100 * (c == 'dog')}.mov_frame_{m}",
+    "aug suffix": lambda c, s, m, r, n: f"{c}/{c}{s}_aug{m}" if m else f"{c}/{c}{s}",
+    "albumentations": lambda c, s, m, r, n: f"{c}/IMG_{2000 + s}_aug_{m}",
+    "subject visits": lambda c, s, m, r, n: f"{c}/S{s:03}_V{m // 3}_{m % 3}",
+    "OASIS": lambda c, s, m, r, n: f"{c}/OAS1_{s:04}_MR1_mpr-1_{100 + m}",
+    "BreakHis": lambda c, s, m, r, n: f"{c}/SOB_B_A-14-{22549 + s * 7}AB-{40 * (m + 1)}-{m:03}",
+    "leaf": lambda c, s, m, r, n: f"{c}/{s + 1000:04}{'abcdef'[m]}",
+    "leaf sep": lambda c, s, m, r, n: f"{c}/{s + 1000:04}-{'abcdef'[m]}",
+    "youtube": lambda c, s, m, r, n: f"{c}/v_{c}_g{s:02}_c{m:02}",
+    "plant id folder": lambda c, s, m, r, n: f"{c}/plant_{s}/day{m}/IMG_{r.integers(10**4)}",
+    "rot deg": lambda c, s, m, r, n: f"{c}/{s:03}_rot{m * 60}",
+    "flip first keras": lambda c, s, m, r, n: f"{c}/aug_{s}_{r.integers(10**7)}",
+    "camera trap seq": lambda c, s, m, r, n: f"{c}/LOC{s:02}_20210503_1015{m:02}_{m}",
+    "xray": lambda c, s, m, r, n: f"{c}/{s + 40 * (c == 'dog'):08}_{m:03}",
+    "person": lambda c, s, m, r, n: f"{c}/person{s}_bacteria_{n}",
+    "slide and level": lambda c, s, m, r, n: f"{c}/TCGA-{'ABCDEF'[s % 6]}{s}-01Z_{m * 512}_{m * 256}",
+    "burst phone": lambda c, s, m, r, n: f"{c}/20210503_1015{s:02}_{m:03}",
 }
 NONE = {
     "counter": lambda c, s, m, r, n: f"{c}/{n:05}",
@@ -119,6 +142,33 @@ NONE = {
     "telegram": lambda c, s, m, r, n: f"{c}/photo_{n}@{s + 10}-05-2021_1{m}-{r.integers(60):02}-{r.integers(60):02}",
     "age and sex": lambda c, s, m, r, n: f"{c}/{n}_{20 + s}_{'MF'[m % 2]}",
     "versions at random": lambda c, s, m, r, n: f"{c}/{c}_{n:04}_v1",
+    # unseen by the second version
+    "dsc": lambda c, s, m, r, n: f"{c}/DSC{n:05}",
+    "dsc2": lambda c, s, m, r, n: f"{c}/_DSC{n:04}-Edit",
+    "dcim": lambda c, s, m, r, n: f"{c}/P{1010000 + n}",
+    "bing": lambda c, s, m, r, n: f"{c}/Image_{n}",
+    "google dl": lambda c, s, m, r, n: f"{c}/{n}.{digest(r, 6)}",
+    "hash8": lambda c, s, m, r, n: f"{c}/{digest(r, 8)}",
+    "class-n-size": lambda c, s, m, r, n: f"{c}/{c}_{n}_{r.integers(300, 800)}x{r.integers(300, 800)}",
+    "date counter": lambda c, s, m, r, n: f"{c}/{MONTHS[s]}_{n:04}",
+    "VID": lambda c, s, m, r, n: f"{c}/IMG{MONTHS[s]}{time(r)}",
+    "score": lambda c, s, m, r, n: f"{c}/{n:04}_{r.random():.4f}",
+    "fruit 2 nums": lambda c, s, m, r, n: f"{c}/{c} {n} of 144",
+    "freiburg": lambda c, s, m, r, n: f"{c}/{c.upper()}{n:04}",
+    "ham": lambda c, s, m, r, n: f"{c}/ISIC_{r.integers(10**7):07}_downsampled",
+    "food": lambda c, s, m, r, n: f"{c}/{r.integers(10**7)}",
+    "img hash": lambda c, s, m, r, n: f"{c}/img_{n}_{digest(r, 6)}",
+    "lot": lambda c, s, m, r, n: f"{c}/batch{s}_{n:04}",
+    "author year": lambda c, s, m, r, n: f"{c}/{['anna', 'ben', 'carl'][s % 3]}_{2015 + s % 5}_{n:03}",
+    "iphone dup": lambda c, s, m, r, n: f"{c}/IMG_{n:04}" + (" 2" if n % 17 == 0 else ""),
+    "eurosat": lambda c, s, m, r, n: f"{c}/AnnualCrop_{n}",
+    "page": lambda c, s, m, r, n: f"{c}/page_{n}",
+    "crop": lambda c, s, m, r, n: f"{c}/crop_{n:04}",
+    "frame": lambda c, s, m, r, n: f"{c}/frame{n:04}",
+    "dogs": lambda c, s, m, r, n: f"{c}/n02{85620 + ord(c[0])}_{r.integers(10**5)}",
+    "place365": lambda c, s, m, r, n: f"{c}/Places365_val_{n:08}",
+    "label studio": lambda c, s, m, r, n: f"{c}/{digest(r, 8)}-IMG_{n:04}",
+    "mnist": lambda c, s, m, r, n: f"{c}/{n}_{'cat dog'.index(c)}",
 }
 
 

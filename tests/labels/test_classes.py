@@ -13,7 +13,18 @@ def find(folder, **settings):
     return {image.class_name for image in found.images}, found.notes
 
 
-NAMES = ["no_label", "_unlabeled", "unlabelled", "Unlabeled", "unknown", "UNKNOWN", "not labeled", "unsorted"]
+NAMES = [
+    "no_label",
+    "_unlabeled",
+    "unlabelled",
+    "Unlabeled",
+    "unknown",
+    "UNKNOWN",
+    "not labeled",
+    "unsorted",
+    "unassigned",
+    "nan",
+]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -69,12 +80,17 @@ def test_numbers_that_are_written_in_two_ways_are_named(tmp_path, alike):
     assert all(ascii(name) in note for name in alike) and "the way a number is written" in note
 
 
+def test_numbers_that_differ_in_the_last_digit_are_not_alike(tmp_path):
+    assert find(touch(tmp_path, "12345678901231/1.jpg", "12345678901232/1.jpg"))[1] == []
+
+
 @pytest.mark.parametrize(
     "labels",
     [
-        ["clear", "clear road", "cloudy", "road", "cloudy road"],
+        ["clear", "clear road", "cloudy", "road", "cloudy road", "road clear", "road cloudy"],
         ["cat", "cat, dog", "dog", "bird,dog", "bird"],
         ["a|b", "a", "b|c", "c|b", "a|b|c"],
+        ["cat", "dog", "cat;dog"],
     ],
 )
 def test_tags_are_several_labels(tmp_path, labels):
@@ -93,6 +109,8 @@ def test_tags_are_several_labels(tmp_path, labels):
         ["alpaca", "not alpaca"],
         ["red circle", "red square", "blue circle", "blue square", "green circle", "green square"],
         ["tench, Tinca tinca", "goldfish, Carassius auratus", "hen"],
+        ["ripe apple", "unripe apple", "ripe banana", "unripe banana", "apple", "banana"],
+        ["left", "right", "left turn", "right turn", "turn"],
     ],
 )
 def test_names_of_several_words_are_classes(tmp_path, labels):

@@ -38,7 +38,7 @@ def separate(*paths, folder="mine", classes=()):
 def test_what_is_made_from_images_is_left_out_and_named(images, made):
     kept, [note] = separate(*images, *made)
     assert kept == set(images)
-    assert note.startswith(f"WARNING: left out: {len(made)} file") and min(made) in note and "rename" in note
+    assert note.startswith(f"WARNING: left out: {len(made)} file") and min(made) in note and "Rename" in note
 
 
 @pytest.mark.parametrize(

@@ -18,10 +18,10 @@ def notes(folder, **settings):
         ("metadata.csv", "file_name,label\nmedia/a/1.jpg,cat\nmedia/b/2.jpg,dog\n", " -S data.columns.path=file_name"),
         ("x/labels.csv", "path,species\n1.jpg,cat\n2.jpg,dog\n", " -S data.columns.label=species"),
         ("m.jsonl", '{"image": "1.jpg", "label": 1}\n{"image": "2.jpg", "label": 2}\n', " -S data.columns.path=image"),
-        ("labels.json", '{"classes": ["cat", "dog"], "labels": {"1": 0, "2": 1}}', ""),
-        ("onehot.csv", "image,cat,dog\n1,1,0\n2,0,1\n", " -S data.columns.path=image"),
+        ("labels.json", '{"classes": ["cat", "dog"], "labels": {"a/1": 0, "b/2": 1}}', ""),
+        ("onehot.csv", "image,cat,dog\n1.jpg,1,0\n2.jpg,0,1\n", " -S data.columns.path=image"),
         ("list.txt", "a/1.jpg 0\na/1.jpg 0\nb/2.jpg 1\nb/2.jpg 1\n", " -S 'data.columns.names=[path,label]'"),
-        ("media.csv", "id,path\n7,media/a/1.jpg\n8,media/b/2.jpg\n", ", and data.columns.label to one of id; if"),
+        ("media.csv", "id,path\n7,media/a/1.jpg\n8,media/b/2.jpg\n", " and data.columns.label to one of id; labels in"),
     ],
 )
 def test_a_table_of_the_images_is_named_with_the_settings_that_use_it(tmp_path, name, text, settings):
@@ -47,6 +47,21 @@ def test_the_settings_work(tmp_path):
         ("test/1.jpg", "dog", "test"),
         ("test/2.jpg", "cat", "test"),
     }
+
+
+@pytest.mark.parametrize("place", ["mine", "."])
+def test_a_package_of_camera_traps_is_named(tmp_path, place):
+    folder = touch(tmp_path / "mine", "dep1/1.jpg", "dep2/2.jpg", "media.csv")
+    (folder / "media.csv").write_text("mediaID,filePath\na,dep1/1.jpg\nb,dep2/2.jpg\n")
+    (tmp_path / place / "datapackage.json").write_text('{"profile": "https://example.org/camtrap-dp/1.0/profile.json"}')
+    [note] = notes(folder)
+    assert note.startswith("WARNING") and "whose labels are in observations.csv: docs/images.md#labels-in" in note
+
+
+def test_numbers_are_no_names_of_images(tmp_path):
+    folder = touch(tmp_path, "a/{0..9}.jpg", "b/{0..9}.jpg")
+    (folder / "a/history.csv").write_text("epoch,loss\n1,0.3\n2,0.2\n3,0.1\n")
+    assert notes(folder) == ["Left out: 1 text or table beside images, such as a/history.csv."]
 
 
 @pytest.mark.parametrize("text", ["sizes,of,things\n1,2,3\n4,5,6\n", "no table", "path,label\n8.jpg,a\n9.jpg,b\n", ""])

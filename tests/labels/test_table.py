@@ -329,3 +329,25 @@ def test_a_class_of_which_no_row_fits_a_file_is_named(folder):
     path.write_text(f"path,label\n{ROWS}gone,lynx\n")
     notes = sources.find(params.Data(images=str(folder), labels=str(path), on_unreadable="skip")).notes
     assert notes == ["WARNING: no image of 'lynx' is used."]
+
+
+def test_a_table_of_images_beside_their_masks(tmp_path):
+    folder = touch(tmp_path / "mine", *(f"{x}/{y}.jpg" for x in ("images", "masks") for y in (1, 2, 3, 4)))
+    assert [x.path for x in find(folder, f"path,label\n{ROWS}")] == [f"images/{y}.jpg" for y in (1, 2, 3, 4)]
+    both = find(folder, "path,label\nimages/1,cat\nmasks/1,mask\nimages/2,cat\nimages/3,cat\nimages/4,cat\n")
+    assert [x.path for x in both if x.class_name == "mask"] == ["masks/1.jpg"]
+
+
+def test_a_table_with_a_column_of_labels_and_flags_needs_its_name(folder):
+    with pytest.raises(UserError, match="set data.columns.label to 'species'"):
+        find(folder, "path,species,night,day\n1,cat,0,1\n2,dog,1,0\n3,cat,0,1\n4,dog,1,0\n")
+
+
+@pytest.mark.parametrize("cell", ["['cat', 'dog']", "[1 0]"])
+def test_lists_as_python_and_numpy_write_them(folder, cell):
+    with pytest.raises(UserError, match="one class per image; several labels are not supported"):
+        find(folder, f'path,label\n1,cat\n2,dog\n3,"{cell}"\n4,dog\n')
+
+
+def test_a_row_without_a_label_does_not_disagree(folder):
+    assert [x.class_name for x in find(folder, f"path,label\n{ROWS}3,\n")] == LABELS

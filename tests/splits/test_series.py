@@ -38,6 +38,28 @@ def test_numbers_that_restart_in_each_class_take_the_class_folder_where_groups_w
     assert groups.by_pattern(pd.Series(paths), pattern).nunique() == (12 if clips == 12 else 2 * clips)
 
 
+@pytest.mark.parametrize(
+    ("names", "pattern"),
+    [
+        (
+            [f"{n}/aug_{s}_{m * 37 % 100}" for n in range(2) for s in range(9) for m in (1, 2)],
+            r"^(?:.*/)?[^/\d]*(\d+)",
+        ),
+        ([f"a/{name}{end}" for name in ("sea", "la mer", "x y z", "b_c", "d") for end in ("", "_flip", "_rot")], None),
+        ([f"a/{name}.jpg_{n}" for name in ("sea", "la mer", "x y z", "b_c", "d") for n in range(3)], None),
+        ([f"a/{n}{letter}" for n in range(9) for letter in "abc"], r"(\d+)"),
+        ([f"a/cow{n}_{m}" for n in range(3) for m in range(20)], r"([^/]+/cow\d+)"),
+    ],
+    ids=["numbers of classes", "words", "copies of words", "letters", "few sources"],
+)
+def test_a_pattern_is_found(names, pattern):
+    [line] = lines([f"{name}.jpg" for name in names])
+    found = re.search(r"data\.group_pattern='(.*)'\"", line)[1]
+    assert found == (pattern or found)
+    values = groups.by_pattern(pd.Series([f"{name}.jpg" for name in names]), found)
+    assert (values != "").all() and values.value_counts().nunique() == 1
+
+
 def test_of_given_splits_the_advice_divides_anew():
     paths = [f"{split}/a/clip{n}_frame_{m}.jpg" for split in ("train", "test") for n in range(9) for m in range(4)]
     [line] = lines(paths, "train")

@@ -364,6 +364,21 @@ def test_a_floating_point_image_of_unknown_range_is_refused(shape):
         inference._pixels(np.full(shape, 1.5), 8, "white")
 
 
+@pytest.mark.parametrize("low, high", [(-2.03, 2.02), (-1, 1), (-0.1, 1), (-20, 255), (0, 300)])
+@pytest.mark.parametrize("shape", [(8, 8), (8, 8, 3)])
+def test_standardized_values_are_refused(shape, low, high):
+    array = np.linspace(low, high, 192)[: np.prod(shape)].reshape(shape)
+    array[0, 0] = high
+    with pytest.raises(ValueError, match="which may be from 0 to 1|a range that is not supported"):
+        inference._pixels(array, 8, "white")
+
+
+@pytest.mark.parametrize("shape", [(2, 20, 30), (20, 30, 5), (0, 20), (20, 0, 3)])
+def test_an_array_of_no_image_s_shape_is_named(shape):
+    with pytest.raises(ValueError, match="an array of shape .* give .height, width. or"):
+        inference._pixels(np.zeros(shape, np.uint8), 8, "white")
+
+
 @pytest.mark.parametrize("shape", [(3, 20, 30), (1, 20, 30), (4, 32, 32)])
 def test_an_array_whose_channels_come_first_is_named(shape):
     for dtype in (np.uint8, np.float32):
