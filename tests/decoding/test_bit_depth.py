@@ -234,7 +234,16 @@ def test_grey_levels_of_jpeg_2000_are_read(bits):
 
 @pytest.mark.parametrize(
     ("lowest", "highest", "white"),
-    [(0, 1, 1), (0, 1.0001, 1), (-1e-7, 1, 1), (-0.02, 1.02, 1), (0, 0, 1), (0, 255, 255), (-3, 258, 255), (0, 16, 255)],
+    [
+        (0, 1, 1),
+        (0, 1.0001, 1),
+        (-1e-7, 1, 1),
+        (-0.02, 1.02, 1),
+        (0, 0, 1),
+        (0, 255, 255),
+        (-3, 258, 255),
+        (0, 16, 255),
+    ],
 )
 def test_white_of_floating_point_images(lowest, highest, white):
     assert bit_depth.white_of_floats(lowest, highest) == white
