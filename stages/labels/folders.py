@@ -1,9 +1,14 @@
 """Labels from sub-folders: the class of an image is the folder that it lies in."""
 
+import re
+
 from stages.common import params
 from stages.common.cli import counted, enumeration, printable
 from stages.labels import companions, given_splits
 from stages.labels.files import ANNEX, PLACEHOLDER, SPECIAL_FILES, ImageFile, Labelled
+
+# A folder in the DCIM folder of a camera (JEITA CP-3461, Design rule for Camera File system).
+CAMERA = re.compile(r"[1-9]\d\d[A-Z0-9_]{5}")
 
 
 def find(found: list[ImageFile], data: params.Data) -> Labelled:
@@ -45,6 +50,9 @@ def find(found: list[ImageFile], data: params.Data) -> Labelled:
             f"{enumeration(list(map(repr, shared)), 3)}. If those are the classes, set data.images to one of "
             "the folders that hold them."
         )
+    if images and all(CAMERA.fullmatch(image.class_name) for image in images):
+        first = repr(images[0].class_name)
+        labelled.notes.append(f"WARNING: the classes, such as {first}, are folders as cameras number them.")
     if alike := sorted(given_splits.splits_of(image.class_name for image in images)):
         named = enumeration(list(map(repr, alike)))
         labelled.notes.append(f"WARNING: {named} is a class here, but named like a split.")

@@ -80,6 +80,7 @@ def _read(data: params.Data, index: FileIndex) -> tuple[pd.DataFrame, list[str]]
     if "group" in table:
         table[dataset.GROUP_TEXT] = table["group"]
     given = table.pop("split") if "split" in table else pd.Series(dtype=str)
+    given = given.mask(given.str.casefold() == "unassigned", "")  # as Vertex AI writes it
     if data.split == "auto" and given.any():
         splits = given_splits.splits_of(given) | {"": ""}
         table["split"] = given.map(splits)

@@ -13,6 +13,7 @@ import pandas as pd
 from stages.common.cli import UserError, enumeration, printable
 from stages.labels import files
 
+NO_RECORDS = "it is JSON, but no list of objects with a file and a label each"
 EXTENSIONS = {".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".manifest"}
 
 
@@ -37,10 +38,10 @@ def read(path: str | Path, names: Sequence[str] = ()) -> pd.DataFrame:
         raise UserError(f"{path}: {error.strerror}. Set data.labels to a table of labels.") from None
     except (ValueError, RecursionError) as error:  # pandas's and json's errors are ValueErrors
         reason = " ".join(str(error).split()).rstrip(".")
-        raise UserError(
-            f"{path} is no table in CSV, TSV or JSON in UTF-8: {reason}. Save it as one (in Excel: CSV UTF-8), with "
-            "cells in quotes that have separators in them."
-        ) from None
+        advice = "Save it as one (in Excel: CSV UTF-8), with cells in quotes that have separators in them."
+        if reason.startswith(NO_RECORDS):
+            advice = "Make a table of it with a row per image."
+        raise UserError(f"{path} is no table in CSV, TSV or JSON in UTF-8: {reason}. {advice}") from None
     cells = cells.fillna("").apply(lambda column: column.str.strip())  # rows may be shorter than the first one
     cells = cells[(cells != "").any(axis=1)]
     if names and len(names) != cells.shape[1]:
@@ -129,7 +130,7 @@ def _records(content: Any) -> list[dict[str, Any]]:
     if len(found) == 1:
         return found[0]
     keys = f", but of {enumeration(list(map(printable, content)), 5)}" if isinstance(content, dict) else ""
-    raise ValueError(f"it is JSON, but no list of objects with a file and a label each{keys}")
+    raise ValueError(f"{NO_RECORDS}{keys}")
 
 
 def _flatten(value: Any, name: str = "", whole: Collection[str] = ()) -> dict[str, list[str]]:

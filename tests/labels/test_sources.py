@@ -187,6 +187,28 @@ def test_classes_that_differ_only_by_case_unicode_form_or_blanks_are_named(tmp_p
     assert ascii(one) in note and ascii(other) in note and "differ only by" in note
 
 
+def test_folders_as_cameras_number_them_are_doubtful_classes(tmp_path):
+    [_, note] = find(touch(tmp_path, "DCIM/100CANON/IMG_0001.JPG", "DCIM/101CANON/IMG_0101.JPG"))[1]
+    assert note == "WARNING: the classes, such as '100CANON', are folders as cameras number them."
+    assert find(touch(tmp_path / "more", "100CANON/1.jpg", "cat/1.jpg"))[1] == []
+
+
+def test_empty_folders_are_named(tmp_path):
+    touch(tmp_path, "cat/1.jpg", "dog/2.jpg")
+    for name in ("bird", "cat/more/none", ".hidden"):
+        (tmp_path / name).mkdir(parents=True)
+    assert find(tmp_path)[1] == ["Folders without any image: bird, cat/more."]
+
+
+def test_classes_that_hold_the_same_folders_are_doubtful(tmp_path):
+    names = [f"{kind}/{name}/1.jpg" for kind in ("color", "grayscale") for name in ("apple", "corn", "grape")]
+    [note] = find(touch(tmp_path, *names))[1]
+    assert note.startswith("WARNING: the classes 'color', 'grayscale' hold the same 3 folders, such as 'apple'")
+    assert (
+        find(touch(tmp_path / "more", "cat/day1/1.jpg", "cat/day2/1.jpg", "dog/day1/1.jpg", "dog/day2/1.jpg"))[1] == []
+    )
+
+
 @pytest.mark.parametrize("skip", ["error", "skip"])
 def test_placeholders_beside_the_class_folders_are_no_classes(tmp_path, skip):
     touch(tmp_path, "cat/1.jpg", "dog/2.jpg", "dog/.3.jpg.icloud", ".cover.jpg.icloud")

@@ -351,3 +351,8 @@ def test_lists_as_python_and_numpy_write_them(folder, cell):
 
 def test_a_row_without_a_label_does_not_disagree(folder):
     assert [x.class_name for x in find(folder, f"path,label\n{ROWS}3,\n")] == LABELS
+
+
+def test_splits_that_vertex_ai_has_not_assigned(folder):
+    images = find(folder, "path,label,split\n1,cat,UNASSIGNED\n2,dog,unassigned\n3,cat,UNASSIGNED\n4,dog,\n")
+    assert {image.split for image in images} == {""} and [image.class_name for image in images] == LABELS

@@ -122,7 +122,7 @@ def test_rows_that_end_early(tmp_path):
         ('{"a": {"b": 1}}', "no list of objects with a file and a label each, but of a"),
         ("[1, 2]", "no list of objects with a file and a label each"),
         ('{"path": "1.jpg"\n', "Expecting"),
-        ("[]", "no list of objects"),
+        ("[]", "no list of objects.* Make a table of it with a row per image"),
     ],
 )
 def test_json_that_is_no_table(tmp_path, text, words):
