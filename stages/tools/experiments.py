@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, get_origin
 
 import dvc.api
 import numpy as np
@@ -37,7 +37,8 @@ YAML = ruamel.yaml.YAML(typ="safe")  # DVC's reader of values, to which 1e-05 is
 def setting(text: str) -> tuple[str, Any]:
     """Returns the key and the value of a change such as "finetune.fine_tune_at=100".
 
-    The value is a number, a boolean, null, a text in quotes, or else the text as it stands: a path has any characters.
+    The value is a number, a boolean, null, a text in quotes, of a parameter such as data.classes a list, or else the
+    text as it stands: a path has any characters.
     """
     key, equals, value = text.partition("=")
     if not equals:
@@ -47,7 +48,9 @@ def setting(text: str) -> tuple[str, Any]:
     except ruamel.yaml.YAMLError:
         return key, value
     quoted = isinstance(loaded, str) and value[0] in "'\""
-    return key, loaded if quoted or value == "null" or isinstance(loaded, int | float) else value
+    field = dict(params.fields()).get(key)
+    is_list = isinstance(loaded, list) and field is not None and get_origin(field.annotation) is list
+    return key, loaded if quoted or is_list or value == "null" or isinstance(loaded, int | float) else value
 
 
 def override(change: str) -> str:

@@ -43,11 +43,11 @@ def main() -> None:
     keys = [argument for argument in arguments if "=" not in argument]
     if len(keys) not in (1, 2):
         raise UserError(f"{len(keys)} parameters are given, but a chart shows one or two.")
-    wanted = dict(experiments.setting(argument) for argument in arguments if "=" in argument)
+    wanted = {key: hashable(x) for key, x in map(experiments.setting, (text for text in arguments if "=" in text))}
     found = {name: experiments.parameters(name, [*keys, *wanted]) for name in experiments.names()}
     if not found:
         raise UserError("the current commit has no experiments: run some with `dvc exp run`.")
-    chosen = choose(pd.DataFrame.from_dict(found, orient="index"), keys, wanted)
+    chosen = choose(pd.DataFrame.from_dict(found, orient="index").map(hashable), keys, wanted)
     check_content(chosen)
     validation = pd.DataFrame({name: experiments.validation(name) for name in chosen.index}).T
     points = chosen[[*keys, "seed"]].join(validation).rename_axis("experiment").reset_index()
@@ -64,6 +64,11 @@ def main() -> None:
         base.save(draw(points, settings, keys, title), out.chart)
     table = settings.assign(lowest=np.where(settings.index == lowest, "*", ""))
     terminal.show(terminal.table(table, "{:.4g}"), f"\nMeans of seed {seeds}. Test of the lowest val_loss:", test)
+
+
+def hashable(value: Any) -> Any:
+    """Returns a list of names, such as data.classes, as one text, and other values as they are."""
+    return f"[{','.join(map(str, value))}]" if isinstance(value, list) else value
 
 
 def choose(parameters: pd.DataFrame, keys: Sequence[str], wanted: Mapping[str, Any]) -> pd.DataFrame:

@@ -59,6 +59,15 @@ def test_numbers_are_handed_on_as_they_are(text):
     assert experiments.override(f"key={text}") == f"key={text}"
 
 
+@pytest.mark.parametrize("key", ["data.classes", "data.columns.names"])
+def test_a_list_is_a_list_where_the_parameter_is_one(key, monkeypatch):
+    change = f"{key}=[cat,not dog]"
+    assert experiments.setting(change) == (key, ["cat", "not dog"]) and experiments.override(change) == change
+    assert experiments.setting("data.images=[x]") == ("data.images", "[x]")
+    monkeypatch.setattr(experiments, "parameters", lambda name: {key: ["cat", "not dog"]})
+    repeat_seeds.check("x-seed-1", [change])
+
+
 def test_a_text_in_quotes_is_the_text():
     for text in ("precision>=0.95", "'precision>=0.95'"):
         assert experiments.override(f"evaluate.threshold={text}") == "evaluate.threshold='precision>=0.95'"

@@ -163,3 +163,11 @@ def test_learning_rates_stand_on_a_log_scale():
     _, _, lower = drawn([(rate, 0.8, 0.2) for rate in (1e-05, 1e-04, 1e-03)], "rate")
     assert lower.get_xscale() == "log"
     assert [label.get_text() for label in lower.get_xticklabels()] == ["1e-05", "0.0001", "0.001"]
+
+
+def test_lists_are_compared_as_texts():
+    found = pd.DataFrame({"finetune.epochs": [5, 20], "data.classes": [["cat", "dog"], []], "seed": [1, 1]})
+    found = found.map(sweep.hashable)
+    with pytest.raises(UserError, match=r"differ in data.classes: choose one, as with data.classes=\[cat,dog\]"):
+        sweep.choose(found, ["finetune.epochs"], {})
+    assert len(sweep.choose(found, ["finetune.epochs"], {"data.classes": "[cat,dog]"})) == 1
