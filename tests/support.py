@@ -15,6 +15,7 @@ import pandas as pd
 import yaml
 from PIL import Image
 
+from stages.common import cli
 from stages.common.dataset import Split
 
 ROOT = Path(__file__).parent.parent
@@ -226,3 +227,16 @@ def queue_logs(project):
 def ran(output):
     """The stages that DVC says it has run."""
     return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")]
+
+
+def run_command(main, name, arguments, capsys, status=0):
+    """Runs a tool's main() in this process, where os._exit raises; returns standard output and standard error."""
+    sys.argv = [name, *map(str, arguments)]
+    try:
+        cli.run(main)
+        code = 0
+    except SystemExit as end:
+        code = end.code
+    output, errors = capsys.readouterr()
+    assert code == status, errors
+    return output, errors

@@ -10,10 +10,10 @@ import pytest
 from PIL import Image, ImageEnhance
 
 from stages import split
-from stages.common import cli, files
+from stages.common import files
 from stages.model import network, saved_model
 from stages.tools import evaluate
-from tests.support import make_images
+from tests.support import make_images, run_command
 
 CLASSES = ["cat", "dog", "elk"]
 load = functools.cache(saved_model.load)
@@ -35,17 +35,11 @@ def measure(models, workplace, monkeypatch, capsys):
     """A function that measures the model of so many classes, and returns what is printed and the error."""
     monkeypatch.setattr(saved_model, "load", load)
     monkeypatch.setattr("os._exit", sys.exit)
+    monkeypatch.setattr(sys, "argv", sys.argv)
 
     def measure(*arguments, classes=2, status=0):
         model = [] if "--model" in arguments else ["--model", models / str(classes)]
-        monkeypatch.setattr(sys, "argv", ["evaluate", *map(str, [*arguments, *model])])
-        try:
-            cli.run(evaluate.main)
-            code = 0
-        except SystemExit as end:
-            code = end.code
-        output, errors = capsys.readouterr()
-        assert code == status, errors
+        output, errors = run_command(evaluate.main, "evaluate", [*arguments, *model], capsys, status)
         assert not list(Path().glob(".*.tmp"))
         return " ".join(output.split()), errors.splitlines()[-1] if status else ""
 

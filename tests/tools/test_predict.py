@@ -15,14 +15,13 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from stages.common import cli
 from stages.common.cli import UserError
 from stages.decoding import decode
 from stages.model import network, saved_model
 from stages.model.temperature import scale_probabilities
 from stages.tools import inference, predict
 from tests.benchmarks import fuzz
-from tests.support import ROOT, make_images
+from tests.support import ROOT, make_images, run_command
 
 CLASSES = ["cat", "nöt cat"]
 load = functools.cache(saved_model.load)
@@ -50,15 +49,7 @@ def images(tmp_path):
 
 def run(capsys, *arguments, status=0):
     """Runs the command and returns what it wrote to standard output and standard error."""
-    sys.argv = ["predict", *map(str, arguments)]
-    try:
-        cli.run(predict.main)
-        code = 0
-    except SystemExit as end:
-        code = end.code
-    output, errors = capsys.readouterr()
-    assert code == status, errors
-    return output, errors
+    return run_command(predict.main, "predict", arguments, capsys, status)
 
 
 @pytest.fixture(autouse=True)
