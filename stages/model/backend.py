@@ -16,6 +16,9 @@ from stages.common import cli
 # With them, glibc keeps freed memory for the next tensor. By default it gives large blocks back to the kernel, which
 # zeroes them page by page when they are asked for again: half the time of a step (docs/benchmarks.md).
 MALLOC_OPTIONS = {-8: 1, -3: 2**30, -1: 2**31 - 1, -2: 2**26}
+# TensorFlow cuts sums of products by the number of threads, by default that of the cores: each number gives other last
+# digits, and training other weights. What four cost on two cores is in docs/benchmarks.md.
+THREADS = 4
 # Optional dependencies of Keras that take a fifth of its import time, for features that this project does not use.
 UNUSED_BY_KERAS = ("matplotlib.pyplot", "sklearn")
 
@@ -50,6 +53,7 @@ def configure() -> None:
         keras.config.set_epsilon(1e-7)
         keras.config.set_image_data_format("channels_last")
         tf.config.experimental.enable_op_determinism()  # the same bytes, in whatever order threads finish
+        tf.config.threading.set_intra_op_parallelism_threads(THREADS)
         tf.config.list_physical_devices()  # writes lines about the hardware, which the first op would write otherwise
     gc.freeze()
     gc.enable()

@@ -65,19 +65,19 @@ def outputs(folder):
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def report(before, after, revision):
+def report(before, after, revision, other="HEAD"):
     """Prints how two sets of outputs differ; returns the exit status."""
     both = sorted(before.keys() & after.keys())
     different = [path for path in both if before[path] != after[path]]
     groups = {
         "different": different,
         f"only at {revision}": sorted(before.keys() - after.keys()),
-        "only at HEAD": sorted(after.keys() - before.keys()),
+        f"only at {other}": sorted(after.keys() - before.keys()),
     }
     for name, paths in groups.items():
         for path in paths:
             print(f"{name}: {path}")
-    print(f"{len(both) - len(different)} of {len(both)} files that both commits write are identical")
+    print(f"{len(both) - len(different)} of {len(both)} files that both write are identical")
     return int(bool(different))
 
 
