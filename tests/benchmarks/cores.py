@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.cores [KEY=VALUE ...]
 
-Runs `dvc repro` of HEAD in two clones, the second one bound to a single core (Linux), with the parameters KEY=VALUE, and
-compares every file of every output, as tests.benchmarks.same_outputs does. The exit status is 1 if a file differs.
+Runs `dvc repro` of HEAD in two clones, the second one bound to a single core (Linux), with the parameters KEY=VALUE,
+and compares every file of every output, as tests.benchmarks.same_outputs does. The exit status is 1 if a file differs.
 """
 
 import argparse
