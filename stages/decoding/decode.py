@@ -17,7 +17,7 @@ from PIL.Image import Transpose
 from pillow_heif import HeifImageFile
 
 from stages.common import machine
-from stages.decoding import bit_depth, faulty_metadata, unreadable
+from stages.decoding import bit_depth, faulty_metadata, unreadable, work
 from stages.decoding.unreadable import UnreadableError
 
 BACKGROUND = "white"  # colour on which transparent images are composited, as on a page; the default of background
@@ -28,7 +28,7 @@ MAX_PIXELS = 250_000_000  # pixels: a photograph of 200 megapixels and some marg
 MARGIN = 2**28  # bytes of a file beyond those that max_pixels of 16 bytes take, for metadata
 LARGE = 50_000_000  # pixels of an image, or bytes of a file, above which images are decoded one at a time
 # Bytes per pixel that decoders take at most (JPEG 2000: 20), and beside the pixels; and pixels, if these are unknown.
-MEMORY, MEMORY_BESIDE, UNKNOWN = 32, 2**26, 10_000_000
+MEMORY, MEMORY_BESIDE, UNKNOWN = 32, 2**28, 10_000_000
 # What shows an image upright, by its orientation: EXIF 2.3, tag 0x0112.
 TRANSPOSE = {2: Transpose.FLIP_LEFT_RIGHT, 3: Transpose.ROTATE_180, 4: Transpose.FLIP_TOP_BOTTOM}
 TRANSPOSE |= {5: Transpose.TRANSPOSE, 6: Transpose.ROTATE_270, 7: Transpose.TRANSVERSE, 8: Transpose.ROTATE_90}
@@ -76,6 +76,7 @@ def decode(
                 head = data = file.read()
                 if unreadable.raw(name, data):
                     raise UnreadableError(unreadable.reason(name, data, length))
+                work.check(data)
                 return hashlib.sha256(data).hexdigest(), *_decode(data, size, max_pixels, background)
     except UnreadableError:
         raise
@@ -84,7 +85,7 @@ def decode(
         if isinstance(error, OSError) and machine.is_at_fault(error):
             raise OSError(error.errno, error.strerror, name) from None
         if _lacks_memory(data):
-            raise MemoryError(f"it does not suffice to decode {name or 'an image'}") from None
+            raise MemoryError(f"{name or 'an image'} cannot be decoded") from None
         if isinstance(error, Image.UnidentifiedImageError) or unreadable.is_heif(head):
             raise ValueError(unreadable.reason(name, head, length)) from None
         text = getattr(error, "strerror", None) or str(error) or type(error).__name__
@@ -251,5 +252,5 @@ def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
         return ImageCms.buildTransform(io.BytesIO(profile), ImageCms.createProfile("sRGB"), mode, "RGB")
     except ImageCms.PyCMSError:
         if _lacks_memory(b""):
-            raise MemoryError("it does not suffice to convert colours") from None
+            raise MemoryError("colours cannot be converted to sRGB") from None
         return None
