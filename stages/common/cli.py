@@ -15,6 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import NoReturn
 
+from stages.common import machine
+
 HELP_WIDTH = 100  # columns
 # Environment variables for Matplotlib, whose import fails over a notebook's backend and over a broken file of settings.
 READ_AT_IMPORT = {"MPLBACKEND": "agg", "MATPLOTLIBRC": os.devnull}
@@ -68,7 +70,7 @@ def parser(docstring: str | None) -> argparse.ArgumentParser:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Runs `main()`. A UserError, or an error of the file system, ends the process with one line and exit status 1."""
+    """Runs `main()`. A UserError, or a fault of the machine, ends the process with one line and exit status 1."""
     try:
         main()
         if "tensorflow" in sys.modules and "TF_CONFIG" not in os.environ:  # distributed workers must shut down in order
@@ -78,9 +80,13 @@ def run(main: Callable[[], None]) -> None:
     except UserError as error:
         _fail(error)
     except OSError as error:  # a full disk, a missing permission: the text has the reason and the file
-        _fail(f"{error}{'' if error.filename else f' (in {os.getcwd()})'}. Fix that and run again.")
+        _fail(machine.explain(error))
     except KeyboardInterrupt:
         _fail("interrupted", 130)  # 128 + SIGINT, as shells report it
+    except Exception as error:
+        if not machine.is_at_fault(error):
+            raise
+        _fail(machine.explain(error))
 
 
 @contextlib.contextmanager

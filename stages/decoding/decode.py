@@ -16,7 +16,8 @@ from PIL import ExifTags, Image, ImageCms
 from PIL.Image import Transpose
 from pillow_heif import HeifImageFile
 
-from stages.decoding import bit_depth, faulty_metadata, unreadable
+from stages.common import machine
+from stages.decoding import bit_depth, faulty_metadata, unreadable, work
 from stages.decoding.unreadable import UnreadableError
 
 BACKGROUND = "white"  # colour on which transparent images are composited, as on a page; the default of background
@@ -26,6 +27,8 @@ FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP
 MAX_PIXELS = 250_000_000  # pixels: a photograph of 200 megapixels and some margin; the default of data.max_pixels
 MARGIN = 2**28  # bytes of a file beyond those that max_pixels of 16 bytes take, for metadata
 LARGE = 50_000_000  # pixels of an image, or bytes of a file, above which images are decoded one at a time
+# Bytes per pixel that decoders take at most (JPEG 2000: 20), and beside the pixels; and pixels, if these are unknown.
+MEMORY, MEMORY_BESIDE, UNKNOWN = 32, 2**28, 10_000_000
 # What shows an image upright, by its orientation: EXIF 2.3, tag 0x0112.
 TRANSPOSE = {2: Transpose.FLIP_LEFT_RIGHT, 3: Transpose.ROTATE_180, 4: Transpose.FLIP_TOP_BOTTOM}
 TRANSPOSE |= {5: Transpose.TRANSPOSE, 6: Transpose.ROTATE_270, 7: Transpose.TRANSVERSE, 8: Transpose.ROTATE_90}
@@ -54,26 +57,35 @@ def decode(
         SHA-256 of the file in hexadecimal; its width and height, orientation applied; and uint8 [size, size, 3], RGB.
 
     Raises:
-        ValueError: it is no complete image in one of FORMATS or HEIF, or has more pixels; the text gives no path.
+        ValueError: it is no complete image in one of FORMATS or HEIF, or has more pixels; the text gives no path. It is
+            an UnreadableError where no decoder has been asked.
+        MemoryError, OSError: the machine is at fault: it lacks memory or descriptors, or a disk fails.
     """
-    head, name = b"", "" if isinstance(path, bytes) else str(path)
+    head = data = b""
+    name = "" if isinstance(path, bytes) else str(path)
     try:
         with io.BytesIO(path) if isinstance(path, bytes) else open(path, "rb") as file:
             head, length = file.read(unreadable.HEAD), file.seek(0, os.SEEK_END)
             if not is_known(head) or unreadable.raw(name, head[:16]):
-                raise Image.UnidentifiedImageError  # before all is read: it may be a video of gigabytes
+                # Before all is read: it may be a video of gigabytes.
+                raise UnreadableError(unreadable.reason(name, head, length))
             if length > 16 * max_pixels + MARGIN:
                 raise UnreadableError(f"{length:,} bytes, more than data.max_pixels, {max_pixels:,} pixels, can take")
             with _alone(length), _no_limit():
                 file.seek(0)
                 head = data = file.read()
                 if unreadable.raw(name, data):
-                    raise Image.UnidentifiedImageError
+                    raise UnreadableError(unreadable.reason(name, data, length))
+                work.check(data)
                 return hashlib.sha256(data).hexdigest(), *_decode(data, size, max_pixels, background)
     except UnreadableError:
         raise
     # Pillow's decoders raise these, and SyntaxError and struct.error for some broken PNG and TIFF files.
     except Exception as error:
+        if isinstance(error, OSError) and machine.is_at_fault(error):
+            raise OSError(error.errno, error.strerror, name) from None
+        if _lacks_memory(data):
+            raise MemoryError(f"{name or 'an image'} cannot be decoded") from None
         if isinstance(error, Image.UnidentifiedImageError) or unreadable.is_heif(head):
             raise ValueError(unreadable.reason(name, head, length)) from None
         text = getattr(error, "strerror", None) or str(error) or type(error).__name__
@@ -88,6 +100,7 @@ def decode_image(image: Image.Image, size: int, background: str = BACKGROUND) ->
 
     Raises:
         ValueError: the image has more than MAX_PIXELS pixels or none, or its file is broken; the text says why.
+        MemoryError, OSError: the machine is at fault.
     """
     try:
         _check_size(image.size, MAX_PIXELS)
@@ -100,6 +113,8 @@ def decode_image(image: Image.Image, size: int, background: str = BACKGROUND) ->
             bits = {"I;16": 16, "I": 15}.get(image.mode[:4], 8)  # Pillow's mode I has a sign
             return _square(_eight_bits(upright, bits, None), size, image.info.get("icc_profile"), background)
     except Exception as error:  # what Pillow has only opened may be broken in any way
+        if machine.is_at_fault(error):
+            raise
         raise ValueError(str(error) or type(error).__name__) from None
 
 
@@ -118,6 +133,20 @@ def _check_size(size: Size, max_pixels: int) -> None:
 def _alone(size: int) -> contextlib.AbstractContextManager:
     """Returns a lock for images that are LARGE, none for others; the size is in pixels or bytes."""
     return _one_at_a_time if size > LARGE else contextlib.nullcontext()
+
+
+def _lacks_memory(data: bytes) -> bool:
+    """Tells whether decoding of a file may have failed for lack of memory, which decoders call a broken file, too."""
+    try:
+        with _open(data) as image:
+            pixels = math.prod(image.size)
+    except Exception:
+        pixels = UNKNOWN
+    try:
+        np.empty(MEMORY * pixels + 3 * len(data) + MEMORY_BESIDE, np.uint8)  # is not touched, and takes no time
+    except MemoryError:
+        return True
+    return False
 
 
 @contextlib.contextmanager
@@ -139,7 +168,7 @@ def _decode(data: bytes, size: int, max_pixels: int, background: str) -> tuple[S
     for version, orientation in faulty_metadata.versions(data):
         try:
             return _pixels(version, size, max_pixels, background, orientation)
-        except UnreadableError:
+        except (UnreadableError, MemoryError):
             raise
         except Exception as error:
             failed = failed or [error]  # the error of the file itself says more
@@ -222,4 +251,6 @@ def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
     try:
         return ImageCms.buildTransform(io.BytesIO(profile), ImageCms.createProfile("sRGB"), mode, "RGB")
     except ImageCms.PyCMSError:
+        if _lacks_memory(b""):
+            raise MemoryError("colours cannot be converted to sRGB") from None
         return None

@@ -2,21 +2,40 @@
 
 import re
 import struct
+import sys
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # TIFF 6.0, section 2; "+" is BigTIFF
+WIDTH, HEIGHT, STRIP_OFFSETS, STRIP_ROWS, PALETTE = 256, 257, 273, 278, 320
+TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, RESOLUTION = 322, 323, 324, {282, 283, 296}
 BITS, COMPRESSION, PHOTOMETRIC, DESCRIPTION, ORIENTATION, CHANNELS = 258, 259, 262, 270, 274, 277
 MIN_VALUE, MAX_VALUE, PLANAR, SUB_IFDS, EXTRA_CHANNELS, FORMAT, PROFILE = 280, 281, 284, 330, 338, 339, 34675
 DNG_VERSION = 50706
-PLACES = {273, 279, 324, 325}  # offsets and byte counts of strips and tiles, plane by plane
+PLACES = {STRIP_OFFSETS, 279, TILE_OFFSETS, 325}  # offsets and byte counts of strips and tiles, plane by plane
 RAW_PHOTOMETRIC = {32803, 34892}  # colour filter array, and linear raw: DNG 1.7, chapter 4
 # Tags that pixels are decoded by: TIFF 6.0, sections 8 to 22, and the technical notes on JPEG compression.
-DECODING = {256, 257, BITS, COMPRESSION, PHOTOMETRIC, 266, CHANNELS, 278, PLANAR, 292, 293, 317, 320, 322, 323, 332}
-DECODING |= {334, *PLACES, EXTRA_CHANNELS, FORMAT, 347, *range(512, 522), 529, 530, 531, 532}
+DECODING = {WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, 266, CHANNELS, STRIP_ROWS, PLANAR, 292, 293, 317, PALETTE}
+DECODING |= {
+    TILE_WIDTH,
+    TILE_HEIGHT,
+    332,
+    334,
+    *PLACES,
+    EXTRA_CHANNELS,
+    FORMAT,
+    347,
+    *range(512, 522),
+    529,
+    530,
+    531,
+    532,
+}
 TYPES = {1: "B", 2: "B", 3: "H", 4: "I", 5: "II", 6: "b", 7: "B", 8: "h", 9: "i", 10: "ii", 11: "f", 12: "d", 13: "I"}
 TYPES |= {16: "Q", 17: "q", 18: "Q"}  # BigTIFF
 TEXT, UNDEFINED = 2, 7  # types whose bytes are no numbers
+BYTES = {1, TEXT, 6, UNDEFINED}  # types that are read at once, however many there are
+MOST_ENTRIES = 4096  # entries of a directory that are read: it has some tens, of each of which Pillow makes an object
 MOST_DIRECTORIES = 64  # directories of a file that are read, though it may have one for each of thousands of pages
 
 
@@ -28,11 +47,16 @@ class Directory:
     offset: int
     following: int  # offset of the next directory, or 0
     entries: dict[int, bytes]  # by tag
+    stated: int  # number of entries by the file, of which MOST_ENTRIES are read
     order: str  # byte order, as struct writes it
     number: str  # type of counts and offsets, as struct writes it
 
-    def values(self, tag: int, default: tuple = ()) -> tuple:
-        """Returns the numbers of a tag; of text and undefined bytes, each byte. Fractions are divided.
+    def count(self, tag: int) -> int:
+        """Returns how many values a tag has by the file; 0 where there is none."""
+        return struct.unpack_from(self.order + self.number, self.entries[tag], 4)[0] if tag in self.entries else 0
+
+    def values(self, tag: int, default: tuple = (), most: int = sys.maxsize) -> tuple:
+        """Returns the first numbers of a tag; of text and undefined bytes, each byte. Fractions are divided.
 
         Raises:
             struct.error: the values lie beyond the end of the file.
@@ -41,8 +65,9 @@ class Directory:
             return default
         entry, inline = self.entries[tag], struct.calcsize(self.number)
         count, offset = struct.unpack_from(self.order + 2 * self.number, entry, 4)
-        form = f"{self.order}{count * len(TYPES[kind])}{TYPES[kind][0]}"
-        stored = (entry, len(entry) - inline) if struct.calcsize(form) <= inline else (self.data, offset)
+        inside = count * struct.calcsize("=" + TYPES[kind]) <= inline
+        form = f"{self.order}{min(count, most) * len(TYPES[kind])}{TYPES[kind][0]}"
+        stored = (entry, len(entry) - inline) if inside else (self.data, offset)
         values = struct.unpack_from(form, *stored)
         if len(TYPES[kind]) == 2:
             return tuple(a / b if b else 0 for a, b in zip(values[::2], values[1::2], strict=True))
@@ -78,10 +103,10 @@ def directory(data: bytes, offset: int | None = None) -> Directory:
     start = offset + struct.calcsize(count_type)
     end = start + count * size
     entries: dict[int, bytes] = {}
-    for place in range(start, min(end, len(data) - size + 1), size):
+    for place in range(start, min(end, len(data) - size + 1, start + MOST_ENTRIES * size), size):
         entries.setdefault(struct.unpack_from(order + "H", data, place)[0], data[place : place + size])
     following = struct.unpack_from(order + number, data, end)[0] if end + inline <= len(data) else 0
-    return Directory(data, offset, following, entries, order, number)
+    return Directory(data, offset, following, entries, count, order, number)
 
 
 def is_raw(data: bytes) -> bool:
@@ -92,10 +117,11 @@ def is_raw(data: bytes) -> bool:
         try:
             found = directory(data, pending.pop())
             seen.add(found.offset)
-            pending += {x for x in (found.following, *found.values(SUB_IFDS)) if x} - seen
+            below = found.values(SUB_IFDS, most=MOST_DIRECTORIES)
+            pending += {x for x in (found.following, *below) if x} - seen
         except (ValueError, struct.error):
             continue
-        if DNG_VERSION in found.entries or set(found.values(PHOTOMETRIC)) & RAW_PHOTOMETRIC:
+        if DNG_VERSION in found.entries or set(found.values(PHOTOMETRIC, most=1)) & RAW_PHOTOMETRIC:
             return True
     return False
 

@@ -6,6 +6,7 @@ import posixpath
 import re
 from collections.abc import Collection, Iterable
 
+from stages.common import machine
 from stages.common.cli import counted, enumeration, printable
 from stages.decoding import decode
 from stages.labels.files import ImageFile, is_text
@@ -80,7 +81,9 @@ def is_text_file(path: str) -> bool:
     try:
         with open(path, "rb") as file:
             return not decode.is_known(file.read(HEAD))
-    except OSError:
+    except OSError as error:
+        if machine.is_at_fault(error):
+            raise
         return True
 
 

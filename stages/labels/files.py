@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from stages.common import machine
 from stages.common.cli import UserError
 
 # What systems, file servers and clouds leave in folders, besides hidden files: Windows, Office, macOS, Synology, QNAP,
@@ -104,7 +105,7 @@ def walk(folder: str | Path) -> Iterator[tuple[str, str]]:
     another is entered once, however many links lead there.
 
     Raises:
-        OSError: `folder` itself is missing or cannot be listed.
+        OSError: `folder` itself is missing or cannot be listed; or the machine is at fault, such as a disk.
     """
     root = Path(folder)
     parents = Path(os.path.realpath(root)).parents
@@ -129,7 +130,7 @@ def walk(folder: str | Path) -> Iterator[tuple[str, str]]:
                 continue
             problem = SPECIAL_FILES.get(stat.S_IFMT(status.st_mode), "")
         except OSError as error:
-            if not path:
+            if not path or machine.is_at_fault(error):
                 raise
             problem = _why_missing(root / path) if isinstance(error, FileNotFoundError) else str(error.strerror)
         yield path, problem

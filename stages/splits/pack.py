@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from stages.common.arrays import ArrayFile
 from stages.decoding.decode import decode
+from stages.decoding.unreadable import UnreadableError
 from stages.labels.files import ImageFile
 from stages.splits import near_duplicates
 from stages.splits.near_duplicates import Fingerprints
@@ -39,9 +40,12 @@ def pack_images(
     The manifest has the columns path to blank, and problem, which is empty for an image that can be read. Images of
     more than `max_pixels` pixels cannot be read; transparent ones are composited on `background`. The rows of images
     that cannot be read stay 0.
+
+    Raises:
+        MemoryError, OSError: the machine is at fault, not the image.
     """
     sha256, problems = [""] * len(images), [image.problem for image in images]
-    blank = np.zeros(len(images), bool)
+    blank, failed = np.zeros(len(images), bool), []
     sizes, fingerprints = np.zeros((len(images), 2), int), np.zeros(len(images), near_duplicates.FINGERPRINT)
 
     def pack_image(row: int) -> None:
@@ -54,6 +58,8 @@ def pack_images(
                 pixels[row] = decoded
             except ValueError as error:
                 problems[row] = str(error)
+                if not isinstance(error, UnreadableError):
+                    failed.append(row)
 
     with warnings.catch_warnings(), ThreadPoolExecutor() as pool:  # Pillow decodes and resizes without Python's lock
         warnings.simplefilter("ignore")  # Pillow's, about odd metadata; set here, because it holds for all threads
@@ -63,6 +69,9 @@ def pack_images(
             for _ in pool.map(pack_image, rows[first : first + QUEUED]):
                 progress.update()
         progress.close()
+        for row in list(failed):  # decoders call lack of memory a broken file: now, no other thread takes any
+            problems[row] = ""
+            pack_image(row)
     paths, classes = [image.path for image in images], [image.class_name for image in images]
     table = pd.DataFrame({"path": paths, "class": classes, "sha256": sha256})
     return table.assign(width=sizes[:, 0], height=sizes[:, 1], blank=blank, problem=problems), fingerprints

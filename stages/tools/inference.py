@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from stages.common import machine
 from stages.common.cli import UserError
 from stages.decoding import bit_depth
 from stages.decoding.decode import decode, decode_image
@@ -48,6 +49,7 @@ def find(sources: Any) -> Iterator[tuple[Source, str]]:
 
     Raises:
         TypeError: a source is neither a path nor an image.
+        OSError: the machine is at fault, such as a disk.
     """
     several = isinstance(sources, Iterable) and not isinstance(sources, NO_COLLECTIONS)
     for source in [sources] if _is_source(sources) or not several else sources:
@@ -63,6 +65,8 @@ def find(sources: Any) -> Iterator[tuple[Source, str]]:
                 if not below or not companions.is_text_file(file):  # of a folder: texts beside images
                     yield file, problem
         except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
+            if machine.is_at_fault(error):
+                raise
             yield path, getattr(error, "strerror", None) or str(error)
 
 
