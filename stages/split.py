@@ -67,6 +67,7 @@ def main() -> None:
         files.write_json(counts.to_dict("index") | summary, out.summary)
         files.write_csv(unreadable, out.unreadable)
         files.write_csv(listed, out.near_duplicates)
+        params.check_unchanged(p)
     copies = len(used) - used["duplicates"].nunique()
     remarks = {
         "is a near-duplicate of another" if copies == 1 else "are near-duplicates of others": copies,

@@ -177,6 +177,16 @@ def test_an_image_that_changes_is_named_unless_its_new_bytes_are_those_that_were
     assert before == {path: path.read_bytes() for path in Path("data/splits").rglob("*") if path.is_file()}
 
 
+def test_parameters_that_change_while_images_are_read_are_named_and_nothing_is_written(workplace, monkeypatch):
+    make_images(workplace.folder / "mine", {"a": 10, "b": 10})
+    workplace.set({"data.images": "mine", "image_size": 32})
+    pack_images = pack.pack_images
+    monkeypatch.setattr(pack, "pack_images", lambda *x: (workplace.set({"data.test": 0.3}), pack_images(*x))[1])
+    with pytest.raises(UserError, match="data.test was 0.2 and is 0.3"):
+        split.main()
+    assert list((workplace.folder / "data/splits").iterdir()) == []
+
+
 def test_what_does_not_matter_may_change_while_images_are_read(workplace, monkeypatch):
     images = make_images(workplace.folder / "mine", {"a": 10, "b": 10})
     workplace.set({"data.images": "mine", "image_size": 32})

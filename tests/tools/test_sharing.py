@@ -1,12 +1,13 @@
-"""Sharing a run through a bucket on S3, on a local server; tests/test_readme.py shares through a folder."""
+"""Work of several people: a bucket on S3, merged branches, a cache that is linked; test_readme.py has a folder."""
 
+import hashlib
 import subprocess
 
 import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from tests.support import Project, ran
+from tests.support import STAGES, Project, ran
 
 pytestmark = pytest.mark.slow
 
@@ -39,3 +40,20 @@ def test_what_is_pushed_to_a_bucket_and_pulled_need_not_be_run(small_run, tmp_pa
     assert ran(clone.run("dvc", "repro")) == []
     assert (clone.folder / "data/models/classifier/saved_model.pb").exists()
     assert clone.run("git", "status", "--porcelain") == ""
+
+
+@pytest.mark.parametrize("link", ["hardlink", "symlink"])
+def test_stages_write_through_no_link_into_the_cache(small_run, tmp_path, link):
+    project = small_run.copy(tmp_path / "project")
+    project.run("dvc", "config", "cache.type", link)
+    project.run("dvc", "checkout", "--relink")
+    outputs = [project.folder / name for name in ("data/splits/train/pixels.npy", "data/training/finetune.csv")]
+    assert all(path.is_symlink() or path.stat().st_nlink == 2 for path in outputs)
+    before = [path.read_bytes() for path in outputs]
+    project.set({"seed": 2})
+    for stage in STAGES:  # without DVC, which removes the outputs of a stage before it runs
+        project.stage(stage)
+    assert all(path.read_bytes() != content for path, content in zip(outputs, before, strict=True))
+    for path in project.folder.glob(".dvc/cache/files/md5/*/*"):
+        named = (path.parent.name + path.name).removesuffix(".dir")
+        assert hashlib.md5(path.read_bytes()).hexdigest() == named, path
