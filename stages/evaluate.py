@@ -53,6 +53,7 @@ def main() -> None:
         evaluations[phase.model] = evaluation
     a, b = (evaluations[phase.model].predicted == split.labels for phase in PHASES)
     comparison = split.manifest[["path", "group"]].assign(a=a, b=b)
+    params.check_unchanged(p)
     write(evaluations, comparison, split, features[TRAIN_FROZEN.model], model)
     difference = paired_test.describe_difference(comparison, *(phase.title.lower() for phase in PHASES))
     terminal.show(model_evaluation.summary(evaluations), difference)

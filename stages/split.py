@@ -18,7 +18,7 @@ import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
-from stages.common import cli, dataset, files, params, terminal
+from stages.common import cli, dataset, files, params, terminal, unchanged
 from stages.common.arrays import ArrayFile
 from stages.common.dataset import SPLITS
 from stages.labels import sources
@@ -32,15 +32,20 @@ FEWEST_CLASSES = 10  # number of classes listed otherwise, those with the fewest
 def main() -> None:
     p = params.read("seed", "image_size", "background", "data")
     folder = p.data.images
-    labelled = sources.find(p.data)
     outputs = {Path(name).stem: f"{dataset.ROOT}/{name}" for name in (*SPLITS, *FILES)}
-    with files.replacing(**outputs) as out, files.scratch(dataset.ROOT) as scratch:
+    with (
+        files.replacing(**outputs) as out,
+        files.scratch(dataset.ROOT) as scratch,
+        unchanged.ensure(lambda: sources.list_files(p.data)) as sha256,
+    ):
+        labelled = sources.find(p.data)
         count, side = len(labelled.images), near_duplicates.SIDE
         pixels = ArrayFile.create(scratch / "pixels.npy", (count, p.image_size, p.image_size, 3))
         thumbnails = ArrayFile.create(scratch / "thumbnails.npy", (count, side, side, 3))
         table, fingerprints = pack.pack_images(
             folder, labelled.images, pixels, thumbnails, p.data.max_pixels, p.background
         )
+        sha256 |= zip((str(Path(folder, path)) for path in table["path"]), table["sha256"], strict=True)
         table["pixel_hash"] = fingerprints["pixel_hash"]
         table["duplicates"] = near_duplicates.find(fingerprints, thumbnails, p.data.near_duplicates == "ignore")
         found, unreadable = cleaning.separate_unreadable(table, p.data)
@@ -62,6 +67,7 @@ def main() -> None:
         files.write_json(counts.to_dict("index") | summary, out.summary)
         files.write_csv(unreadable, out.unreadable)
         files.write_csv(listed, out.near_duplicates)
+        params.check_unchanged(p)
     copies = len(used) - used["duplicates"].nunique()
     remarks = {
         "is a near-duplicate of another" if copies == 1 else "are near-duplicates of others": copies,

@@ -13,7 +13,7 @@ if __name__ == "__main__":
 
     backend.start()
 
-from stages.common import cli, params
+from stages.common import cli, params, unchanged
 from stages.common.phases import TRAIN_FROZEN
 from stages.model import network
 from stages.training import augmentation, distribution, phase
@@ -21,7 +21,7 @@ from stages.training import augmentation, distribution, phase
 
 def main() -> None:
     p = params.read("seed", "background", "batch_size", "model", "augmentation", "train", "train_frozen")
-    with distribution.scope(p.train.strategy):
+    with distribution.scope(p.train.strategy), unchanged.ensure(lambda: [p.model.weights]):
         training = phase.Training(TRAIN_FROZEN, p)
         network.load_base(training.network, p.model.weights)
         if distribution.is_chief():

@@ -5,11 +5,14 @@ import re
 import shutil
 import subprocess
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 from stages import split, train_frozen
+from stages.common.cli import UserError
 from stages.model import mobilenet_v2
+from stages.training import phase
 from tests.interruptions import Moment, assert_the_same, forget, interrupt, let_time_pass, read_lock
 from tests.support import SMALL_BLOCKS, STAGES, Project
 
@@ -129,6 +132,39 @@ def test_another_seed_is_another_split_another_start_and_another_order(project):
     manifest = (project.folder / "data/splits/test/manifest.csv").read_text()
     split.main()
     assert (project.folder / "data/splits/test/manifest.csv").read_text() != manifest
+
+
+def swap_weights(project):
+    """Reverses the bytes of the weights file, which the second call restores."""
+    path = project.folder / "own.weights.h5"
+    path.write_bytes(path.read_bytes()[::-1])
+
+
+EDITS = {
+    "parameters": (
+        lambda project: project.set({"seed": 2}),
+        lambda project: project.set({"seed": 1}),
+        "seed was 1 and",
+    ),
+    "weights": (swap_weights, swap_weights, "own.weights.h5 changed while this stage ran"),
+}
+
+
+@pytest.mark.parametrize("what", EDITS)
+def test_what_is_edited_while_it_trains_ends_the_stage_and_once_restored_it_resumes(project, monkeypatch, capsys, what):
+    edit, restore, named = EDITS[what]
+    undisturbed = {path: path.read_bytes() for path in Path("data/models/frozen").rglob("*") if path.is_file()}
+    shutil.rmtree("data/models/frozen")
+    fit = phase.Training.fit
+    with monkeypatch.context() as patch, pytest.raises(UserError, match=named):
+        patch.setattr(phase.Training, "fit", lambda *arguments: (fit(*arguments), edit(project))[0])
+        train_frozen.main()
+    assert not Path("data/models/frozen").exists()
+    restore(project)
+    capsys.readouterr()
+    train_frozen.main()
+    assert "resuming after epoch 4" in capsys.readouterr().out
+    assert {path: path.read_bytes() for path in Path("data/models/frozen").rglob("*") if path.is_file()} == undisturbed
 
 
 # Free disk space in MB at which a stage is the first to fail; finetune writes with the code of train_frozen.

@@ -1,4 +1,6 @@
+import hashlib
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -121,6 +123,85 @@ def test_all_unreadable_images_are_named_and_nothing_is_written(workplace):
         split.main()
     assert [x for x in workplace.folder.glob("data/**/*") if x.is_file()] == []
     assert not (workplace.folder / "data/splits/summary.json").exists()
+
+
+def replace_image(path):
+    """Writes other bytes of the same number into an image, and gives it the time that it had."""
+    status = path.stat()
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+MOVED = "mine/b/000.png, mine/b/001.png, mine/b/002.png, and 7 more vanished; mine/c/000.png, "
+CHANGES = {
+    "removed": (lambda folder: (folder / "mine/a/005.png").unlink(), "mine/a/005.png vanished while"),
+    "new": (lambda folder: shutil.copy(folder / "mine/a/005.png", folder / "mine/b/a.png"), "mine/b/a.png appeared"),
+    "renamed": (lambda folder: (folder / "mine/b").rename(folder / "mine/c"), MOVED),
+    "gone": (lambda folder: (folder / "mine").rename(folder / "ours"), "mine/a/000.png, mine/a/001.png, .* vanished"),
+    "table": (lambda folder: (folder / "mine/notes.csv").write_text("new"), "mine/notes.csv changed while"),
+    "labels": (lambda folder: (folder / "labels.csv").write_text("path,label\n"), "labels.csv changed while"),
+}
+
+
+@pytest.mark.parametrize("moment", [(pack, "pack_images"), (split.overview, "save")])
+@pytest.mark.parametrize("what", CHANGES)
+def test_files_that_change_while_they_are_read_are_named_and_nothing_is_written(workplace, monkeypatch, what, moment):
+    images = make_images(workplace.folder / "mine", {"a": 10, "b": 10})
+    (images / "notes.csv").write_text("a note")
+    paths = [str(path.relative_to(images)) for path in images.glob("*/*.png")]
+    pd.DataFrame({"path": paths, "label": [path[0] for path in paths]}).to_csv("labels.csv", index=False)
+    workplace.set({"data.images": "mine", "data.labels": "labels.csv", "image_size": 32})
+    module, name = moment
+    change, named = CHANGES[what]
+    original = getattr(module, name)
+    monkeypatch.setattr(module, name, lambda *arguments: (change(workplace.folder), original(*arguments))[1])
+    with pytest.raises(UserError, match=f"^{named}"):
+        split.main()
+    assert list((workplace.folder / "data/splits").iterdir()) == []
+
+
+def test_an_image_that_changes_is_named_unless_its_new_bytes_are_those_that_were_packed(workplace, monkeypatch):
+    images = make_images(workplace.folder / "mine", {"a": 10, "b": 10})
+    workplace.set({"data.images": "mine", "image_size": 32})
+    pack_images = pack.pack_images
+    monkeypatch.setattr(pack, "pack_images", lambda *x: (replace_image(images / "b/001.png"), pack_images(*x))[1])
+    split.main()
+    manifest = pd.concat(dataset.load(name).manifest for name in split.SPLITS).set_index("path")
+    assert manifest["sha256"]["b/001.png"] == hashlib.sha256((images / "b/001.png").read_bytes()).hexdigest()
+    before = {path: path.read_bytes() for path in Path("data/splits").rglob("*") if path.is_file()}
+    others = make_images(workplace.folder / "other", {"a": 10, "b": 10})
+    workplace.set({"data.images": "other"})
+    monkeypatch.setattr(pack, "pack_images", lambda *x: (pack_images(*x), replace_image(others / "b/001.png"))[0])
+    with pytest.raises(UserError, match="^other/b/001.png changed while"):
+        split.main()
+    assert before == {path: path.read_bytes() for path in Path("data/splits").rglob("*") if path.is_file()}
+
+
+def test_parameters_that_change_while_images_are_read_are_named_and_nothing_is_written(workplace, monkeypatch):
+    make_images(workplace.folder / "mine", {"a": 10, "b": 10})
+    workplace.set({"data.images": "mine", "image_size": 32})
+    pack_images = pack.pack_images
+    monkeypatch.setattr(pack, "pack_images", lambda *x: (workplace.set({"data.test": 0.3}), pack_images(*x))[1])
+    with pytest.raises(UserError, match="data.test was 0.2 and is 0.3"):
+        split.main()
+    assert list((workplace.folder / "data/splits").iterdir()) == []
+
+
+def test_what_does_not_matter_may_change_while_images_are_read(workplace, monkeypatch):
+    images = make_images(workplace.folder / "mine", {"a": 10, "b": 10})
+    workplace.set({"data.images": "mine", "image_size": 32})
+    original = split.overview.save
+
+    def save(*arguments):
+        original(*arguments)
+        for path in images.glob("a/*.png"):
+            path.touch()
+        for name in ("Thumbs.db", ".DS_Store", "b/~$notes.docx"):
+            (images / name).touch()
+
+    monkeypatch.setattr(split.overview, "save", save)
+    split.main()
+    assert len(dataset.load("train").labels) == 12
 
 
 def test_an_unreadable_name_cannot_write_to_the_terminal(workplace):

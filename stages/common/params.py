@@ -228,6 +228,21 @@ def read(*groups: str, path: str | Path = "params.yaml") -> Params:
     return params
 
 
+def check_unchanged(params: Params, path: str | Path = "params.yaml") -> None:
+    """Checks that the file still says what `read` returned: DVC writes the values of a stage's end into dvc.lock.
+
+    Raises:
+        UserError: a value is another one. The text names it.
+    """
+    before, now = (flatten(x.model_dump()) for x in (params, read(*params.model_dump(), path=path)))
+    changed = [f"{key} was {value!r} and is {now.get(key)!r}" for key, value in before.items() if now.get(key) != value]
+    if changed:
+        raise UserError(
+            f"{path} has changed while this stage ran, so nothing is written: {'; '.join(changed)}. Run it again; with "
+            "the earlier values, a training goes on where it stopped."
+        )
+
+
 def read_file(path: str | Path, model: type[G]) -> G:
     """Reads and checks a YAML file, which must hold every parameter of a group and no others.
 

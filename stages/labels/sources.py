@@ -1,8 +1,10 @@
 """Sources of labels: one is chosen, and what it finds is checked."""
 
+import contextlib
 import dataclasses
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from stages.common import params
 from stages.common.cli import UserError, enumeration, printable
@@ -51,6 +53,16 @@ def find(data: params.Data, fewest: int = 2) -> Labelled:
         if empty := files.empty_folders(data.images, found):
             notes.append(f"Folders without any image: {enumeration(list(map(printable, empty)), 5)}.")
     return dataclasses.replace(labelled, images=images, notes=notes)
+
+
+def list_files(data: params.Data) -> Iterator[str]:
+    """Yields the paths of all files that `find` may take something from, in data.images and in data.labels.
+
+    What `files.walk` ignores is not among them: it may change, because nothing depends on it.
+    """
+    for root in (data.images, data.labels):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            yield from (str(Path(root, path)) for path, _ in files.walk(root))
 
 
 def _containers(found: list[ImageFile], data: params.Data) -> list[str]:

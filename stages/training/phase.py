@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from stages.common import arrays, dataset, files, history, terminal
-from stages.common.params import BASE_LAYERS, Params, TrainFrozen
+from stages.common.params import BASE_LAYERS, Params, TrainFrozen, check_unchanged
 from stages.common.phases import Phase
 from stages.model import network, onnx_engine, saved_model
 from stages.model.temperature import fit_temperature
@@ -72,6 +72,7 @@ class Training:
     def write(self, result: Result, background: str = "") -> None:
         """Writes the model, its history and its metrics; a model that continues another keeps that one's background."""
         if self._chief:
+            check_unchanged(self._p)
             metrics = {name: result.kept[name] for name in ("val_accuracy", "val_loss")}
             terminal.show(f"kept: {result.description}: {history.format_metrics(metrics)}")
             temperature = fit_temperature(self.validation_split.labels, result.logits)

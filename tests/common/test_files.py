@@ -1,4 +1,5 @@
 import json
+import os
 
 import pandas as pd
 import pytest
@@ -27,6 +28,22 @@ def test_a_failure_leaves_the_old_outputs_and_nothing_else(tmp_path):
         raise RuntimeError
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     assert (tmp_path / "file").read_text() == "old"
+
+
+@pytest.mark.parametrize("link", [os.link, os.symlink])
+@pytest.mark.parametrize("name", ["table.csv", "folder/pixels.npy", "folder/below/manifest.csv"])
+def test_links_into_a_cache_are_replaced_and_not_written_through(tmp_path, link, name):
+    cached, output = tmp_path / "cached", tmp_path / "outputs" / name
+    cached.write_text("old")
+    output.parent.mkdir(parents=True)
+    link(cached, output)
+    target = tmp_path / "outputs" / name.partition("/")[0]
+    with files.replacing(output=target) as out:
+        written = out.output / output.relative_to(target)
+        written.parent.mkdir(parents=True, exist_ok=True)
+        written.write_text("new")
+    assert (cached.read_text(), output.read_text()) == ("old", "new")
+    assert not output.is_symlink() and output.stat().st_nlink == cached.stat().st_nlink == 1
 
 
 def test_what_a_killed_run_left_is_cleared_away(tmp_path):

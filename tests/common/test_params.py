@@ -14,6 +14,29 @@ def test_hands_out_the_groups_that_are_asked_for_and_no_others(workplace):
     assert not hasattr(p, "data") and set(p.model_dump()) == {"seed", "finetune"}
 
 
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"seed": 43}, "seed was 42 and is 43. "),
+        ({"finetune.early_stopping.patience": 4}, "finetune.early_stopping.patience was 3 and is 4. "),
+        ({"evaluate.min_metrics": {"auc": 0.5}}, "evaluate.min_metrics was {'accuracy': 0.0} and is {'auc': 0.5}. "),
+        ({"seed": 1, "finetune.epochs": 2}, "seed was 42 and is 1; finetune.epochs was 10 and is 2. "),
+    ],
+)
+def test_parameters_that_change_while_a_stage_runs_are_named(workplace, changes, named):
+    p = params.read("seed", "finetune", "evaluate")
+    workplace.set(changes)
+    with pytest.raises(UserError) as error:
+        params.check_unchanged(p)
+    assert f"params.yaml has changed while this stage ran, so nothing is written: {named}" in str(error.value)
+
+
+def test_parameters_of_other_stages_and_comments_may_change_while_a_stage_runs(workplace):
+    p = params.read("seed", "finetune", "evaluate")
+    workplace.set({"data.test": 0.3, "train_frozen.epochs": 7})
+    params.check_unchanged(p)
+
+
 def test_a_number_that_yaml_reads_as_text_is_a_number(workplace):
     workplace.set({"finetune.learning_rate": "1e-05"})
     assert params.read("finetune").finetune.learning_rate == 0.00001
