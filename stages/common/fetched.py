@@ -6,7 +6,11 @@
 import os
 from pathlib import Path
 
+import requests
+
 from stages.common import cli, tracked
+
+LONGEST_BODY = 32 << 20  # bytes; the longest file that is fetched has 9.4 MB
 
 
 def is_asked_for(place: str, parameter: str, given: str, note: Path) -> bool:
@@ -26,3 +30,18 @@ def is_asked_for(place: str, parameter: str, given: str, note: Path) -> bool:
     note.write_text(f"These {parameter.partition('.')[2]} are fetched when {parameter} is {place}.\n")
     print(f"not fetched: {parameter} is {cli.printable(given)}")
     return False
+
+
+def read_body(response: requests.Response) -> bytes:
+    """Returns the body of an answer to a request with stream=True.
+
+    Raises:
+        RequestException: the answer is an error, ends too early or is longer than LONGEST_BODY.
+    """
+    response.raise_for_status()
+    data = bytearray()
+    for chunk in response.iter_content(1 << 16):
+        data += chunk
+        if len(data) > LONGEST_BODY:
+            raise requests.RequestException(f"the answer is longer than {LONGEST_BODY:,} bytes")
+    return bytes(data)

@@ -74,7 +74,11 @@ def to_serving(network: keras.Model) -> keras.Model:
 def load_base(network: keras.Model, path: str) -> None:
     """Loads the weights of the base from a file of Keras's MobileNetV2 without top (weights_file.read)."""
     base = network.get_layer("base")
-    base.set_weights(fold(weights_file.read(path, base)))
+    folded = fold(weights_file.read(path, base))
+    names = [f"the {kind} of {layer.name}" for layer in base.layers if layer.weights for kind in ("kernel", "bias")]
+    for name, array in zip(names, folded, strict=True):
+        weights_file.check_numbers(array, f"{name} with its batch normalization folded in", path)
+    base.set_weights(folded)
 
 
 def freeze_below(network: keras.Model, layer_index: int) -> str:

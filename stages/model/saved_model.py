@@ -23,6 +23,16 @@ from stages.model import serving_decoder
 
 ARRAYS = "variables/variables"  # prefix of the files of a SavedModel that hold the variables
 VALUE = ".ATTRIBUTES/VARIABLE_VALUE"  # suffix of the name of a variable in these files
+# What a SavedModel of ours has: dtype and rank of its variables; inputs of its signatures; other attributes.
+VARIABLES = {
+    "class_names": (tf.string, 1),
+    "image_size": (tf.int32, 0),
+    "background": (tf.string, 0),
+    "temperature": (tf.float32, 0),
+    "threshold": (tf.float64, 0),
+}
+SIGNATURES = {"serving_default": "images", "serving_uint8": "images", "serving_bytes": "image_bytes"}
+ATTRIBUTES = ("weights", "predict")
 
 
 def save(
@@ -83,9 +93,27 @@ def load(folder: str | Path) -> Any:
             path = Path(place) / "model"
             path.symlink_to(os.path.abspath(folder))
         model = tf.saved_model.load(path)
-    if not (hasattr(model, "threshold") and hasattr(model, "background")):
-        raise UserError(f"{folder} holds a SavedModel of another program, or of an earlier version: run `dvc repro`.")
+    if foreign := _foreign_part(model):
+        raise UserError(
+            f"{folder} holds a SavedModel of another program, or of an earlier version: run `dvc repro` (its {foreign} "
+            "is missing or of another type)."
+        )
     return model
+
+
+def _foreign_part(model: Any) -> str | None:
+    """Returns the name of what a loaded SavedModel lacks or has otherwise than `save` writes it; None if nothing."""
+    for name, (dtype, rank) in VARIABLES.items():
+        variable = getattr(model, name, None)
+        if not isinstance(variable, tf.Variable) or (variable.dtype, variable.shape.rank) != (dtype, rank):
+            return name
+    for name, images in SIGNATURES.items():
+        signature = model.signatures.get(name)
+        if signature is None or list(signature.structured_input_signature[1]) != [images]:
+            return f"signature {name}"
+        if list(signature.structured_outputs) != ["probabilities"]:
+            return f"signature {name}"
+    return next((name for name in ATTRIBUTES if not hasattr(model, name)), None)
 
 
 def restore(weights: Sequence[Any], folder: str | Path) -> float:

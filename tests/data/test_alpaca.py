@@ -1,6 +1,7 @@
 """The alpacas: what is fetched from a bucket on this machine, and what happens when the bucket does not do its part."""
 
 import contextlib
+import hashlib
 import http.server
 import io
 import re
@@ -15,6 +16,7 @@ import yaml
 from PIL import Image
 
 from data.alpaca import fetch
+from stages.common import fetched
 from stages.common.cli import UserError
 from tests.support import ROOT, clone_project, make_images
 
@@ -69,11 +71,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if fault == "500" or data is None:
             return self.send_error(500 if fault else self.server.absent)
         half = data[: len(data) // 2]
+        body = {"half an image": half, "another image": data[::-1], "no end": bytes(len(data) * 50)}.get(fault, data)
         self.send_response(200)
-        self.send_header("Content-Length", str(len(half if fault == "half an image" else data)))
+        self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        with contextlib.suppress(BrokenPipeError):  # of a client that was stopped
-            self.wfile.write(half if fault in ("half an image", "half a body") else data)
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # of a client that was stopped
+            self.wfile.write(half if fault == "half a body" else body)
 
     def log_message(self, *arguments):
         pass
@@ -88,9 +91,11 @@ def bucket():
         server.shutdown()
 
 
-def write_list(folder):
+def write_list(folder, bucket):
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "images.csv").write_text("id,class\n" + "".join(f"{name},{CLASSES[name]}\n" for name in NAMES))
+    hashes = {name: hashlib.sha256(bucket.images[key]).hexdigest() for name, key in KEYS.items()}
+    lines = [f"{name},{CLASSES[name]},{hashes[name]}\n" for name in NAMES]
+    (folder / "images.csv").write_text("id,class,sha256\n" + "".join(lines))
 
 
 def set_download(project, **changes):
@@ -102,17 +107,17 @@ def set_download(project, **changes):
 @pytest.fixture
 def alpaca(workplace, bucket, monkeypatch):
     """data/alpaca in an empty working folder, with a list of nine images, all of which the bucket has."""
-    write_list(workplace.folder / "data/alpaca")
+    write_list(workplace.folder / "data/alpaca", bucket)
     workplace.set({"data.images": "data/alpaca/images"})
     set_download(workplace, base_url=bucket.url, max_missing=2)
     monkeypatch.setattr(fetch, "PAUSES", (0.01, 0.02))
     get = requests.Session.get
 
-    def get_soon(session, url, timeout):
+    def get_soon(session, url, timeout, stream):
         """Waits for an answer as long as `fetch` says, but for one that does not come."""
         assert timeout == fetch.TIMEOUT
         faults = bucket.faults.get(url.removeprefix(bucket.url))
-        return get(session, url, timeout=0.1 if faults and faults[0] == "no answer" else timeout)
+        return get(session, url, timeout=0.1 if faults and faults[0] == "no answer" else timeout, stream=stream)
 
     monkeypatch.setattr(requests.Session, "get", get_soon)
     return workplace.folder / "data/alpaca"
@@ -131,6 +136,7 @@ def test_the_list_has_the_notebooks_images():
     assert images["class"].value_counts().to_dict() == {"alpaca": 142, "not alpaca": 185}
     assert images["id"].str.fullmatch("[0-9a-f]{16}").all()
     assert images["id"].is_unique and images["id"].is_monotonic_increasing
+    assert images["sha256"].str.fullmatch("[0-9a-f]{64}").all() and images["sha256"].is_unique
 
 
 @pytest.mark.parametrize("absent", [404, 403])
@@ -161,7 +167,7 @@ def test_several_are_fetched_at_a_time(alpaca, bucket):
     assert bucket.two_at_once.is_set()
 
 
-@pytest.mark.parametrize("fault", ["500", "no answer", "half a body", "half an image"])
+@pytest.mark.parametrize("fault", ["500", "no answer", "half a body", "half an image", "another image"])
 def test_what_fails_twice_is_tried_a_third_time(alpaca, bucket, monkeypatch, fault):
     pauses = []
     monkeypatch.setattr(fetch, "time", SimpleNamespace(sleep=pauses.append))
@@ -179,10 +185,14 @@ def test_what_fails_twice_is_tried_a_third_time(alpaca, bucket, monkeypatch, fau
         ("500", "500 Server Error"),
         ("no answer", "timed out"),
         ("half a body", "IncompleteRead"),
-        ("half an image", "incomplete"),
+        ("half an image", "incomplete or another one, with SHA-256 [0-9a-f]{64} instead of [0-9a-f]{64} in"),
+        ("another image", "incomplete or another one, with SHA-256 [0-9a-f]{64} instead of [0-9a-f]{64} in"),
+        ("no end", "the answer is longer than 20,000 bytes"),
     ],
 )
-def test_the_next_run_goes_on_where_one_stopped(alpaca, bucket, fault, words):
+def test_the_next_run_goes_on_where_one_stopped(alpaca, bucket, monkeypatch, fault, words):
+    monkeypatch.setattr(fetched, "LONGEST_BODY", 20_000)
+    assert max(map(len, bucket.images.values())) < 20_000
     key = KEYS[NAMES[8]]
     bucket.faults = {key: [fault] * 99}
     with pytest.raises(
@@ -199,9 +209,11 @@ def test_the_next_run_goes_on_where_one_stopped(alpaca, bucket, fault, words):
     assert bytes_of(alpaca / "images") == expected(bucket)
 
 
-def test_a_download_that_was_damaged_since_is_fetched_again(alpaca, bucket):
+@pytest.mark.parametrize("damage", [lambda data: b"", lambda data: data[:-1], lambda data: data[:-9] + bytes(9)])
+def test_a_download_that_was_damaged_since_is_fetched_again(alpaca, bucket, damage):
     fetch.main()
-    (alpaca / f".download/{NAMES[3]}.jpg").write_bytes(b"")
+    file = alpaca / f".download/{NAMES[3]}.jpg"
+    file.write_bytes(damage(file.read_bytes()))
     bucket.asked = []
     fetch.main()
     assert bucket.asked == [KEYS[NAMES[3]]]
@@ -276,7 +288,7 @@ def test_nothing_is_fetched_unless_asked_for(alpaca, bucket, workplace):
 @pytest.mark.slow
 def test_one_parameter_leads_to_the_alpacas_and_back(tmp_path, bucket):
     project = clone_project(tmp_path)
-    write_list(tmp_path / "data/alpaca")
+    write_list(tmp_path / "data/alpaca", bucket)
     project.set({"image_size": 32})
     set_download(project, base_url="http://127.0.0.1:9")
     project.run("dvc", "repro", "split")

