@@ -3,8 +3,8 @@
     python -m stages.plot
 
 Reads data/training, data/splits/classes.json, data/splits/overview.npz, plots/predictions.csv and data/evaluation;
-writes plots/history.csv; plots/confusion.csv, from which DVC draws the confusion matrix; and, as PNG, plots/history.png,
-plots/augmentations.png, plots/overview/*.png and, of the test split,
+writes plots/history.csv; plots/confusion.csv, from which DVC draws the confusion matrix; and, as PNG,
+plots/history.png, plots/augmentations.png, plots/overview/*.png and, of the test split,
 plots/{predictions,mistakes,uncertain,gradcam,confusion,curves,reliability}.png.
 """
 

@@ -55,10 +55,10 @@ OWN_SETTINGS = {
     "finetune.keep": "better",
 }
 # Harmless names with what programs take for their own: HTML, templates, Markdown, spreadsheets and terminals.
-MARKED_NAMES = ["<b>bold</b>", "</script><i id=x>", "<!--<script>", '"onload=x', "{{name}}", "{refresh_tag}", "{% raw %}"]
-MARKED_NAMES += ["<DVC_METRIC_DATA>", "two\nlines", "a|b `c` *d*", "$x$ ${y}", "[e](f) ~~g~~", "&lt;", "=1+1", "@someone"]
-MARKED_NAMES += ["#1 GH-1 x/y#1", "https://e.org", "www.e.org", "a@e.org", ":smile:", "[red]x[/red]", "\x1b[31mred"]
-MARKED_NAMES += ["\u202eleft", "zero\u200bwidth"]
+MARKED_NAMES = ["<b>bold</b>", "</script><i id=x>", "<!--<script>", '"onload=x', "{{name}}", "{refresh_tag}"]
+MARKED_NAMES += ["{% raw %}", "<DVC_METRIC_DATA>", "two\nlines", "a|b `c` *d*", "$x$ ${y}", "[e](f) ~~g~~", "&lt;"]
+MARKED_NAMES += ["=1+1", "@someone", "#1 GH-1 x/y#1", "https://e.org", "www.e.org", "a@e.org", ":smile:"]
+MARKED_NAMES += ["[red]x[/red]", "\x1b[31mred", "\u202eleft", "zero\u200bwidth"]
 PLAIN_NAMES = ["Käse & Brot (süß)", "it's", "小狗", "> 5 mm", "007"]  # as people have them: no chart changes them
 
 
