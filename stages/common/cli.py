@@ -106,7 +106,7 @@ def quiet() -> Iterator[None]:
 
 
 def printable(name: str) -> str:
-    """Returns a name or path; escaped, in quotes, if it has control or invisible characters or bytes that are no text."""
+    """Returns a name or path; escaped, in quotes, if it has invisible characters, or bytes that are no text."""
     return name if name.isprintable() else repr(name)
 
 
