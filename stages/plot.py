@@ -3,8 +3,9 @@
     python -m stages.plot
 
 Reads data/training, data/splits/classes.json, data/splits/overview.npz, plots/predictions.csv and data/evaluation;
-writes plots/history.csv and, as PNG, plots/history.png, plots/augmentations.png, plots/overview/*.png and, of the test
-split, plots/{predictions,mistakes,uncertain,gradcam,confusion,curves,reliability}.png.
+writes plots/history.csv; plots/confusion.csv, from which DVC draws the confusion matrix; and, as PNG,
+plots/history.png, plots/augmentations.png, plots/overview/*.png and, of the test split,
+plots/{predictions,mistakes,uncertain,gradcam,confusion,curves,reliability}.png.
 """
 
 if __name__ == "__main__":
@@ -21,6 +22,8 @@ from stages.common import cli, files, history as training_history
 from stages.common.cli import UserError
 from stages.common.dataset import CLASSES, SPLITS
 from stages.common.phases import PHASES
+
+MARKS = "[<{]"  # beginnings of tags and placeholders, which DVC's page would take for its own
 
 
 @base.style()
@@ -46,13 +49,20 @@ def main() -> None:
     figures["curves"] = metrics.curves(roc, precision_recall)
     figures["reliability"] = metrics.reliability(bins)
     places = {name: f"plots/{name}.png" for name in figures}
-    with files.replacing(table="plots/history.csv", overview="plots/overview", **places) as out:
-        files.write_csv(epochs, out.table)
+    tables = {"epochs": "plots/history.csv", "classes": "plots/confusion.csv"}
+    with files.replacing(**tables, overview="plots/overview", **places) as out:
+        files.write_csv(epochs, out.epochs)
+        files.write_csv(for_dvc(table), out.classes)
         out.overview.mkdir()
         for name, figure in draw_overview(overview, classes).items():
             base.save(figure, out.overview / f"{name}.png")
         for name, figure in figures.items():
             base.save(figure, getattr(out, name))
+
+
+def for_dvc(table: pd.DataFrame) -> pd.DataFrame:
+    """Returns the actual and predicted classes of a prediction table, with names that DVC's page shows as they are."""
+    return table[["actual", "predicted"]].map(cli.inert, marks=MARKS)
 
 
 def draw_overview(overview: dict[str, np.ndarray], classes: list[str]) -> dict[str, Figure]:

@@ -12,6 +12,7 @@ from unittest import mock
 
 import numpy as np
 import pandas as pd
+import pytest
 import yaml
 from PIL import Image
 
@@ -53,6 +54,12 @@ OWN_SETTINGS = {
     "finetune.averaging": 0.3,
     "finetune.keep": "better",
 }
+# Harmless names with what programs take for their own: HTML, templates, Markdown, spreadsheets and terminals.
+MARKED_NAMES = ["<b>bold</b>", "</script><i id=x>", "<!--<script>", '"onload=x', "{{name}}", "{refresh_tag}"]
+MARKED_NAMES += ["{% raw %}", "<DVC_METRIC_DATA>", "two\nlines", "a|b `c` *d*", "$x$ ${y}", "[e](f) ~~g~~", "&lt;"]
+MARKED_NAMES += ["=1+1", "@someone", "#1 GH-1 x/y#1", "https://e.org", "www.e.org", "a@e.org", ":smile:"]
+MARKED_NAMES += ["[red]x[/red]", "\x1b[31mred", "\u202eleft", "zero\u200bwidth"]
+PLAIN_NAMES = ["Käse & Brot (süß)", "it's", "小狗", "> 5 mm", "007"]  # as people have them: no chart changes them
 
 
 def make_images(folder, counts, size=24, seed=0):
@@ -206,6 +213,16 @@ def amplify(network):
     for weight in network.weights:
         if len(weight.shape) == 4:
             weight.assign(3 * weight)
+
+
+def dump_dom(page):
+    """Opens a page in headless Chromium and returns its DOM as HTML, after its scripts have run."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if not chromium:
+        pytest.skip("there is no Chromium on PATH")
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--user-data-dir=profile", "--virtual-time-budget=10000"]
+    command = [chromium, *options, "--dump-dom", page.resolve().as_uri()]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def identify(project):

@@ -15,7 +15,7 @@ from stages.charts import base
 from stages.common import files
 from stages.common.cli import UserError
 from stages.common.dataset import CLASSES, SPLITS
-from tests.support import ROOT
+from tests.support import PLAIN_NAMES, ROOT
 
 TEMPLATES = {path.stem: path.read_text() for path in (ROOT / ".dvc/plots").glob("*.json")}
 SHEETS = ("samples", "mistakes", "uncertain", "gradcam")
@@ -66,6 +66,18 @@ def test_draws_all_charts_the_same_each_time_and_none_wider_than_a_page(inputs):
     assert max(Image.open(Path("plots", name)).width for name in first) <= 1200
     plot.main()
     assert drawn() == first
+
+
+def test_the_table_for_dvc_has_the_classes_of_every_image_and_no_path(inputs):
+    plot.main()
+    table = files.read_csv("plots/confusion.csv")
+    pd.testing.assert_frame_equal(table, files.read_csv("plots/predictions.csv")[["actual", "predicted"]])
+
+
+@pytest.mark.parametrize("name", PLAIN_NAMES)
+def test_names_as_people_have_them_do_not_change_for_dvc(name):
+    table = pd.DataFrame({"actual": [name], "predicted": [name]})
+    pd.testing.assert_frame_equal(plot.for_dvc(table), table)
 
 
 def test_a_missing_input_is_named(inputs):

@@ -11,6 +11,7 @@ import pytest
 from stages import report
 from stages.common import cli, files
 from tests.reporting.support import MANY_CLASSES, TWELVE_CLASSES, TWO_CLASSES, change, read_run, write, write_run
+from tests.support import MARKED_NAMES
 
 VOID = ("meta", "link", "img", "path", "circle", "use", "rect")  # elements without an end tag
 
@@ -192,6 +193,27 @@ def test_names_are_text_whatever_they_hold(workplace):
     assert "<bdi>NA</bdi>" in page.html
     assert r"a/\udcff.jpg" in page.html or r"a/\xff.jpg" in page.html  # a file name that is no UTF-8
     assert "cut off &lt;here&gt;" in page.html
+
+
+def test_marks_in_names_of_classes_files_and_folders_add_no_element_and_no_attribute(workplace):
+    def shapes():
+        elements = write_page().elements
+        return {(tag, name) for tag, attributes, _ in elements for name in [None, *attributes]}
+
+    write_run([f"kind {k}" for k in range(len(MARKED_NAMES))], per_class=4, separation=0.2)
+    expected = shapes()
+    write_run(MARKED_NAMES, per_class=4, separation=0.2)  # whose files lie in folders of the same names
+    table = files.read_csv("data/evaluation/slices.csv")
+    table["attribute"] = table["value"] = [*MARKED_NAMES[: len(table)]]
+    write({"data/evaluation/slices.csv": table})
+    folder = "data/" + " ".join([*MARKED_NAMES[:6], "\x1b[31m \u202e \u200b"]).replace("/", "")
+    workplace.set({"data.images": folder, "model.weights": f"{MARKED_NAMES[0]}.weights.h5"})
+    assert shapes() == expected
+    texts = {text for _, _, text in Page().elements}
+    assert set(map(cli.printable, MARKED_NAMES)) <= texts
+    paths = files.read_csv("data/audit/labels.csv")["path"]
+    assert all(any(cli.printable(path) in text for text in texts) for path in [*paths, folder])
+    assert not set(Page().html) & set("\x1b\u202e\u200b")
 
 
 def test_without_a_mistake_the_page_says_so(workplace):

@@ -111,9 +111,23 @@ def quiet() -> Iterator[None]:
             os.close(stderr)
 
 
-def printable(path: str) -> str:
-    """Returns a path, escaped and quoted if it has control characters or bytes that are no text."""
-    return path if path.isprintable() else repr(path)
+def printable(name: str) -> str:
+    """Returns a name or path; escaped, in quotes, if it has invisible characters, or bytes that are no text."""
+    return name if name.isprintable() else repr(name)
+
+
+def inert(name: str, marks: str) -> str:
+    """Returns a name, printable, as text that looks the same and means nothing to programs that show it.
+
+    A word joiner, which has no width, follows what the regular expression `marks` fits: "<b>" is a tag, but not with a
+    joiner behind "<".
+    """
+    return re.sub(marks, "\\g<0>\u2060", printable(name), flags=re.IGNORECASE)
+
+
+def escaped(text: str) -> str:
+    """Returns a text for the terminal, whose control characters and invisible ones are escaped, but for line breaks."""
+    return "".join(x if x.isprintable() or x == "\n" else repr(x)[1:-1] for x in text)
 
 
 def counted(count: int, noun: str, nouns: str = "") -> str:
@@ -128,7 +142,7 @@ def enumeration(texts: Sequence[str], most: int = 20) -> str:
 
 
 def _fail(reason: object, status: int = 1) -> NoReturn:
-    print(f"ERROR: {' '.join(str(reason).split())}", file=sys.stderr)
+    print(f"ERROR: {escaped(' '.join(str(reason).split()))}", file=sys.stderr)
     sys.exit(status)
 
 

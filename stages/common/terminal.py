@@ -26,10 +26,16 @@ def console() -> Console:
 
 
 def show(*parts: str | Text | Table) -> None:
-    """Prints parts below each other: strings as paragraphs, other parts with their lines unbroken."""
+    """Prints parts below each other: strings as paragraphs, other parts with their lines unbroken.
+
+    Control characters of texts are escaped, because names and what libraries say about files may stand in them.
+    """
     out = console()
     for part in parts:
-        out.print(paragraph(part) if isinstance(part, str) else part, soft_wrap=True)
+        shown = paragraph(part) if isinstance(part, str) else part
+        if isinstance(shown, Text):
+            shown.plain = cli.escaped(shown.plain)
+        out.print(shown, soft_wrap=True)
     sys.stdout.flush()
 
 

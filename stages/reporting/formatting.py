@@ -11,6 +11,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from stages.common import cli
 
+# Beginnings of @someone, #1, GH-1, https://, :smile: and www.example.com, as a regular expression.
+LINKED = r"@(?=\w)|#(?=\d+\b)|\bGH(?=-)|:(?=[/\w+-])|www(?=\.)"
+
 
 def number(value: float) -> str:
     """Formats with three decimals, such as 0.975, or two significant digits below 0.01, such as 0.0012."""
@@ -59,8 +62,11 @@ def rows(table: pd.DataFrame, most: int | None = None) -> list[dict[Hashable, An
 
 
 def markdown(text: str) -> str:
-    """Escapes a class name or path for Markdown: markup, table borders and HTML in it stay text."""
-    return re.sub(r"([\\`*_{}\[\]<>()#+!|~&$])", r"\\\1", cli.printable(text))
+    """Escapes a class name or path for Markdown: markup, table borders and HTML in it stay text.
+
+    So do mentions, references, addresses and emojis, which hubs look for in the text without its backslashes.
+    """
+    return re.sub(r"([\\`*_{}\[\]<>()#+!|~&$])", r"\\\1", cli.inert(text, LINKED))
 
 
 def template(name: str, **options: Any) -> Template:

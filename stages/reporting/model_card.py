@@ -5,6 +5,7 @@ from pathlib import Path
 
 import yaml
 
+from stages.common import cli
 from stages.reporting import formatting, next_steps
 from stages.reporting.cards import Card
 from stages.reporting.run import METRICS, Run
@@ -58,7 +59,7 @@ print(classes[label], dict(zip(classes, probabilities)))"""
 
 def render(run: Run) -> str:
     """Returns the card as text."""
-    folder, weights = Path(run.p.data.images).name, formatting.markdown(run.p.model.weights)
+    folder, weights = cli.printable(Path(run.p.data.images).name), formatting.markdown(run.p.model.weights)
     images = run.images_card or Card(
         title=folder,
         description=f"The author's own collection: {formatting.markdown(folder)}. **To be filled in: what it shows, "

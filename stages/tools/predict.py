@@ -38,6 +38,7 @@ import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 
+from rich.cells import cell_len, set_cell_size
 from tqdm import tqdm
 
 from stages.common import cli
@@ -127,17 +128,19 @@ def report_unreadable(predictions: Iterable[Prediction], unreadable: list[Predic
     """Yields the predictions of images that can be read. Reports the others, and appends them to `unreadable`."""
     for prediction in predictions:
         if prediction.problem:
-            tqdm.write(f"{cli.printable(prediction.path)}: {' '.join(prediction.problem.split())}", file=sys.stderr)
+            problem = cli.escaped(" ".join(prediction.problem.split()))
+            tqdm.write(f"{cli.printable(prediction.path)}: {problem}", file=sys.stderr)
             unreadable.append(prediction)
         else:
             yield prediction
 
 
 def write_table(predictions: Iterable[Prediction], classes: Sequence[str]) -> None:
-    width = max(map(len, ["predicted", *classes]))
+    width = max(map(cell_len, ["predicted", *map(cli.printable, classes)]))
     print(f"{'predicted':{width}}  probability  path")
     for x in predictions:
-        print(f"{x.predicted:{width}}  {x.probability:11.1%}  {cli.printable(x.path)}")
+        predicted = set_cell_size(cli.printable(str(x.predicted)), width)
+        print(f"{predicted}  {x.probability:11.1%}  {cli.printable(x.path)}")
 
 
 def write_jsonl(predictions: Iterable[Prediction], classes: Sequence[str]) -> None:

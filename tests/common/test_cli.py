@@ -21,6 +21,38 @@ def test_a_user_error_is_one_line_and_exit_status_1(capsys):
     assert capsys.readouterr().err == "ERROR: a: wrong because\n"
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a\x1b[31mred", r"a\x1b[31mred"),
+        ("a\u202eleft", r"a\u202eleft"),
+        ("zero\u200bwidth", r"zero\u200bwidth"),
+        ("\udcff", r"\udcff"),
+        ("Käse & 小狗: it's", "Käse & 小狗: it's"),
+    ],
+)
+def test_an_error_shows_what_a_terminal_would_obey_or_hide(capsys, text, shown):
+    def main():
+        raise cli.UserError(text)
+
+    with pytest.raises(SystemExit):
+        cli.run(main)
+    assert capsys.readouterr().err == f"ERROR: {shown}\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "marks", "text"),
+    [
+        ("<b>{x}", "[<{]", "<\u2060b>{\u2060x}"),
+        ("a\u202e<b", "[<{]", r"'a\u202e<" + "\u2060b'"),
+        ("www.WWW.x", r"www(?=\.)", "www\u2060.WWW\u2060.x"),
+        ("Käse & 小狗", "[<{]", "Käse & 小狗"),
+    ],
+)
+def test_a_joiner_follows_every_mark_of_an_inert_name(name, marks, text):
+    assert cli.inert(name, marks) == text
+
+
 def test_a_file_that_may_not_be_written_is_named(tmp_path, capsys):
     (tmp_path / "file").touch()
 

@@ -44,6 +44,12 @@ def test_names_are_shown_as_they_are_but_for_control_characters(capsys):
     assert lines_of(capsys) == ["[bold]", "[red]x[/red]", ":smile:", r"'a\x1b[31mb'", r"'\udcff'"]
 
 
+@pytest.mark.parametrize("name", ["a\x1b[31mred", "a\u202eleft", "zero\u200bwidth", "\x9b31mred"])
+def test_nothing_in_a_text_is_obeyed_or_hidden(capsys, name):
+    terminal.show(f"about {name}", Text(f"about {name}"), terminal.paragraph(f"about {name}"))
+    assert lines_of(capsys) == [f"about {repr(name)[1:-1]}"] * 3
+
+
 def test_long_texts_are_cut_and_numbers_are_not(capsys):
     frame = pd.DataFrame({"class": ["x" * 300], "a parameter of a long name " * 3: [0.25], "count": [123456789]})
     terminal.show(terminal.table(frame), "word " * 50)

@@ -1,3 +1,4 @@
+import re
 import shutil
 from pathlib import Path
 
@@ -6,9 +7,10 @@ import yaml
 from markdown_it import MarkdownIt
 
 from stages import report
-from stages.reporting import model_card
+from stages.common import cli
+from stages.reporting import formatting, model_card
 from tests.reporting.support import MANY_CLASSES, TWO_CLASSES, change, write_run
-from tests.support import ROOT
+from tests.support import MARKED_NAMES, PLAIN_NAMES, ROOT
 
 
 def write_card():
@@ -82,6 +84,37 @@ def test_the_card_has_the_snippet_and_says_what_carries_the_threshold(workplace)
     assert "The SavedModel carries it as `threshold`." in body
     write_run(MANY_CLASSES)
     assert "threshold`." not in write_card()[1]
+
+
+# What GitHub and other hubs make links, mentions and emojis of, in the text that Markdown leaves.
+LINKED = r"@\w|#\d|\bGH-\d|://|www\.|:\w+:"
+
+
+def test_marks_in_names_become_no_markup_no_link_and_no_mention(workplace):
+    names = MARKED_NAMES + PLAIN_NAMES
+    for classes in (names[:18], names[18:], names[:2]):  # tables of classes, and sentences about two
+        write_run(classes, per_class=8, separation=0.1)
+        workplace.set(
+            {
+                "data.images": "data/" + " ".join(names[9:22]).replace("/", ""),
+                "model.weights": "data/<b> @me.weights.h5",
+            }
+        )
+        front_matter, body = write_card()
+        tokens = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(body)
+        parts = [part for token in tokens for part in token.children or []]
+        assert {part.type for part in parts} <= {"text", "code_inline", "strong_open", "strong_close", "softbreak"}
+        texts = ["".join(part.content for part in token.children) for token in tokens if token.type == "inline"]
+        assert {cli.printable(name) for name in classes} <= {text.replace("\u2060", "") for text in texts}
+        assert [text for text in texts if re.search(LINKED, text, re.IGNORECASE)] == []
+        assert {token.type for token in tokens} & {"html_block", "blockquote_open", "ordered_list_open"} == set()
+        [result] = front_matter["model-index"][0]["results"]
+        assert result["dataset"]["name"].isprintable() and "@someone" in result["dataset"]["name"]
+
+
+@pytest.mark.parametrize("name", [*PLAIN_NAMES, "a: b", "#ffffff", "own.weights.h5", "12 @ 5"])
+def test_names_without_such_marks_hold_no_joiner(name):
+    assert "\u2060" not in formatting.markdown(name)
 
 
 def test_names_are_text_whatever_they_hold(workplace):

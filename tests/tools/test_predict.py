@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from rich.cells import cell_len
 
 from stages.common.cli import UserError
 from stages.decoding import decode
@@ -75,6 +76,25 @@ def test_predicts_what_the_model_says_of_the_pixels_that_split_packs(model, imag
     np.testing.assert_allclose([list(x.probabilities.values()) for x in good], expected, atol=1e-5)
     assert [x.predicted for x in good] == [CLASSES[i] for i in expected.argmax(axis=1)]
     assert all(x.probability == max(x.probabilities.values()) and list(x.probabilities) == CLASSES for x in good)
+
+
+@pytest.mark.parametrize(
+    "name", ["a\x1b[31mred", "two\nlines", "\u202eleft", "zero\u200bwidth", "[red]x[/red]", "小狗"]
+)
+def test_names_of_classes_are_shown_like_paths_and_leave_the_columns_aligned(capsys, name):
+    found = [
+        inference.Prediction(path, predicted, 0.75) for path, predicted in [("1.png", "cat"), (f"{name}.png", name)]
+    ]
+    predict.write_table(found, ["cat", name])
+    lines = capsys.readouterr().out.splitlines()
+    shown = name if name.isprintable() else repr(name)
+    assert [" ".join(line.split()) for line in lines] == [
+        "predicted probability path",
+        "cat 75.0% 1.png",
+        f"{shown} 75.0% {name}.png" if name.isprintable() else f"{shown} 75.0% {f'{name}.png'!r}",
+    ]
+    ends = [cell_len(line[: line.index(word)]) for line, word in zip(lines, ["path", "1.png", "75.0%"], strict=True)]
+    assert ends[0] == ends[1] == ends[2] + len("75.0%  ")
 
 
 def test_one_path_is_one_path(model, tmp_path, monkeypatch):
