@@ -77,6 +77,7 @@ def copy(source: str, target: Path, values: Mapping[str, Any]) -> None:
 
 def load(folder: str | Path) -> Any:
     """Loads a SavedModel that `save` wrote."""
+    check_process()
     with _explain_read_errors(folder), tempfile.TemporaryDirectory() as place:
         path = Path(folder)
         if set("[\\") & set(str(path)):  # TensorFlow would take the path for a pattern
@@ -86,6 +87,24 @@ def load(folder: str | Path) -> Any:
     if not (hasattr(model, "threshold") and hasattr(model, "background")):
         raise UserError(f"{folder} holds a SavedModel of another program, or of an earlier version: run `dvc repro`.")
     return model
+
+
+def check_process() -> None:
+    """Raises a UserError in a process that was forked after a model was loaded: it would wait for ever.
+
+    TensorFlow's threads, which compute, are not in the fork.
+    """
+    if _first_process() != os.getpid():
+        raise UserError(
+            "this process was forked from one that had loaded a model, and TensorFlow does not run in such a fork: "
+            "load the model in each worker after the fork, or start workers by spawn."
+        )
+
+
+@functools.cache
+def _first_process() -> int:
+    """Returns the number of the process that called this first; a fork takes it over."""
+    return os.getpid()
 
 
 def restore(weights: Sequence[Any], folder: str | Path) -> float:
