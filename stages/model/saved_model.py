@@ -87,6 +87,7 @@ def copy(source: str, target: Path, values: Mapping[str, Any]) -> None:
 
 def load(folder: str | Path) -> Any:
     """Loads a SavedModel that `save` wrote."""
+    check_process()
     with _explain_read_errors(folder), tempfile.TemporaryDirectory() as place:
         path = Path(folder)
         if set("[\\") & set(str(path)):  # TensorFlow would take the path for a pattern
@@ -114,6 +115,24 @@ def _foreign_part(model: Any) -> str | None:
         if list(signature.structured_outputs) != ["probabilities"]:
             return f"signature {name}"
     return next((name for name in ATTRIBUTES if not hasattr(model, name)), None)
+
+
+def check_process() -> None:
+    """Raises a UserError in a process that was forked after a model was loaded: it would wait for ever.
+
+    TensorFlow's threads, which compute, are not in the fork.
+    """
+    if _first_process() != os.getpid():
+        raise UserError(
+            "this process was forked from one that had loaded a model, and TensorFlow does not run in such a fork: "
+            "load the model in each worker after the fork, or start workers by spawn."
+        )
+
+
+@functools.cache
+def _first_process() -> int:
+    """Returns the number of the process that called this first; a fork takes it over."""
+    return os.getpid()
 
 
 def restore(weights: Sequence[Any], folder: str | Path) -> float:

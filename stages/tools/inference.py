@@ -1,13 +1,14 @@
 """Batch inference with a loaded SavedModel, for image files and for images in memory."""
 
-import collections
 import io
-import itertools
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+import queue
+import threading
+import time
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sized
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -19,6 +20,7 @@ from stages.decoding.decode import decode, decode_image
 from stages.evaluation import scores
 from stages.labels import companions
 from stages.labels.files import walk
+from stages.model import saved_model
 from stages.model.temperature import scale_probabilities
 
 # A path of a file or of a folder of images; or an image in memory: the content of a file, or pixels in RGB.
@@ -26,7 +28,10 @@ Source = str | os.PathLike[str] | bytes | Image.Image | np.ndarray
 NO_COLLECTIONS = (Mapping, io.IOBase, bytearray, memoryview)  # types that hold no sources, but can be iterated over
 CHANNELS = (1, 3, 4)  # numbers of channels of arrays: grey levels, RGB and RGBA
 BATCH = 32  # images per batch, 5 MB at 224 pixels
-AHEAD = 2  # batches that are decoded while one is predicted
+AHEAD = 2  # batches that are read and decoded while one is predicted
+MAX_WAIT = 0.05  # seconds that an image from an iterator waits for others to fill its batch
+MAX_CLOSE = 1  # seconds that closing waits for an iterator that is about to yield another image
+Item = TypeVar("Item")
 Decoded = tuple[str, str, np.ndarray | None]  # path; problem, or ""; uint8 [size, size, 3], None if there is a problem
 
 
@@ -51,8 +56,7 @@ def find(sources: Any) -> Iterator[tuple[Source, str]]:
         TypeError: a source is neither a path nor an image.
         OSError: the machine is at fault, such as a disk.
     """
-    several = isinstance(sources, Iterable) and not isinstance(sources, NO_COLLECTIONS)
-    for source in [sources] if _is_source(sources) or not several else sources:
+    for source in _each(sources):
         if not _is_source(source):
             raise TypeError(f"a {type(source).__name__} is no path, PIL image, NumPy array or content of a file")
         if not isinstance(source, str | os.PathLike):
@@ -68,6 +72,18 @@ def find(sources: Any) -> Iterator[tuple[Source, str]]:
             if machine.is_at_fault(error):
                 raise
             yield path, getattr(error, "strerror", None) or str(error)
+
+
+def _each(sources: Any) -> Iterator[Any]:
+    if _is_source(sources) or isinstance(sources, NO_COLLECTIONS) or not isinstance(sources, Iterable):
+        yield sources
+    else:
+        yield from sources  # which closes a generator when this one is closed
+
+
+def arrive_over_time(sources: Any) -> bool:
+    """Whether sources come from an iterator, such as a camera's, which may wait before each of them."""
+    return not (_is_source(sources) or isinstance(sources, Sized))
 
 
 def _is_source(value: Any) -> bool:
@@ -88,13 +104,22 @@ def background_of(model: Any) -> str:
 
 
 def classify(
-    files: Iterable[tuple[Source, str]], model: Any, threshold: float | None, calibrated: bool
+    files: Iterable[tuple[Source, str]],
+    model: Any,
+    threshold: float | None,
+    calibrated: bool,
+    max_wait: float | None = None,
 ) -> Iterator[Prediction]:
     """Predicts the classes of the images that `find` yields, in their order; see stages.tools.predict.predict.
 
+    An image waits at most `max_wait` seconds for others to fill its batch. With None, all batches but the last are
+    full: the last digits of a probability depend on the batch, which must not depend on time.
+
     Raises:
-        UserError: the threshold is not in [0, 1], or the model has more than two classes.
+        UserError: the threshold is not in [0, 1], or the model has more than two classes; the process was forked from
+            one that had loaded a model.
     """
+    saved_model.check_process()
     classes = classes_of(model)
     if threshold is None:
         threshold = float(model.threshold)
@@ -102,15 +127,19 @@ def classify(
         raise UserError(f"a threshold is for two classes, but the model has {len(classes)}: leave it out.")
     elif not 0 <= threshold <= 1:
         raise UserError(f"the threshold is {threshold:g}, but must be from 0 to 1.")
-    return _predictions(files, model, threshold, float(model.temperature) if calibrated else None)
+    return _predictions(files, model, threshold, float(model.temperature) if calibrated else None, max_wait)
 
 
 def _predictions(
-    files: Iterable[tuple[Source, str]], model: Any, threshold: float, temperature: float | None
+    files: Iterable[tuple[Source, str]],
+    model: Any,
+    threshold: float,
+    temperature: float | None,
+    max_wait: float | None,
 ) -> Iterator[Prediction]:
     """Yields a Prediction for each file, batch by batch."""
     classes = classes_of(model)
-    for batch in _decoded(files, int(model.image_size), background_of(model)):
+    for batch in _decoded(files, int(model.image_size), background_of(model), max_wait):
         images = [image for _, _, image in batch if image is not None]
         results: Iterator[tuple[int, list[float]]] = iter(())
         if images:
@@ -127,8 +156,14 @@ def _predictions(
                 yield Prediction(path, classes[label], row[label], dict(zip(classes, row, strict=True)))
 
 
-def _decoded(files: Iterable[tuple[Source, str]], size: int, background: str) -> Iterator[list[Decoded]]:
-    """Yields batches of the images that `find` yields, decoded by several threads while those before are predicted."""
+def _decoded(
+    files: Iterable[tuple[Source, str]], size: int, background: str, max_wait: float | None
+) -> Iterator[list[Decoded]]:
+    """Yields batches of the images that `find` yields, decoded by several threads while those before are predicted.
+
+    One more thread reads `files`, at most AHEAD batches ahead, and closes it. An exception of `files` is raised after
+    the images before it.
+    """
 
     def read(file: tuple[Source, str]) -> Decoded:
         source, problem = file
@@ -138,15 +173,53 @@ def _decoded(files: Iterable[tuple[Source, str]], size: int, background: str) ->
         except (ValueError, TypeError) as error:  # TypeError: Pillow's, about an array's shape
             return path, str(error), None
 
-    files = iter(files)
-    ahead: collections.deque[Iterator[Decoded]] = collections.deque()
-    with ThreadPoolExecutor() as pool:  # Pillow decodes without Python's lock, and TensorFlow computes without it
-        while batch := list(itertools.islice(files, BATCH)):
-            ahead.append(pool.map(read, batch))
-            if len(ahead) > AHEAD:
-                yield list(ahead.popleft())
-        while ahead:
-            yield list(ahead.popleft())
+    arrived: queue.SimpleQueue[Future[Decoded] | None] = queue.SimpleQueue()  # ends with None
+    room = threading.Semaphore(AHEAD * BATCH - 1)  # images: the reader holds one more
+    closed, end = threading.Event(), Future[None]()
+
+    def read_files() -> None:
+        try:
+            with ThreadPoolExecutor() as pool:  # Pillow and TensorFlow compute without Python's lock
+                for file in files:
+                    arrived.put(pool.submit(read, file))
+                    room.acquire()
+                    if closed.is_set():
+                        pool.shutdown(cancel_futures=True)
+                        break
+            if isinstance(files, Generator):
+                files.close()
+            end.set_result(None)
+        except BaseException as error:  # whatever it is, the caller's thread waits for it
+            end.set_exception(error)
+        arrived.put(None)
+
+    reader = threading.Thread(target=read_files, daemon=True)  # the program's end does not wait for the next image
+    reader.start()
+    try:
+        for batch in _batches(arrived, max_wait):
+            room.release(len(batch))
+            yield [image.result() for image in batch]
+        end.result()
+    finally:
+        closed.set()
+        room.release()
+        reader.join(MAX_CLOSE)
+
+
+def _batches(arrived: queue.SimpleQueue[Item | None], max_wait: float | None) -> Iterator[list[Item]]:
+    """Yields batches of a queue that ends with None: full ones, or what has come `max_wait` seconds after the first."""
+    while first := arrived.get():
+        batch, deadline = [first], time.monotonic() + (max_wait or 0)
+        while len(batch) < BATCH:
+            try:
+                item = arrived.get(timeout=None if max_wait is None else max(0, deadline - time.monotonic()))
+            except queue.Empty:
+                break
+            if item is None:
+                arrived.put(None)
+                break
+            batch.append(item)
+        yield batch
 
 
 def _pixels(source: Any, size: int, background: str) -> np.ndarray:

@@ -22,6 +22,9 @@ this module changes nothing else in the process:
     from stages.tools.predict import predict
     for image in predict(["holiday", "more/dog.jpg"]):
         print(image.path, image.problem or image.predicted, image.probability)
+
+Each such call loads the model, which takes seconds. A program that calls it often loads the model once, with
+`model = load()`, for predict(images, model).
 """
 
 if __name__ == "__main__":
@@ -37,6 +40,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from rich.cells import cell_len, set_cell_size
 from tqdm import tqdm
@@ -74,9 +78,18 @@ def main() -> None:
         sys.exit(1)
 
 
+def load(model: str | os.PathLike[str] = MODEL) -> Any:
+    """Returns the SavedModel of a folder, for any number of calls of `predict`, from any thread of this process.
+
+    Raises:
+        UserError: there is no such model; the process was forked from one that had loaded a model.
+    """
+    return saved_model.load(os.fspath(model))
+
+
 def predict(
     images: Source | Iterable[Source],
-    model: str | os.PathLike[str] = MODEL,
+    model: Any = MODEL,
     threshold: float | None = None,
     calibrated: bool = False,
 ) -> Iterator[Prediction]:
@@ -86,16 +99,22 @@ def predict(
         images: one image or several: paths of files, or of folders with images; PIL images; the bytes of files; arrays,
             [height, width, 3] in RGB or [height, width] in grey, uint8 or floating-point from 0 to 1 or to 255. Images
             whose highest value is 1.05 or less go to 1, those from 2 on to 255, and others count as unreadable; values
-            beyond by 5% at most, of which resampling and rounding leave some, are clipped.
-        model: folder of the SavedModel.
+            beyond by 5% at most, of which resampling and rounding leave some, are clipped. An iterator, such as a
+            camera's, is read and closed in another thread, at most 96 images ahead. Each of its images is predicted 50
+            ms after it was yielded at the latest, or as soon as those before are; so the batches depend on time, and
+            with them the last digits of the probabilities.
+        model: folder of the SavedModel, which is loaded in each call; or what `load` returns.
         threshold: the second of two classes is predicted where its unscaled probability reaches this; None: the model's
             own, which evaluate chose.
         calibrated: whether to scale the probabilities by the model's temperature; the predicted classes stay the same.
 
     Raises:
-        UserError: there is no such model; the threshold is not in [0, 1], or the model has more than two classes.
+        UserError: there is no such model; the threshold is not in [0, 1], or the model has more than two classes; the
+            process was forked from one that had loaded a model.
     """
-    return inference.classify(inference.find(images), saved_model.load(os.fspath(model)), threshold, calibrated)
+    loaded = load(model) if isinstance(model, str | os.PathLike) else model
+    max_wait = inference.MAX_WAIT if inference.arrive_over_time(images) else None
+    return inference.classify(inference.find(images), loaded, threshold, calibrated, max_wait)
 
 
 def expand_paths(arguments: Iterable[str]) -> Iterator[str]:

@@ -2,11 +2,15 @@ import codecs
 import csv
 import functools
 import io
+import itertools
 import json
 import os
 import shutil
 import subprocess
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -407,3 +411,241 @@ def test_the_model_s_background_is_used(weights, tmp_path, background):
     assert of_file.probabilities == of_image.probabilities == right.probabilities
     served = saved_model.load(tmp_path / "model").signatures["serving_bytes"](image_bytes=[buffer.getvalue()])
     np.testing.assert_allclose(served["probabilities"][0], list(right.probabilities.values()), atol=1e-5)
+
+
+def fake(sizes=None):
+    """A model of two classes whose probabilities are the brightness of the image, and notes the sizes of batches."""
+
+    def serve(images):
+        if sizes is not None:
+            sizes.append(len(images))
+        second = images[:, 0, 0, 0] / 255
+        return {"probabilities": tf.constant(np.stack([1 - second, second], axis=1))}
+
+    return SimpleNamespace(
+        class_names=tf.constant(CLASSES),
+        threshold=0.5,
+        temperature=1.0,
+        image_size=8,
+        background=tf.constant("white"),
+        signatures={"serving_uint8": serve},
+    )
+
+
+def grey(level):
+    return np.full((9, 9, 3), level, np.uint8)
+
+
+def levels(predictions):
+    return [round(255 * x.probabilities["nöt cat"]) for x in predictions]
+
+
+class Camera:
+    """An iterator that is no generator: frame `level` after frame `level - 1`, once `ready` returns."""
+
+    def __init__(self, ready):
+        self.ready, self.level = ready, -1
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        self.level += 1
+        self.ready()
+        return grey(self.level)
+
+
+def test_a_loaded_model_is_taken_again_and_again(model, images, monkeypatch):
+    loaded = predict.load(model)
+    monkeypatch.setattr(saved_model, "load", None)
+    for sources in (images / "y/000.png", [images / "y"], np.asarray(Image.open(images / "y/001.png"))):
+        monkeypatch.setattr(saved_model, "load", load)
+        expected = list(predict.predict(sources, model))
+        monkeypatch.setattr(saved_model, "load", None)
+        assert list(predict.predict(sources, loaded)) == list(predict.predict(sources, model=loaded)) == expected
+
+
+def test_a_model_s_folder_is_read_in_each_call(model, images, tmp_path, monkeypatch):
+    monkeypatch.undo()  # of the cache of these tests
+    for threshold in (0, 1.0, 0):
+        shutil.rmtree(tmp_path / "model", ignore_errors=True)
+        saved_model.copy(model, tmp_path / "model", {"threshold": threshold})
+        monkeypatch.chdir(tmp_path)
+        [found] = predict.predict(images / "y/000.png", "model")
+        assert found.predicted == CLASSES[threshold == 0]
+
+
+def test_several_threads_share_a_model(model):
+    loaded = predict.load(model)
+    random = np.random.default_rng(0)
+    sources = [random.integers(0, 256, (40, 30, 3), np.uint8) for _ in range(8)]
+    expected = [list(predict.predict(x, loaded)) for x in sources]
+    together = threading.Barrier(8, timeout=60)
+
+    def serve(source):
+        together.wait()
+        return [list(predict.predict(source, loaded)) for _ in range(10)]
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(serve, sources)) == [[x] * 10 for x in expected]
+
+
+def generator(ready):
+    yield from Camera(ready)
+
+
+@pytest.mark.parametrize("source", [generator, Camera, lambda ready: itertools.chain(Camera(ready))])
+def test_an_image_is_predicted_before_the_next_comes(source):
+    answered = threading.Semaphore(1)
+    predictions = predict.predict(source(lambda: answered.acquire(timeout=60) or pytest.fail()), fake())
+    for level in range(5):
+        assert levels([next(predictions)]) == [level]
+        answered.release()
+    predictions.close()
+    answered.release()
+
+
+@pytest.mark.parametrize("count", [1, 31, 32, 33, 200])
+def test_answers_come_in_the_order_of_an_iterator_s_images(count):
+    assert levels(predict.predict((grey(level) for level in range(count)), fake())) == list(range(count))
+
+
+def test_a_fast_iterator_fills_batches_and_is_read_a_few_batches_ahead():
+    sizes, read = [], []
+    predictions = predict.predict((grey(read.append(1) or 7) for _ in itertools.count()), fake(sizes))
+    for _ in range(10 * inference.BATCH):
+        next(predictions)
+    assert max(sizes) == inference.BATCH and len(read) <= 320 + 2 * inference.BATCH
+    predictions.close()
+
+
+@pytest.mark.parametrize("kind", [list, tuple, "folder", "stack"])
+def test_batches_of_what_is_there_do_not_depend_on_time(kind, tmp_path, monkeypatch):
+    pixels, sizes, random = inference._pixels, [], np.random.default_rng(0)
+
+    def slow(*arguments):
+        time.sleep(0.1 * (random.random() < 0.1))  # twice as long as an image of an iterator waits
+        return pixels(*arguments)
+
+    monkeypatch.setattr(inference, "_pixels", slow)
+    if kind == "folder":
+        sources = make_images(tmp_path / "images", {"x": 40, "y": 30})
+    elif kind == "stack":
+        sources = np.stack([grey(level) for level in range(70)])
+    else:
+        sources = kind(grey(level) for level in range(70))
+    assert len(list(predict.predict(sources, fake(sizes)))) == 70 and sizes == [32, 32, 6]
+
+
+@pytest.mark.parametrize("taken", [1, 40, 200])
+@pytest.mark.parametrize("held", [False, True])
+def test_closing_stops_threads_and_closes_the_source(taken, held):
+    closed, before = threading.Event(), set(threading.enumerate())
+
+    def frames():
+        try:
+            for level in itertools.count():
+                yield grey(level % 256)
+        finally:
+            closed.set()
+
+    source = frames()
+    predictions = predict.predict(source, fake())
+    if not held:
+        del source
+    for _ in range(taken):
+        next(predictions)
+    predictions.close()
+    assert closed.wait(60) and set(threading.enumerate()) <= before
+
+
+def test_closing_does_not_wait_for_a_source_that_waits(monkeypatch):
+    monkeypatch.setattr(inference, "MAX_CLOSE", 0.01)
+    closed, go_on = threading.Event(), threading.Event()
+
+    def frames():
+        try:
+            yield grey(1)
+            go_on.wait(60)
+            yield grey(2)
+        finally:
+            closed.set()
+
+    for _ in predict.predict(frames(), fake()):
+        break
+    assert not closed.is_set()
+    go_on.set()
+    assert closed.wait(60)
+
+
+@pytest.mark.parametrize("count", [0, 1, 40, 150])
+@pytest.mark.parametrize("error", [ValueError("camera"), OSError(5, "camera"), KeyboardInterrupt("camera")])
+def test_an_exception_of_the_source_comes_where_the_answer_would_be(count, error):
+    def frames():
+        yield from map(grey, range(count))
+        raise error
+
+    predictions = predict.predict(frames(), fake())
+    assert levels(next(predictions) for _ in range(count)) == list(range(count))
+    with pytest.raises(type(error), match="camera"):
+        next(predictions)
+    with pytest.raises(StopIteration):
+        next(predictions)
+
+
+def test_what_is_no_image_comes_after_the_answers_before_it():
+    predictions = predict.predict(iter([grey(1), grey(2), 3, grey(4)]), fake())
+    assert levels([next(predictions), next(predictions)]) == [1, 2]
+    with pytest.raises(TypeError, match="a int is no path"):
+        next(predictions)
+
+
+FORKS = """
+import os, signal, sys
+from stages.common.cli import UserError
+from stages.tools.predict import load, predict
+
+def answer(loaded=None):
+    signal.alarm(300)
+    try:
+        [x] = predict(sys.argv[2], loaded or load(sys.argv[1]))
+        text = x.predicted
+    except UserError as error:
+        text = str(error)
+    os.write(1, (text + "\\n").encode())
+    os._exit(0)
+
+if os.fork() == 0:
+    answer()
+os.wait()
+loaded = load(sys.argv[1])
+for model in (loaded, None):
+    if os.fork() == 0:
+        answer(model)
+    os.wait()
+answer(loaded)
+"""
+
+
+def test_a_fork_answers_if_no_model_was_loaded_before_and_says_so_otherwise(model, images):
+    command = [sys.executable, "-c", FORKS, model, images / "y/000.png"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, encoding="utf-8")
+    first, *refused, last = result.stdout.splitlines()
+    assert first == last and first in CLASSES
+    assert len(refused) == 2 and all("load the model in each worker after the fork" in line for line in refused)
+
+
+def test_a_program_ends_while_a_source_waits(model):
+    program = """
+import sys, time
+import numpy as np
+from stages.tools.predict import predict
+def frames():
+    yield np.zeros((9, 9, 3), np.uint8)
+    time.sleep(600)
+predictions = predict(frames(), sys.argv[1])
+print(next(predictions).predicted)
+"""
+    command = [sys.executable, "-c", program, model]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, encoding="utf-8", timeout=300)
+    assert result.stdout.strip() in CLASSES and result.returncode == 0, result.stderr
