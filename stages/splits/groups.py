@@ -9,6 +9,7 @@ from stages.common import dataset, params
 from stages.common.arrays import Groups
 from stages.common.cli import UserError, enumeration, printable
 from stages.common.dataset import SPLITS
+from stages.labels import pattern
 from stages.labels.files import ImageFile
 from stages.splits import near_duplicates
 from stages.splits.pack import Manifest
@@ -22,17 +23,18 @@ def add_columns(manifest: Manifest, images: list[ImageFile], data: params.Data) 
     """Adds group, the given split and the further columns of the table of labels, from the images of the same index.
 
     Raises:
-        UserError: data.group_pattern fits no path.
+        UserError: data.group_pattern fits no path, or takes too long.
     """
     found = [images[row] for row in manifest.index]
     keys = [pd.Series([image.group for image in found], manifest.index, dtype=object)]
     if data.group_pattern:
-        keys.append(by_pattern(manifest["path"], data.group_pattern))
+        matches = pattern.find("data.group_pattern", data.group_pattern, manifest["path"])
+        keys.append(pd.Series(matches, manifest.index, dtype=object))
         if not keys[-1].any():
-            pattern, example = printable(data.group_pattern), printable(manifest["path"].iloc[0])
+            example = printable(manifest["path"].iloc[0])
             raise UserError(
-                f"data.group_pattern {pattern} fits no path, such as {example}. In patient7/scan_1.jpg, "
-                r"(patient\d+) finds the group patient7."
+                f"data.group_pattern {printable(data.group_pattern)} fits no path, such as {example}. In "
+                r"patient7/scan_1.jpg, (patient\d+) finds the group patient7."
             )
     keys.append(_roboflow(manifest))
     duplicates = manifest["duplicates"]
