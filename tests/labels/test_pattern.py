@@ -38,8 +38,8 @@ def test_a_pattern_that_backtracks_is_named_with_the_text(short_limit, slow):
 
 def test_what_takes_long_in_all_is_no_error(short_limit):
     began = time.process_time()
-    pattern.find("data.label_pattern", SLOW, ["a" * 12] * 40)
-    assert time.process_time() - began > pattern.LIMIT
+    while time.process_time() - began < 2 * pattern.LIMIT:
+        pattern.find("data.label_pattern", SLOW, ["a" * 10] * 40)
 
 
 def test_the_timer_ends_with_the_search(short_limit):
