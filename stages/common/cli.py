@@ -118,6 +118,14 @@ def counted(count: int, noun: str, nouns: str = "") -> str:
     return f"{count:,} {noun if count == 1 else nouns or f'{noun}s'}"
 
 
+def counted_bytes(count: float) -> str:
+    """Returns a number of bytes in words: "999 bytes", "1.5 kB", "20.0 MB" or "3.4 TB"."""
+    if count < 1000:
+        return f"{count:.0f} bytes"
+    power = next((power for power in (1, 2, 3) if round(count / 1000**power, 1) < 1000), 4)
+    return f"{count / 1000**power:,.1f} {('kB', 'MB', 'GB', 'TB')[power - 1]}"
+
+
 def enumeration(texts: Sequence[str], most: int = 20) -> str:
     """Joins the first `most` texts for an error's text, with the number of further ones."""
     more = [f"and {len(texts) - most} more"] if len(texts) > most else []

@@ -338,8 +338,9 @@ def _unknown(key: str, known: Iterable[str]) -> str:
         return f"{key} is now {RENAMED[key]}: rename it"
     if (elsewhere := Path("data", key, "params.yaml")).exists():
         return f"{key} is not a group of params.yaml: its parameters are in {elsewhere}"
+    beside = [name for name in known if name.rpartition(".")[0] == key.rpartition(".")[0]]
     near = difflib.get_close_matches(key, known, n=1)
-    return f"{key} is not a parameter; " + (f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}")
+    return f"{key} is not a parameter; " + (f"did you mean {near[0]}?" if near else f"there are {', '.join(beside)}")
 
 
 def _allowed(field: Any) -> str:

@@ -71,6 +71,24 @@ def test_a_stage_ends_with_the_dvc_that_runs_it(shell, killed):
     assert psutil.wait_procs(below, timeout=10)[1] == []
 
 
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 bytes"),
+        (999, "999 bytes"),
+        (1000, "1.0 kB"),
+        (43_008, "43.0 kB"),
+        (999_949, "999.9 kB"),
+        (999_950, "1.0 MB"),
+        (2.74e6, "2.7 MB"),
+        (12_345_678_901, "12.3 GB"),
+        (5e15, "5,000.0 TB"),
+    ],
+)
+def test_bytes_have_the_unit_in_which_they_are_not_zero(count, text):
+    assert cli.counted_bytes(count) == text
+
+
 SCRIPT = """
 import sys
 from stages.common import cli
