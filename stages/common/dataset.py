@@ -18,6 +18,7 @@ from stages.common.cli import UserError
 
 SPLITS = ("train", "validation", "test")
 ROOT = "data/splits"
+COMPARED = 1000  # maximum number of test images, evenly spaced, on which exported formats are compared
 CLASSES = f"{ROOT}/classes.json"
 GROUP_TEXT = "table_group"  # column of manifests with the groups of the table of labels, as they are written there
 # Columns of every manifest. All others are text, as in the table of labels: "007" and "True" stay as they are.
