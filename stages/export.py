@@ -29,7 +29,6 @@ from stages.formats import conversion, litert, onnx_model
 from stages.model import backend, saved_model
 
 SAVED_MODEL = FINETUNE.saved_model
-CHECKED = 1000  # maximum number of test images, evenly spaced, that the formats are compared on
 FILES = {"float16": "float16.tflite", "int8": "int8.tflite", "onnx": "model.onnx"}
 LOADERS = {".tflite": litert.load, ".onnx": onnx_model.load}
 TIMED = 20  # number of test images that measure the time per image
@@ -40,7 +39,7 @@ Predictor = Callable[[np.ndarray], np.ndarray]  # from uint8 [1, size, size, 3] 
 def main() -> None:
     backend.use_one_thread()
     train_split, test_split = dataset.load("train"), dataset.load("test")
-    rows = dataset.evenly_spaced(np.arange(len(test_split.labels)), CHECKED)
+    rows = dataset.evenly_spaced(np.arange(len(test_split.labels)), dataset.COMPARED)
     with files.replacing(
         models="data/models/exported", metrics="metrics/export.json", speed="metrics/export_speed.json"
     ) as out:

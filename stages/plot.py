@@ -30,7 +30,7 @@ MARKS = "[<{]"  # beginnings of tags and placeholders, which DVC's page would ta
 def main() -> None:
     try:
         epochs = pd.concat(training_history.read(phase.history) for phase in PHASES)
-        augmentations = np.load("data/training/augmentations.npy")
+        augmentations = files.read_array("data/training/augmentations.npy")
         classes = files.read_json(CLASSES)
         overview = files.read_arrays("data/splits/overview.npz")
         samples = files.read_arrays("data/evaluation/samples.npz")

@@ -56,7 +56,7 @@ def main() -> None:
         # Categories are sorted: the label is the class's place among the sorted names.
         used.insert(2, "label", used["class"].astype("category").cat.codes.astype(np.int64))
         for name in SPLITS:
-            part = used[split == name].drop(columns=["blank", "pixel_hash", "split"])
+            part = used[split == name].drop(columns=["blank", "pixel_hash", "split", *groups.KEYS])
             dataset.create(getattr(out, name), pixels, part.index, part)
         overview.save(out.overview, used, split.to_numpy(), pixels)
         counts = pd.crosstab(split, used["class"]).loc[list(SPLITS)]

@@ -6,11 +6,14 @@ N is the number of images, C the number of classes, D the number of features.
 import errno
 import math
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self, TypeAlias
 
 import numpy as np
+
+from stages.common.cli import UserError, counted_bytes
 
 Labels: TypeAlias = np.ndarray  # int64 [N]: an image's class, as its place among the sorted class names
 Groups: TypeAlias = np.ndarray  # int64 [N]: the same number for images that count as one piece of evidence
@@ -34,7 +37,12 @@ class ArrayFile:
 
     @classmethod
     def create(cls, path: str | Path, shape: Sequence[int], dtype: Any = np.uint8) -> Self:
-        """Writes a file of zeros and opens it for writing."""
+        """Writes a file of zeros and opens it for writing. Raises a UserError if the disk has no room for it."""
+        size, free = math.prod(shape) * np.dtype(dtype).itemsize, shutil.disk_usage(Path(path).parent).free
+        if size > free:
+            raise UserError(
+                f"{path} needs {counted_bytes(size)}, but {counted_bytes(free)} are free on that disk: free some."
+            )
         np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=tuple(shape))
         return cls(path, "r+b")
 

@@ -5,6 +5,7 @@ import contextlib
 import os
 import re
 import shutil
+import signal
 import sys
 import tempfile
 import textwrap
@@ -35,9 +36,11 @@ def start() -> None:
     -h and --help print the script's docstring; arguments that its usage does not name are an error. A stage ends with
     the DVC that runs it: after a killed `dvc repro`, it would otherwise write into the outputs of the next one.
     """
+    _open_closed_streams()
     script = parser(sys.modules["__main__"].__doc__)
     if {"-h", "--help"} & set(sys.argv[1:]):
-        print(script.format_help(), end="")
+        with _ending_with_the_pipe():
+            print(script.format_help(), end="")
         sys.exit()
     if script.usage == script.prog:  # the usage names no arguments
         script.parse_args()
@@ -72,9 +75,9 @@ def parser(docstring: str | None) -> argparse.ArgumentParser:
 def run(main: Callable[[], None]) -> None:
     """Runs `main()`. A UserError, or a fault of the machine, ends the process with one line and exit status 1."""
     try:
-        main()
+        with _ending_with_the_pipe():
+            main()
         if "tensorflow" in sys.modules and "TF_CONFIG" not in os.environ:  # distributed workers must shut down in order
-            sys.stdout.flush()
             sys.stderr.flush()
             os._exit(0)  # TensorFlow's shutdown takes more than a second
     except UserError as error:
@@ -135,6 +138,14 @@ def counted(count: int, noun: str, nouns: str = "") -> str:
     return f"{count:,} {noun if count == 1 else nouns or f'{noun}s'}"
 
 
+def counted_bytes(count: float) -> str:
+    """Returns a number of bytes in words: "999 bytes", "1.5 kB", "20.0 MB" or "3.4 TB"."""
+    if count < 1000:
+        return f"{count:.0f} bytes"
+    power = next((power for power in (1, 2, 3) if round(count / 1000**power, 1) < 1000), 4)
+    return f"{count / 1000**power:,.1f} {('kB', 'MB', 'GB', 'TB')[power - 1]}"
+
+
 def enumeration(texts: Sequence[str], most: int = 20) -> str:
     """Joins the first `most` texts for an error's text, with the number of further ones."""
     more = [f"and {len(texts) - most} more"] if len(texts) > most else []
@@ -144,6 +155,25 @@ def enumeration(texts: Sequence[str], most: int = 20) -> str:
 def _fail(reason: object, status: int = 1) -> NoReturn:
     print(f"ERROR: {escaped(' '.join(str(reason).split()))}", file=sys.stderr)
     sys.exit(status)
+
+
+def _open_closed_streams() -> None:
+    """Opens standard streams that are closed (<&-): the next file would take their number, and what is printed."""
+    for number, (name, mode) in enumerate({"stdin": "r", "stdout": "w", "stderr": "w"}.items()):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))
+            os.set_inheritable(number, True)
+
+
+@contextlib.contextmanager
+def _ending_with_the_pipe() -> Iterator[None]:
+    """Ends the process quietly if the reader of its standard output, such as head, has ended."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what is flushed at the end
+        sys.exit(128 + signal.SIGPIPE)
 
 
 def _excepthook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:

@@ -18,6 +18,7 @@ from stages.common.cli import UserError
 
 SPLITS = ("train", "validation", "test")
 ROOT = "data/splits"
+COMPARED = 1000  # maximum number of test images, evenly spaced, on which exported formats are compared
 CLASSES = f"{ROOT}/classes.json"
 GROUP_TEXT = "table_group"  # column of manifests with the groups of the table of labels, as they are written there
 # Columns of every manifest. All others are text, as in the table of labels: "007" and "True" stay as they are.
@@ -74,14 +75,15 @@ def create(folder: Path, pixels: ArrayFile, rows: Sequence[int], manifest: pd.Da
 
 
 def load(name: str, root: str | Path = ROOT) -> Split:
-    """Opens one of SPLITS, in data/splits or in a copy of it. Raises a UserError if it is missing."""
+    """Opens one of SPLITS, in data/splits or in a copy of it. Raises a UserError if it is missing or damaged."""
     folder = Path(root) / name
     try:
-        return Split(
-            pixels=ArrayFile(folder / "pixels.npy"),
-            manifest=files.read_csv(folder / "manifest.csv", types=collections.defaultdict(lambda: str, COLUMNS)),
-            classes=files.read_json(Path(root) / "classes.json"),
-        )
+        with files.checked(folder):
+            pixels = ArrayFile(folder / "pixels.npy")
+            manifest = files.read_csv(folder / "manifest.csv", types=collections.defaultdict(lambda: str, COLUMNS))
+            if len(manifest) != len(pixels) or not COLUMNS.keys() <= {*manifest}:
+                raise ValueError("pixels and rows do not belong together")
+            return Split(pixels, manifest, files.read_json(Path(root) / "classes.json"))
     except FileNotFoundError as error:
         raise UserError(f"{error.filename} is missing: run `dvc repro split` first.") from None
 

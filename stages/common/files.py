@@ -5,6 +5,8 @@ import csv
 import json
 import os
 import shutil
+import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +14,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+
+from stages.common.cli import UserError
 
 DIGITS = 6  # significant digits that are written; further digits of a network's output differ between processors
 TEXT_COLUMNS = "path class actual predicted frozen given suggested reason attribute value range"
@@ -52,6 +56,15 @@ def scratch(folder: str | Path) -> Iterator[Path]:
         _remove(path)
 
 
+@contextlib.contextmanager
+def checked(path: str | Path) -> Iterator[None]:
+    """Turns the errors of a block that reads this output of a stage into a UserError, but for missing files."""
+    try:
+        yield
+    except (ValueError, LookupError, TypeError, RecursionError, EOFError, zipfile.BadZipFile, zlib.error):
+        raise UserError(f"{path} is damaged or of an earlier version: run `dvc repro`.") from None
+
+
 def rounded(value: Any) -> Any:
     """Rounds all numbers in a JSON value to DIGITS significant digits."""
     if isinstance(value, float):
@@ -67,7 +80,9 @@ def write_json(value: Any, path: Path) -> None:
 
 
 def read_json(path: str | Path) -> Any:
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    """Reads a file that `write_json` wrote. Raises a UserError if it is damaged."""
+    with checked(path):
+        return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
 def write_csv(table: pd.DataFrame, path: Path, errors: str = "surrogateescape") -> None:
@@ -86,13 +101,27 @@ def read_csv(file: Any, errors: str = "surrogateescape", types: Mapping[str, typ
     """Reads a table that `write_csv` wrote, from a path or an open file. No text stands for a missing value.
 
     `errors` is that of `write_csv`; `types` are those of columns, by name; types of other columns are inferred.
+
+    Raises:
+        UserError: the table is damaged. Of an open file, the caller names it, with `checked`.
     """
-    return pd.read_csv(file, keep_default_na=False, dtype=types, encoding_errors=errors)
+    with checked(file) if isinstance(file, str | Path) else contextlib.nullcontext():
+        table = pd.read_csv(file, keep_default_na=False, dtype=types, encoding_errors=errors)
+        if table.isna().any(axis=None):
+            raise ValueError("a row has fewer cells than the header")
+    return table
 
 
 def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
-    with np.load(path) as arrays:
+    """Reads an .npz file. Raises a UserError if it is damaged."""
+    with checked(path), np.load(path) as arrays:
         return dict(arrays)
+
+
+def read_array(path: str | Path) -> np.ndarray:
+    """Reads a .npy file. Raises a UserError if it is damaged."""
+    with checked(path):
+        return np.load(path)
 
 
 def _remove(path: Path) -> None:

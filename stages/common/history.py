@@ -13,6 +13,7 @@ from stages.common import files
 from stages.common.cli import UserError
 
 COLUMNS = ["epoch", "phase", "accuracy", "val_accuracy", "loss", "val_loss", "learning_rate", "kept"]
+TYPES = {"epoch": int, "phase": str} | dict.fromkeys(["accuracy", "val_accuracy", "loss", "val_loss"], float)
 METRICS = ["accuracy", "loss", "val_accuracy", "val_loss"]
 HEADER = f"epoch  {'  '.join(f'{name:>12}' for name in METRICS)}  seconds"  # header of the lines of format_epoch
 
@@ -53,9 +54,10 @@ def write(history: pd.DataFrame, metrics: dict[str, Any], path: str, metrics_pat
 
 
 def read(path: str) -> pd.DataFrame:
-    """Reads the history of a phase. Raises a UserError if it is missing, or if training has not ended."""
+    """Reads the history of a phase. Raises a UserError if it is missing or damaged, or if training has not ended."""
     try:
-        history = files.read_csv(path)
+        with files.checked(path):
+            history = files.read_csv(path, types=TYPES)[COLUMNS]
     except FileNotFoundError:
         raise UserError(f"{path} is missing: run `dvc repro` first.") from None
     if history["kept"].dtype != bool:

@@ -6,19 +6,22 @@ the caller names: those that its stage declares in dvc.yaml.
 
 import difflib
 import re
+import reprlib
 from collections.abc import Iterable, Iterator
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
-import yaml
 from annotated_types import Predicate
 from PIL import ImageColor
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from stages.common.cli import UserError
+from stages.common import yaml_file
+from stages.common.cli import UserError, printable
 
 NO_LABELS = "data/none.csv"  # path of an empty file, because DVC wants every dependency to exist
 BASE_LAYERS = 154  # number of layers of Keras's MobileNetV2 without top, with the input layer
+LONGEST_KEY = 100  # characters of an unknown key in errors
 RENAMED = {
     "train.distribution": "train.strategy",
     "evaluate.minimum": "evaluate.min_metrics",
@@ -27,6 +30,25 @@ RENAMED = {
     "model.dropout": "train.dropout",
     "finetune.mix": "finetune.keep",
 }
+
+
+class _Values(reprlib.Repr):
+    """Values of YAML in errors: those that are long, deep or hold themselves are cut."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel, self.maxstring = 3, 200
+
+    def repr_int(self, value: int, level: int) -> str:
+        return repr(value) if abs(value) < 10**self.maxlong else f"a number of more than {self.maxlong} digits"
+
+    def repr_date(self, value: date, level: int) -> str:
+        return f"the date {value}"
+
+    repr_datetime = repr_date
+
+
+VALUES = _Values()
 
 
 class Group(BaseModel):
@@ -55,7 +77,7 @@ def _is_pattern(value: str) -> bool:
     """Whether a text is empty or a regular expression with one group."""
     try:
         return not value or re.compile(value).groups == 1
-    except re.error:
+    except (re.error, OverflowError, RecursionError):  # repetitions above 2**32; thousands of parentheses
         return False
 
 
@@ -250,12 +272,9 @@ def read_file(path: str | Path, model: type[G]) -> G:
         UserError: the file cannot be read, or keys are unknown, missing, or wrong. The text names all of them.
     """
     try:
-        with open(path, encoding="utf-8") as file:
-            tree = yaml.safe_load(file)
+        tree = yaml_file.read(path)
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}. Run the stages from the root of the repository.") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is not valid YAML: {error}") from None
     if not isinstance(tree, dict):
         raise UserError(f"{path} holds no parameters. Restore it with `git checkout {path}`.")
     problems = _missing(tree, model)
@@ -276,7 +295,7 @@ def defaults() -> dict[str, Any]:
 def flatten(tree: dict) -> dict[str, Any]:
     """Returns the parameters in a tree of groups of params.yaml by dotted key."""
     parameters = {key for key, field in fields() if not _group(field)}
-    return {key: value for key, value in _nodes(tree) if key in parameters}
+    return {key: value for key, value in _nodes(tree, Params) if key in parameters}
 
 
 def fields(model: type[BaseModel] = Params, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -287,12 +306,13 @@ def fields(model: type[BaseModel] = Params, prefix: str = "") -> Iterator[tuple[
             yield from fields(group, f"{prefix}{name}.")
 
 
-def _nodes(tree: dict, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yields (dotted key, value) of every value and every mapping in a tree."""
+def _nodes(tree: dict, model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields (dotted key, value) of every value and every group in a tree, as deep as the model has groups."""
+    groups = {name: group for name, field in model.model_fields.items() if (group := _group(field))}
     for name, value in tree.items():
         yield f"{prefix}{name}", value
-        if isinstance(value, dict):
-            yield from _nodes(value, f"{prefix}{name}.")
+        if isinstance(value, dict) and name in groups:
+            yield from _nodes(value, groups[name], f"{prefix}{name}.")
 
 
 def _group(field: Any) -> type[Group] | None:
@@ -302,7 +322,7 @@ def _group(field: Any) -> type[Group] | None:
 
 def _missing(tree: dict, model: type[BaseModel]) -> dict[str, str]:
     """Says in words which keys are missing, a text for each. Of a missing group, only the group is named."""
-    nodes = {"": tree, **dict(_nodes(tree))}
+    nodes = {"": tree, **dict(_nodes(tree, model))}
     present = nodes.keys() | {RENAMED[key] for key in nodes.keys() & RENAMED.keys()}
     return {
         key: f"{key} is missing; it must be {_allowed(field)}"
@@ -313,17 +333,17 @@ def _missing(tree: dict, model: type[BaseModel]) -> dict[str, str]:
 
 def _wrong(error: ValidationError, tree: dict, model: type[BaseModel]) -> dict[str, str]:
     """Says in words which keys and values are wrong, a text for each."""
-    known, nodes, problems = dict(fields(model)), dict(_nodes(tree)), {}
+    known, nodes, problems = dict(fields(model)), dict(_nodes(tree, model)), {}
     for problem in error.errors():
         # The path of a wrong value may end in a member of a union, or in a key of evaluate.min_metrics.
         paths = [".".join(map(str, problem["loc"][:n])) for n in range(len(problem["loc"]), 0, -1)]
         key = next((path for path in paths if path in known), paths[0])
         if problem["type"] in ("extra_forbidden", "invalid_key"):  # an invalid key is a number, for example
-            problems[paths[0]] = _unknown(paths[0], known)
+            problems[paths[0]] = _unknown(printable(paths[0][:LONGEST_KEY]), known)
         elif _group(known[key]) and (text := str(problem.get("ctx", {}).get("error", ""))):
             problems[key] = text  # parameters that do not go together
         elif problem["type"] != "missing":
-            problems[key] = f"{key} is {nodes[key]!r}, but must be {_allowed(known[key])}"
+            problems[key] = f"{key} is {VALUES.repr(nodes[key])}, but must be {_allowed(known[key])}"
     return problems
 
 
@@ -333,8 +353,9 @@ def _unknown(key: str, known: Iterable[str]) -> str:
         return f"{key} is now {RENAMED[key]}: rename it"
     if (elsewhere := Path("data", key, "params.yaml")).exists():
         return f"{key} is not a group of params.yaml: its parameters are in {elsewhere}"
+    beside = [name for name in known if name.rpartition(".")[0] == key.rpartition(".")[0]]
     near = difflib.get_close_matches(key, known, n=1)
-    return f"{key} is not a parameter; " + (f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}")
+    return f"{key} is not a parameter; " + (f"did you mean {near[0]}?" if near else f"there are {', '.join(beside)}")
 
 
 def _allowed(field: Any) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from stages.common import files
 from stages.common.arrays import Features
 from stages.common.cli import UserError
 from stages.common.dataset import SPLITS, Split
@@ -21,9 +22,9 @@ def load(splits: Mapping[str, Split]) -> Features:
     parts = []
     for name, split in splits.items():
         try:
-            parts.append(np.load(FILES[name]).astype(np.float32))
-        except (FileNotFoundError, EOFError, ValueError):
-            raise UserError(f"{FILES[name]} is missing or damaged: run `dvc repro`.") from None
+            parts.append(files.read_array(FILES[name]).astype(np.float32))
+        except FileNotFoundError:
+            raise UserError(f"{FILES[name]} is missing: run `dvc repro` first.") from None
         if len(parts[-1]) != len(split.labels):
             raise UserError(f"{FILES[name]} is not of the images in data/splits/{name}: run `dvc repro`.")
     return np.concatenate(parts)

@@ -1,11 +1,10 @@
 """Labels from file names: data.label_pattern finds the class in the name of each file."""
 
 import posixpath
-import re
 
 from stages.common import params
 from stages.common.cli import UserError, printable
-from stages.labels import companions, given_splits
+from stages.labels import companions, given_splits, pattern
 from stages.labels.files import ImageFile, Labelled
 
 
@@ -13,13 +12,12 @@ def find(found: list[ImageFile], data: params.Data) -> Labelled:
     """Labels all files; those that the pattern does not fit have a problem.
 
     Raises:
-        UserError: the pattern fits no file.
+        UserError: the pattern fits no file, or takes too long.
     """
     found, notes = companions.separate(found, data.images, data.classes)
+    names = pattern.find("data.label_pattern", data.label_pattern, (posixpath.basename(file.path) for file in found))
     images = []
-    for file in found:
-        match = re.search(data.label_pattern, posixpath.basename(file.path))
-        name = (match[1] or "").strip() if match else ""
+    for file, name in zip(found, map(str.strip, names), strict=True):
         problem = file.problem or ("" if name else "data.label_pattern does not fit its name")
         images.append(ImageFile(file.path, name, problem))
     if not any(image.class_name for image in images):

@@ -30,18 +30,19 @@ def find(found: list[ImageFile], data: params.Data) -> Labelled:
         # What cannot be opened might be a class folder.
         if is_folder or file.problem not in {"", PLACEHOLDER, ANNEX, *SPECIAL_FILES.values()}:
             images.append(ImageFile(file.path, top or file.path, file.problem))
-    loose = sorted(path for path in (layout.splits or layout.inner) if "/" not in layout.inner[path])
-    if loose and not (layout.folders and data.split == "random"):
+    anew = layout.folders and data.split == "random"
+    candidates = layout.inner if anew or not layout.splits else layout.splits
+    loose = sorted(path for path in candidates if "/" not in layout.inner[path])
+    if loose and not anew:
         notes.append(
             f"Left out: {counted(len(loose), 'file')} beside the class folders, such as "
             f"{enumeration(list(map(printable, loose)), 3)}."
         )
     labelled = given_splits.add(Labelled(images, "", notes), layout, data)
-    if layout.folders and data.split == "random":
-        outside = sum("/" not in inner for inner in layout.inner.values())
+    if anew:
         labelled.notes.append(
             f"The splits {', '.join(map(printable, sorted(layout.folders)))} are divided anew, because data.split is "
-            "random" + (f"; {outside} files outside of class folders are left out." if outside else ".")
+            "random" + (f"; {len(loose)} files outside of class folders are left out." if loose else ".")
         )
     if shared := given_splits.shared_folders(layout):
         tops = enumeration(sorted({repr(image.class_name) for image in images}), 5)

@@ -157,7 +157,7 @@ def _from_json(label: str) -> tuple[str, str]:
     """Returns the one text in a label that is a JSON list or object, and a problem if there are several."""
     try:
         content = json.loads(label)
-    except ValueError:
+    except (ValueError, RecursionError):
         if not label.endswith(("]", "}")):
             return label, ""
         content = re.findall(r"[^\s,'\"\[\]{}]+", label)  # a list as Python or NumPy writes it

@@ -11,6 +11,7 @@ from stages.labels.matching import FileIndex
 
 # Names that further columns cannot keep: those of manifests, and those that manifests have while `split` runs.
 RESERVED = {*dataset.COLUMNS, "split", "pixels", "pixel_hash", "blank", dataset.GROUP_TEXT}
+RESERVED |= {"pattern_group", "roboflow_image"}
 ONE, ZERO = {"1", "1.0", "True", "true"}, {"0", "0.0", "False", "false"}
 # Names of columns of labels in tables of others, in lower case.
 LABELS = ["label", "labels", "class", "classes", "class_name", "classname", "category", "choice", "species", "tag"]

@@ -120,7 +120,8 @@ def _records(content: Any) -> list[dict[str, Any]]:
     lists = [content]
     if isinstance(content, dict):
         if isinstance(content.get("labels"), dict):  # FiftyOne's: labels are names, or places in `classes`
-            classes = dict(enumerate(content.get("classes") or []))
+            names = content.get("classes")
+            classes = dict(enumerate(names if isinstance(names, list) else []))
             labels = {path: x.get("label") if isinstance(x, dict) else x for path, x in content["labels"].items()}
             return [{"path": path, "label": classes.get(x, x) if type(x) is int else x} for path, x in labels.items()]
         if content and not any(isinstance(value, dict | list) for value in content.values()):

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from stages.common import yaml_file
 from stages.common.cli import UserError
 
 
@@ -30,8 +30,8 @@ def find(path: str) -> Card | None:
     if not file.exists():
         return None
     try:
-        cards = TypeAdapter(dict[str, Card]).validate_python(yaml.safe_load(file.read_text(encoding="utf-8")))
-    except (yaml.YAMLError, ValidationError):
+        cards = TypeAdapter(dict[str, Card]).validate_python(yaml_file.read(file))
+    except ValidationError:
         raise UserError(
             f"{file} does not map paths to a description and a licence: compare data/*/card.yaml."
         ) from None

@@ -8,6 +8,7 @@ from typing import Literal
 
 import pandas as pd
 
+from stages.common import dataset
 from stages.reporting.formatting import number, percent, percent_interval, points
 from stages.reporting.run import Run
 from stages.statistics import intervals
@@ -17,7 +18,6 @@ GOOD = 0.8
 # MLPerf Inference asks a quantized model for 99% of the original's accuracy (V. J. Reddi et al., ISCA 2020). Here it
 # must predict 99% of the original's classes, which is more.
 SAME = 0.99
-COMPARED = 1000  # maximum number of test images on which the stage export compares the formats
 
 
 @dataclass(frozen=True)
@@ -116,4 +116,4 @@ def _smallest_file(run: Run) -> str:
 
 def _agreement_interval(run: Run, name: str) -> tuple[float, float]:
     """Returns the 95% interval of how often an exported file predicts the class of the SavedModel."""
-    return intervals.wilson(run.exports[name]["agreement"], run.independent(min(run.totals["test"], COMPARED)))
+    return intervals.wilson(run.exports[name]["agreement"], run.independent(min(run.totals["test"], dataset.COMPARED)))

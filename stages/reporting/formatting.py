@@ -72,6 +72,17 @@ def markdown(text: str) -> str:
 def template(name: str, **options: Any) -> Template:
     """Opens a template of this folder, with these options of jinja2.Environment."""
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, **options)
-    functions = (number, interval, percent, percent_interval, points, setting, rows, markdown, cli.printable)
+    functions = (
+        number,
+        interval,
+        percent,
+        percent_interval,
+        points,
+        setting,
+        rows,
+        markdown,
+        cli.printable,
+        cli.counted_bytes,
+    )
     environment.filters |= {function.__name__: function for function in functions} | {"count": "{:,}".format}
     return environment.get_template(name)

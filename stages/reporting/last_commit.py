@@ -20,7 +20,9 @@ PREDICTIONS = "plots/predictions.csv"
 def read(path: str | Path) -> str | None:
     """Returns a file of the last commit, or None where there is no git, no commit or no such file."""
     try:
-        shown = subprocess.run(["git", "show", f"HEAD:./{path}"], capture_output=True, encoding="utf-8")
+        shown = subprocess.run(
+            ["git", "show", f"HEAD:./{path}"], capture_output=True, encoding="utf-8", errors="replace"
+        )
     except OSError:
         return None
     return None if shown.returncode else shown.stdout
@@ -42,7 +44,7 @@ class Lock:
             folder = split["params"]["params.yaml"]["data"]["images"]
             images = next(dependency["md5"] for dependency in split["deps"] if dependency["path"] == folder)
             return cls(images, {output["path"]: output["md5"] for output in (*split["outs"], *evaluate["outs"])})
-        except (yaml.YAMLError, LookupError, TypeError, StopIteration):
+        except (yaml.YAMLError, ValueError, LookupError, TypeError, StopIteration):
             return None
 
 
@@ -64,7 +66,7 @@ class OtherTest:
     def find(cls) -> Self | None:
         """Compares dvc.lock with that of the last commit; returns None if the test splits are the same, or unknown."""
         committed, path = read("dvc.lock"), Path("dvc.lock")
-        now = path.read_text(encoding="utf-8") if path.exists() else None
+        now = path.read_text(encoding="utf-8", errors="replace") if path.exists() else None
         if committed == now:
             return None
         before, after = Lock.parse(committed), Lock.parse(now)
@@ -74,14 +76,14 @@ class OtherTest:
         try:
             splits = json.loads(_cached(cache, before.outputs[SUMMARY]))
             total = sum(sum(splits[name].values()) for name in dataset.SPLITS)
-        except (OSError, LookupError):
+        except (OSError, ValueError, LookupError):
             total = None
         try:
             table = files.read_csv(io.BytesIO(_cached(cache, before.outputs[PREDICTIONS])), errors="backslashreplace")
             parts = {part["relpath"]: part["md5"] for part in json.loads(_cached(cache, before.outputs[TEST]))}
             manifest = files.read_csv(io.BytesIO(_cached(cache, parts["manifest.csv"])))
             predictions = table.assign(sha256=manifest["sha256"])  # a row per image, in the same order
-        except (OSError, LookupError):
+        except (OSError, ValueError, LookupError):
             predictions = None
         return cls(before.images != after.images, total, predictions)
 

@@ -248,7 +248,7 @@ def _read(path: str, kind: Any = None) -> Any:
             case ".npz":
                 return files.read_arrays(path)
             case ".npy":
-                return np.load(path)
+                return files.read_array(path)
         return TypeAdapter(kind).validate_json(Path(path).read_bytes())
     except FileNotFoundError:
         raise UserError(f"{path} is missing: run `dvc repro` first.") from None

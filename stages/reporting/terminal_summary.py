@@ -1,24 +1,23 @@
 """The end of a run on the terminal: how good the model is, what changed since the last commit, what to do next."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 from rich.table import Table
 from rich.text import Text
 
-from stages.common import files, params, terminal
+from stages.common import files, params, terminal, yaml_file
+from stages.common.cli import UserError
 from stages.common.dataset import SPLITS
 from stages.common.phases import FINETUNE, TRAIN_FROZEN
 from stages.reporting import formatting, last_commit
 from stages.reporting.conclusions import Conclusions
 from stages.reporting.last_commit import OtherTest
 from stages.reporting.next_steps import Step
-from stages.reporting.run import Run
+from stages.reporting.run import Metrics, Run
 
 # What each file of metrics/ is about.
 METRICS = {phase.model: phase.title.lower() for phase in (FINETUNE, TRAIN_FROZEN)} | {"export": "exported files"}
@@ -83,7 +82,10 @@ def _changed_metrics() -> list[str | Text | Table]:
         committed = last_commit.read(path)
         if committed is None or not path.exists():
             continue
-        before, now = json.loads(committed), files.read_json(path)
+        try:
+            before, now = TypeAdapter(Metrics).validate_json(committed), files.read_json(path)
+        except ValidationError:  # committed with the marks of a conflict, for example
+            continue
         shared = [metric for metric in now if metric in before and metric != "best_epoch"]
         pairs = {metric: [formatting.number(before[metric]), formatting.number(now[metric])] for metric in shared}
         compared = compared or bool(pairs)
@@ -98,8 +100,9 @@ def _changed_metrics() -> list[str | Text | Table]:
 def _changed_settings(now: Mapping[str, Any]) -> list[str | Text | Table]:
     """Names the parameters that differ from those of the last commit, which has the same keys."""
     try:
-        committed = params.Params.model_validate(yaml.safe_load(last_commit.read("params.yaml") or ""))
-    except (ValidationError, yaml.YAMLError):
+        tree = yaml_file.parse((last_commit.read("params.yaml") or "").encode(), "params.yaml")
+        committed = params.Params.model_validate(tree)
+    except (ValidationError, UserError):
         return []
     before = params.flatten(committed.model_dump())
     changed = [

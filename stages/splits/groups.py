@@ -9,6 +9,7 @@ from stages.common import dataset, params
 from stages.common.arrays import Groups
 from stages.common.cli import UserError, enumeration, printable
 from stages.common.dataset import SPLITS
+from stages.labels import pattern
 from stages.labels.files import ImageFile
 from stages.splits import near_duplicates
 from stages.splits.pack import Manifest
@@ -18,27 +19,33 @@ EXTENSIONS = r"jpe?g|png|gif|bmp|tiff?|webp|heic|heif|avif|jp2|ppm|pgm"
 ROBOFLOW = re.compile(rf"([^/]+)_(?:{EXTENSIONS})\.rf\.[0-9a-z]{{8,}}\.\w+$", re.IGNORECASE)
 
 
+# Columns while `split` runs: what data.group_pattern finds, and the image that Roboflow made a version of; or empty.
+KEYS = ("pattern_group", "roboflow_image")
+
+
 def add_columns(manifest: Manifest, images: list[ImageFile], data: params.Data) -> Manifest:
-    """Adds group, the given split and the further columns of the table of labels, from the images of the same index.
+    """Adds group, the given split, KEYS and the further columns of the table of labels, from images of the same index.
 
     Raises:
-        UserError: data.group_pattern fits no path.
+        UserError: data.group_pattern fits no path, or takes too long.
     """
     found = [images[row] for row in manifest.index]
-    keys = [pd.Series([image.group for image in found], manifest.index, dtype=object)]
+    of_table = pd.Series([image.group for image in found], manifest.index, dtype=object)
+    matches = pd.Series("", manifest.index, dtype=object)
     if data.group_pattern:
-        keys.append(by_pattern(manifest["path"], data.group_pattern))
-        if not keys[-1].any():
-            pattern, example = printable(data.group_pattern), printable(manifest["path"].iloc[0])
+        matches[:] = pattern.find("data.group_pattern", data.group_pattern, manifest["path"])
+        if not matches.any():
+            example = printable(manifest["path"].iloc[0])
             raise UserError(
-                f"data.group_pattern {pattern} fits no path, such as {example}. In patient7/scan_1.jpg, "
-                r"(patient\d+) finds the group patient7."
+                f"data.group_pattern {printable(data.group_pattern)} fits no path, such as {example}. In "
+                r"patient7/scan_1.jpg, (patient\d+) finds the group patient7."
             )
-    keys.append(_roboflow(manifest))
+    keys = [of_table, matches, _roboflow(manifest)]
     duplicates = manifest["duplicates"]
     group = join(duplicates, *keys) if any(key.any() for key in keys) else duplicates
     splits = [image.split for image in found]
     manifest = manifest.drop(columns="duplicates").assign(group=group, split=splits, duplicates=duplicates)
+    manifest = manifest.assign(**dict(zip(KEYS, keys[1:], strict=True)))
     return manifest.join(pd.DataFrame([image.columns for image in found], manifest.index))
 
 
@@ -102,12 +109,12 @@ def notes(listed: pd.DataFrame, manifest: Manifest, split: pd.Series, data: para
                 f"{printable(first.iloc[0])} = {printable(first.iloc[-1])}; all: data/splits/near_duplicates.csv "
                 f"({column}). If they are different images, set data.near_duplicates to ignore."
             )
-    if data.group_pattern and (alone := by_pattern(manifest["path"], data.group_pattern) == "").any():
+    matches, versions = (manifest[key] for key in KEYS)
+    if data.group_pattern and (alone := matches == "").any():
         lines.append(
             f"data.group_pattern does not fit {alone.sum()} of {len(manifest)} paths, such as "
             f"{printable(manifest['path'][alone].iloc[0])}: it puts these images in no group."
         )
-    versions = _roboflow(manifest)
     if (several := versions[versions != ""].value_counts().loc[lambda counts: counts > 1]).any():
         lines.append(
             f"{several.sum()} images are versions of {len(several)}, as Roboflow names them (NAME_jpg.rf.HASH): "
@@ -138,7 +145,7 @@ def _own(manifest: Manifest, data: params.Data) -> str:
     """Says in a line how many of the user's own groups hold images of several classes, or nothing."""
     keys = {"the table's groups": manifest[dataset.GROUP_TEXT] if dataset.GROUP_TEXT in manifest else None}
     if data.group_pattern:
-        keys["the groups of data.group_pattern"] = by_pattern(manifest["path"], data.group_pattern)
+        keys["the groups of data.group_pattern"] = manifest[KEYS[0]]
     found = []
     for name, key in keys.items():
         if key is None:

@@ -12,9 +12,9 @@ import re
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any, get_origin
+from typing import Any, TypeVar, get_origin
 
 import dvc.api
 import numpy as np
@@ -25,12 +25,13 @@ from dvc.exceptions import DvcException
 from hydra.core.override_parser.types import Quote, QuotedString
 from scmrepo.exceptions import SCMError
 
-from stages.common import dataset, files, params, tracked
+from stages.common import dataset, files, params, tracked, yaml_file
 from stages.common.cli import UserError
 from stages.common.phases import FINETUNE, PHASES
 
 # Errors of DVC in a folder without git, in another user's clone, or in a broken one.
 REPOSITORY_ERRORS = (DvcException, SCMError, pygit2.GitError)
+Parsed = TypeVar("Parsed")
 YAML = ruamel.yaml.YAML(typ="safe")  # DVC's reader of values, to which 1e-05 is a number
 
 
@@ -45,7 +46,7 @@ def setting(text: str) -> tuple[str, Any]:
         raise UserError(f"{text} must be KEY=VALUE, such as finetune.fine_tune_at=100.")
     try:
         loaded = YAML.load(value)
-    except ruamel.yaml.YAMLError:
+    except (ruamel.yaml.YAMLError, ValueError, LookupError, AssertionError, RecursionError):
         return key, value
     quoted = isinstance(loaded, str) and value[0] in "'\""
     field = dict(params.fields()).get(key)
@@ -134,33 +135,50 @@ def parameters(revision: str, required: Iterable[str] = ()) -> dict[str, Any]:
 
 def scores(revision: str) -> pd.Series:
     """Returns all scores of both models as a Series, "finetuned accuracy" and so on."""
-    tree = json.loads(_read("data/evaluation/metrics.json", revision))
-    return pd.concat([pd.Series(tree[phase.model]).add_prefix(f"{phase.model} ") for phase in PHASES])
+
+    def parse(data: bytes) -> pd.Series:
+        tree = json.loads(data)
+        return pd.concat([pd.Series(tree[phase.model], dtype=float).add_prefix(f"{phase.model} ") for phase in PHASES])
+
+    return _read("data/evaluation/metrics.json", revision, parse)
 
 
 def validation(revision: str) -> dict[str, float]:
     """Returns val_accuracy and val_loss of the fine-tuned model."""
-    metrics = json.loads(_read(FINETUNE.metrics, revision))
-    return {name: metrics[name] for name in ("val_accuracy", "val_loss")}
+
+    def parse(data: bytes) -> dict[str, float]:
+        metrics = json.loads(data)
+        return {name: metrics[name] for name in ("val_accuracy", "val_loss")}
+
+    return _read(FINETUNE.metrics, revision, parse)
 
 
 def counts(revision: str, split: str) -> dict[str, int]:
     """Returns the number of images of each class, sorted by name, in a split."""
-    return json.loads(_read("data/splits/summary.json", revision))[split]
+    return _read("data/splits/summary.json", revision, lambda data: json.loads(data)[split])
 
 
 def hashes(revision: str) -> dict[str, dict[str, str]]:
     """Returns the MD5 hashes in dvc.lock of dependencies and outputs, by stage and path."""
-    found: dict[str, dict[str, str]] = {}
-    for name, stage in YAML.load(_read("dvc.lock", revision))["stages"].items():
-        files_of_stage = stage.get("deps", []) + stage.get("outs", [])
-        found[name] = {file["path"]: file.get("md5", "") for file in files_of_stage}
-    return found
+
+    def parse(data: bytes) -> dict[str, dict[str, str]]:
+        stages = yaml_file.parse(data, f"dvc.lock of {revision}")["stages"]
+        of_stages = {name: stage.get("deps", []) + stage.get("outs", []) for name, stage in stages.items()}
+        return {name: {file["path"]: file.get("md5", "") for file in found} for name, found in of_stages.items()}
+
+    return _read("dvc.lock", revision, parse)
 
 
 def predictions(revision: str) -> pd.DataFrame:
     """Returns plots/predictions.csv, a row per image of the test split."""
-    return files.read_csv(io.StringIO(_read("plots/predictions.csv", revision).decode()))
+
+    def parse(data: bytes) -> pd.DataFrame:
+        table = files.read_csv(io.StringIO(data.decode()))
+        if missing := {"path", "actual", "predicted", "frozen", "group"} - {*table}:
+            raise LookupError(missing)
+        return table
+
+    return _read("plots/predictions.csv", revision, parse)
 
 
 @contextlib.contextmanager
@@ -175,12 +193,14 @@ def test_split(revision: str) -> Iterator[dataset.Split]:
 
 
 def array(path: str, revision: str) -> np.ndarray:
-    return np.load(io.BytesIO(_read(path, revision)))
+    return _read(path, revision, lambda data: np.load(io.BytesIO(data)))
 
 
-def _read(path: str, revision: str) -> bytes:
+def _read(path: str, revision: str, parse: Callable[[bytes], Parsed]) -> Parsed:
     with _one_line_error(path, revision):
-        return dvc.api.read(path, rev=revision, mode="rb")
+        data = dvc.api.read(path, rev=revision, mode="rb")
+    with files.checked(f"{path} of {revision}"):
+        return parse(data)
 
 
 @contextlib.contextmanager
@@ -188,5 +208,5 @@ def _one_line_error(path: str, revision: str) -> Iterator[None]:
     """Turns DVC's error about a missing revision, or a file that it lacks, into a UserError."""
     try:
         yield
-    except (*REPOSITORY_ERRORS, OSError) as error:
+    except (*REPOSITORY_ERRORS, OSError, ValueError, LookupError, RecursionError) as error:  # the last are of YAML
         raise UserError(f"{path} of {revision}: {error}. `dvc exp show` lists the experiments.") from None

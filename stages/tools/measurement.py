@@ -31,14 +31,19 @@ class Test:
 
 
 def read_test() -> Test | None:
-    """Reads what the stage evaluate wrote; returns None if a file is missing."""
+    """Reads what the stage evaluate wrote; returns None if a file is missing.
+
+    Raises:
+        UserError: a file is damaged.
+    """
     names = ("metrics", "classes", "intervals")
     try:
-        scores, classes, bounds = (files.read_json(f"data/evaluation/{name}.json")["finetuned"] for name in names)
-        predictions = files.read_csv("plots/predictions.csv", errors="backslashreplace")
+        with files.checked("data/evaluation"):
+            scores, classes, bounds = (files.read_json(f"data/evaluation/{name}.json")["finetuned"] for name in names)
+            predictions = files.read_csv("plots/predictions.csv", errors="backslashreplace")
+            return Test(scores, classes["classes"], bounds, predictions)
     except FileNotFoundError:
         return None
-    return Test(scores, classes["classes"], bounds, predictions)
 
 
 def describe(

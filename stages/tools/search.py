@@ -24,6 +24,8 @@ from stages.common import cli, terminal
 from stages.common.cli import UserError
 from stages.tools import experiments
 
+LARGEST = 1e15  # end of a range, up to which floating-point numbers hold every whole number
+
 
 def main() -> None:
     parser = cli.parser(__doc__)
@@ -69,6 +71,8 @@ def suggest(trial: optuna.Trial, key: str, values: str) -> str:
     ends = [experiments.setting(f"{key}={end}")[1] for end in values.split("..")]
     if len(ends) != 2 or not all(isinstance(end, int | float) for end in ends):
         return f"{key}={trial.suggest_categorical(key, choices(values))}"
+    if not all(abs(end) <= LARGEST for end in ends):  # nan, too
+        raise UserError(f"{key}={values} must lie between numbers up to {LARGEST:.0e}.")
     if all(isinstance(end, int) for end in ends):
         return f"{key}={trial.suggest_int(key, min(ends), max(ends))}"
     return f"{key}={trial.suggest_float(key, min(ends), max(ends), log=0 < 30 * min(ends) <= max(ends)):.3g}"
@@ -76,7 +80,10 @@ def suggest(trial: optuna.Trial, key: str, values: str) -> str:
 
 def choices(values: str) -> list[str]:
     """Splits A,B,C at its commas, except those within single quotes."""
-    return next(csv.reader([values], quotechar="'"))
+    try:
+        return next(csv.reader([values], quotechar="'")) or [""]
+    except csv.Error as error:
+        raise UserError(f"{values!r} are no values A,B,C: {error}.") from None
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from stages.common import dataset, params
 from stages.common.arrays import ArrayFile, Labels
-from stages.common.cli import UserError
+from stages.common.cli import UserError, counted_bytes
 from stages.model import onnx_engine
 from stages.training import distribution
 from stages.training.augmentation import apply_transforms, identity_transforms, random_transforms
@@ -166,6 +166,6 @@ def _require_room(folder: Path, size: int, count: int) -> None:
     free = shutil.disk_usage(folder).free
     if size > free:
         raise UserError(
-            f"{count} views of the images need {size / 1e9:.1f} GB in {folder}, where {free / 1e9:.1f} GB are free: "
-            "free some, or lower train.views."
+            f"{count} views of the images need {counted_bytes(size)} in {folder}, where {counted_bytes(free)} are "
+            "free: free some, or lower train.views."
         )

@@ -43,7 +43,7 @@ def measure(folder):
     from stages.model import saved_model
 
     train, test = (dataset.load(name, folder / dataset.ROOT) for name in ("train", "test"))
-    chosen = dataset.evenly_spaced(np.arange(len(test.labels)), export.CHECKED)
+    chosen = dataset.evenly_spaced(np.arange(len(test.labels)), dataset.COMPARED)
     pixels, labels = test.pixels[chosen], test.labels[chosen]
     model = saved_model.load(folder / export.SAVED_MODEL)
     reference = np.concatenate([model(pixels[k : k + 32])["probabilities"].numpy() for k in range(0, len(labels), 32)])

@@ -1,10 +1,12 @@
 import os
+import shutil
 
 import numpy as np
 import pytest
 
 from stages.common import arrays
 from stages.common.arrays import ArrayFile
+from stages.common.cli import UserError
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float16, np.float32])
@@ -32,6 +34,14 @@ def test_is_read_by_number_slice_and_array(tmp_path):
     assert np.array_equal(list(file), values)  # ends at the last row
     with pytest.raises(IndexError):
         file[7]
+
+
+@pytest.mark.parametrize(("free", "words"), [(47, "47 bytes are free"), (0, "0 bytes are free")])
+def test_a_disk_without_room_is_told_before_anything_is_written(tmp_path, monkeypatch, free, words):
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10**12, 0, free))
+    with pytest.raises(UserError, match=f"{tmp_path}/a.npy needs 48 bytes, but {words} on that disk"):
+        ArrayFile.create(tmp_path / "a.npy", (2, 3), np.float64)
+    assert not any(tmp_path.iterdir())
 
 
 def test_a_file_that_is_cut_off_is_an_error(tmp_path):

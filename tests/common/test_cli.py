@@ -1,4 +1,5 @@
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -100,6 +101,68 @@ def test_a_stage_ends_with_the_dvc_that_runs_it(shell, killed):
     (dvc if killed == "dvc" else below[0]).kill()
     dvc.wait(10)
     assert psutil.wait_procs(below, timeout=10)[1] == []
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 bytes"),
+        (999, "999 bytes"),
+        (1000, "1.0 kB"),
+        (43_008, "43.0 kB"),
+        (999_949, "999.9 kB"),
+        (999_950, "1.0 MB"),
+        (2.74e6, "2.7 MB"),
+        (12_345_678_901, "12.3 GB"),
+        (5e15, "5,000.0 TB"),
+    ],
+)
+def test_bytes_have_the_unit_in_which_they_are_not_zero(count, text):
+    assert cli.counted_bytes(count) == text
+
+
+SCRIPT = """
+import sys
+from stages.common import cli
+cli.start()
+def main():
+    text = sys.stdin.read() if "-" in sys.argv else ""
+    with open("file", "w") as file:
+        for line in range(int(sys.argv[1])):
+            print("a line of some length")
+        file.write("written")
+    if "-" in sys.argv and not text:
+        raise cli.UserError("nothing to read.")
+cli.run(main)
+"""
+
+
+@pytest.mark.parametrize(
+    ("end", "status", "error"),
+    [
+        ("1 - <&-", 1, "ERROR: nothing to read.\n"),
+        ("1 >&-", 0, ""),
+        ("100000 >&-", 0, ""),
+        ("1 - <&- >&-", 1, "ERROR: nothing to read.\n"),
+        ("1 - <&- >&- 2>&-", 1, ""),
+        ("100000 | head -1", 128 + 13, ""),
+        ("100000 | true", 128 + 13, ""),
+    ],
+)
+def test_closed_streams_and_pipes_end_in_no_traceback(tmp_path, end, status, error):
+    command = f"{sys.executable} -c {shlex.quote(SCRIPT)} {end}; exit ${{PIPESTATUS[0]}}"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    ended = subprocess.run(["bash", "-c", command], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert ended.stderr == error and ended.returncode == status
+    if status != 128 + 13:
+        assert (tmp_path / "file").read_text() == "written"
+
+
+@pytest.mark.parametrize("tool", ["compare", "sweep", "repeat_seeds"])
+def test_help_ends_with_its_pipe(tool):
+    command = f"{sys.executable} -m stages.tools.{tool} --help | true; exit ${{PIPESTATUS[0]}}"
+    ended = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True)
+    assert ended.stderr == "" and ended.returncode in (0, 128 + 13)
 
 
 IMPORTS = """

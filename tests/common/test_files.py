@@ -1,10 +1,12 @@
 import json
 import os
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from stages.common import files
+from stages.common.cli import UserError
 
 
 def test_outputs_appear_together_at_the_end_and_replace_old_ones(tmp_path):
@@ -95,3 +97,59 @@ def test_json_is_in_the_language_of_the_names(tmp_path):
     files.write_json({"ü": 1}, tmp_path / "names.json")
     assert (tmp_path / "names.json").read_text(encoding="utf-8") == '{\n  "ü": 1\n}\n'
     assert json.loads((tmp_path / "names.json").read_bytes()) == {"ü": 1}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b'{"a": 1', b"\xff\xfe{", b"<<<<<<< HEAD\n{}", b"[" * 5000, b"9" * 5000],
+    ids=["empty", "cut", "cut in a value", "another encoding", "conflict", "brackets", "digits"],
+)
+def test_damaged_json_is_named(tmp_path, content):
+    path = tmp_path / "metrics.json"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=f"^{path} is damaged or of an earlier version: run `dvc repro`.$"):
+        files.read_json(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: "",
+        lambda text: text[:-4],  # within a text in quotes
+        lambda text: text.replace(',2,"dog"', ""),
+        lambda text: text + "<<<<<<< HEAD\n",
+        lambda text: text.replace("1", "one"),
+        lambda text: text + '"c",1,"c",1\n',
+    ],
+    ids=["empty", "cut", "cut before a cell", "conflict", "no number", "more cells"],
+)
+def test_a_damaged_table_is_named(tmp_path, change):
+    path = tmp_path / "table.csv"
+    files.write_csv(pd.DataFrame({"path": ["a", "b"], "number": [1, 2], "class": ["cat", "dog"]}), path)
+    path.write_text(change(path.read_text()))
+    with pytest.raises(UserError, match=f"^{path} is damaged or of an earlier version: run `dvc repro`.$"):
+        files.read_csv(path, types={"number": int})
+
+
+def test_damaged_arrays_are_named(tmp_path):
+    path = tmp_path / "samples.npz"
+    np.savez(path, a=np.arange(9), b=np.zeros(5))
+    whole = path.read_bytes()
+    for content in (b"", whole[:100], whole[:-40], whole[:60] + b"\0" * 30 + whole[90:], b"text"):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=f"^{path} is damaged"):
+            files.read_arrays(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x93NUMPY", b"text"])
+def test_a_damaged_array_is_named(tmp_path, content):
+    path = tmp_path / "features.npy"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=f"^{path} is damaged"):
+        files.read_array(path)
+
+
+def test_what_is_missing_is_no_damage(tmp_path):
+    for read in (files.read_json, files.read_csv, files.read_arrays, files.read_array):
+        with pytest.raises(FileNotFoundError):
+            read(tmp_path / "none")

@@ -61,3 +61,14 @@ def test_a_history_that_is_missing_or_still_growing_is_not_read(workplace):
     history.write(history.table(some_rows()), {}, "history.csv", "metrics.json")
     with pytest.raises(UserError, match="history.csv is of a training that was stopped: run `dvc repro`"):
         history.read("history.csv")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("val_loss", "loss_of_val"), ("0.333333", "a third"), ("3,", ","), (",", ";")]
+)
+def test_a_damaged_history_is_named(workplace, old, new):
+    history.write(history.table(some_rows(), FROZEN), {}, "history.csv", "metrics.json")
+    path = workplace.folder / "history.csv"
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(UserError, match=r"^history.csv is damaged or of an earlier version: run `dvc repro`.$"):
+        history.read("history.csv")

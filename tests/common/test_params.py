@@ -171,6 +171,61 @@ def test_a_key_that_is_a_number_is_named(workplace):
         params.read("seed")
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("data/digits", "data/M\u00fcller", "line 7: another encoding than UTF-8, which DVC requires"),
+        ("seed: 42", "seed: 2026-13-45", "line 1: '2026-13-45' is no timestamp. Texts stand in quotes"),
+        ("seed: 42", "seed: !!bool perhaps", "line 1: 'perhaps' is no bool"),
+        ("seed: 42", "seed: !mine 42", "line 1: could not determine a constructor for the tag '!mine'"),
+        ("seed: 42", f"seed: {'9' * 6000}", f"line 1: '{'9' * 40}' is no int"),
+        ("seed: 42", f"seed: {'[' * 500}", "line 1: more than 20 groups or lists in each other"),
+        ("seed: 42", "seed: 42\nseed: 43", 'line 2: found duplicate key "seed"'),
+        ("seed: 42", "\tseed: 42", "line 1: found character '\\t' that cannot start any token"),
+        ("seed: 42", "seed: 42\0", "line 1: the character '\\x00'"),
+        ("seed: 42", f"a: &a 42\nseed: [{'*a, ' * 21}]", "line 2: there are more than 20 aliases"),
+        ("seed: 42", '"\\e[31m": 42', r"'\x1b[31m' is not a parameter"),
+        ("seed: 42", f"{'x' * 900}: 42", f"{'x' * 100} is not a parameter"),
+        ("seed: 42", "[a]: 42", "('a',) is not a parameter"),
+        ("seed: 42", "seed: 2026-01-31", "seed is the date 2026-01-31, but must be a whole number"),
+        ("seed: 42", f"seed: 0x{'f' * 9000}", "seed is a number of more than 40 digits"),
+        ("seed: 42", "seed: &a [*a]", "seed is [[[[...]]]], but must be"),
+        ("''", "'(a{4294967296})'", "data.label_pattern is '(a{4294967296})', but must be a regular expression"),
+        ("''", f"'{'(' * 5000}{')' * 5000}'", "data.label_pattern is '((((("),
+    ],
+)
+def test_odd_yaml_is_one_short_line(workplace, old, new, words):
+    path = workplace.folder / "params.yaml"
+    path.write_bytes(path.read_text().replace(old, new, 1).encode("latin-1"))
+    with pytest.raises(UserError) as caught:
+        params.read("seed")
+    text = str(caught.value)
+    assert text.startswith("params.yaml") and words in text and text.isprintable() and len(text) < 2000
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "cp500"])
+def test_another_encoding_is_named(workplace, encoding):
+    path = workplace.folder / "params.yaml"
+    path.write_bytes(path.read_text().encode(encoding))
+    with pytest.raises(UserError, match=r"params\.yaml is not valid YAML: line 1: "):
+        params.read("seed")
+
+
+def test_values_are_those_that_dvc_reads(workplace):
+    path = workplace.folder / "params.yaml"
+    text = path.read_text().replace("seed: 42", "seed: 010").replace("classes: []", "classes: [yes, no]")
+    path.write_text(text, encoding="utf-8-sig")
+    p = params.read("seed", "data")
+    assert p.seed == 10 and p.data.classes == ["yes", "no"]
+
+
+def test_a_folder_in_place_of_the_file_is_one_line(workplace):
+    (workplace.folder / "params.yaml").unlink()
+    (workplace.folder / "params.yaml").mkdir()
+    with pytest.raises(UserError, match=r"params\.yaml: Is a directory"):
+        params.read("seed")
+
+
 def test_a_group_that_is_now_beside_its_data_set_is_named_with_its_file(workplace):
     (workplace.folder / "data/tulips").mkdir(parents=True)
     shutil.copy(ROOT / "params.yaml", workplace.folder / "data/tulips")

@@ -33,8 +33,8 @@ def test_features_that_are_missing_damaged_or_of_other_images_are_named(stored, 
     with pytest.raises(UserError, match=f"{path} is not of the images in data/splits/{name}: run `dvc repro`"):
         features.load(SPLITS)
     path.write_bytes(path.read_bytes()[:50])
-    with pytest.raises(UserError, match=f"{path} is missing or damaged: run `dvc repro`"):
+    with pytest.raises(UserError, match=f"{path} is (missing|damaged)"):
         features.load(SPLITS)
     path.unlink()
-    with pytest.raises(UserError, match=f"{path} is missing or damaged: run `dvc repro`"):
+    with pytest.raises(UserError, match=f"{path} is (missing|damaged)"):
         features.load(SPLITS)

@@ -285,6 +285,15 @@ def test_a_cell_with_several_labels(folder, cell):
         find(folder, f'path,label\n1,cat\n2,dog\n3,"{quoted}"\n4,dog\n')
 
 
+@pytest.mark.parametrize("cell", ["[" * 5000, "[" + "9" * 5000 + "]", "[NaN, 1e999]", '{"a": [1, 2'])
+def test_odd_cells_end_in_one_line_or_a_label(folder, cell):
+    quoted = cell.replace('"', '""')
+    try:
+        assert len(find(folder, f'path,label\n1,cat\n2,dog\n3,"{quoted}"\n4,dog\n')) == 4
+    except UserError:
+        pass
+
+
 @pytest.mark.parametrize("cell", ['["cat"]', '{"choices":["cat"]}', '[["cat"]]'])
 def test_a_list_of_one_label(folder, cell):
     quoted = cell.replace('"', '""')

@@ -35,6 +35,7 @@ CAT, DOG = ["1.jpg", "cat"], ["2.jpg", "dog"]
             json.dumps({"labels": {"1.jpg": {"label": "cat", "confidence": 0.9}, "2.jpg": {"label": "dog"}}}),
         ),
         ("map.json", json.dumps({"1.jpg": "cat", "2.jpg": "dog"})),
+        ("labels.json", json.dumps({"classes": 2, "labels": {"1.jpg": "cat", "2.jpg": "dog"}})),
         ("list.txt", "path label\n1.jpg cat\n2.jpg   dog\n"),
     ],
 )
@@ -122,6 +123,9 @@ def test_rows_that_end_early(tmp_path):
         ('{"a": {"b": 1}}', "no list of objects with a file and a label each, but of a"),
         ("[1, 2]", "no list of objects with a file and a label each"),
         ('{"path": "1.jpg"\n', "Expecting"),
+        ("[" * 5000, "recursion depth"),
+        ('[{"path": ' + "9" * 5000 + "}]", "4300 digits"),
+        ('{"labels": {"1.jpg": 0}', "Expecting"),
         ("[]", "no list of objects.* Make a table of it with a row per image"),
     ],
 )

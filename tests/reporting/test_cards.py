@@ -29,10 +29,17 @@ def test_nothing_is_known_about_the_users_own(card, path):
     assert cards.find(path) is None
 
 
-@pytest.mark.parametrize("text", ["", "images: [1", "images: Birds", "images: {title: Birds}"])
+@pytest.mark.parametrize("text", ["", "images: Birds", "images: {title: Birds}"])
 def test_a_card_that_is_no_mapping_of_facts_is_named(card, text):
     card.write_text(text)
     with pytest.raises(UserError, match="^data/birds/card.yaml does not map paths to a description and a licence"):
+        cards.find("data/birds/images")
+
+
+@pytest.mark.parametrize("content", [b"images: [1", b"images: M\xfcller", b"images: {\nimages: {"])
+def test_a_card_that_is_no_yaml_is_named(card, content):
+    card.write_bytes(content)
+    with pytest.raises(UserError, match=r"^data/birds/card.yaml is not valid YAML: line \d"):
         cards.find("data/birds/images")
 
 

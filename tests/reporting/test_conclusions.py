@@ -3,7 +3,6 @@
 import pandas as pd
 import pytest
 
-from stages import export
 from stages.reporting import conclusions
 from tests.reporting.support import make_run
 
@@ -117,7 +116,3 @@ def test_the_smallest_file_is_the_smallest_that_agrees():
     assert conclusions.draw(run).smallest_file == "float16"
     run.exports["float16"]["agreement"] = 0.9
     assert conclusions.draw(run).smallest_file == "savedmodel"
-
-
-def test_as_many_images_count_as_export_compares():
-    assert conclusions.COMPARED == export.CHECKED

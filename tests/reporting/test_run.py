@@ -40,6 +40,25 @@ def test_what_is_missing_is_named(run, workplace, path):
         support.read_run()
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "data/training/finetune.csv",
+        "plots/predictions.csv",
+        "data/evaluation/slices.csv",
+        "data/evaluation/samples.npz",
+        "data/training/augmentations.npy",
+    ],
+)
+@pytest.mark.parametrize("is_empty", [True, False])
+def test_an_output_that_is_cut_off_is_named(run, workplace, path, is_empty):
+    whole = (workplace.folder / path).read_bytes()
+    end = whole.rstrip().rfind(b"\n") + 4 if path.endswith(".csv") else -20  # within the last row
+    (workplace.folder / path).write_bytes(b"" if is_empty else whole[:end])
+    with pytest.raises(UserError, match=f"^{path} is damaged or of an earlier version: run `dvc repro`.$"):
+        support.read_run()
+
+
 def test_a_training_that_was_stopped_is_named(run, workplace):
     path = workplace.folder / "data/training/finetune.csv"
     path.write_text(re.sub("True|False", "", path.read_text()))

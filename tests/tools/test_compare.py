@@ -80,6 +80,27 @@ def test_an_unknown_revision_is_one_line(monkeypatch, read):
         read("nothing")
 
 
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[]", b"<<<<<<< HEAD\n", b"\xff", b"[" * 5000, b'{"finetuned": 1}', b'"path","actual"\n"1",'],
+)
+@pytest.mark.parametrize(
+    "read",
+    [
+        experiments.scores,
+        experiments.validation,
+        experiments.hashes,
+        experiments.predictions,
+        lambda revision: experiments.counts(revision, "test"),
+        lambda revision: experiments.array("data/evaluation/probabilities.npy", revision),
+    ],
+)
+def test_an_output_of_a_revision_that_is_damaged_is_one_line(monkeypatch, read, content):
+    monkeypatch.setattr("dvc.api.read", lambda path, rev, mode: content)
+    with pytest.raises(UserError, match="of old is (damaged or of an earlier version|not valid YAML)"):
+        read("old")
+
+
 def test_an_unknown_parameter_is_named(monkeypatch):
     monkeypatch.setattr("dvc.api.params_show", lambda path, rev: {"seed": 1})
     with pytest.raises(UserError, match="train.drop is not a parameter of any"):
@@ -92,5 +113,5 @@ stages:
   split: {cmd: x, deps: [{path: data/mine, md5: 1a.dir}], outs: [{path: data/splits, md5: 2b.dir}]}
   report: {cmd: x}
 """
-    monkeypatch.setattr("dvc.api.read", lambda path, rev, mode: lock)
+    monkeypatch.setattr("dvc.api.read", lambda path, rev, mode: lock.encode())
     assert experiments.hashes("any") == {"split": {"data/mine": "1a.dir", "data/splits": "2b.dir"}, "report": {}}

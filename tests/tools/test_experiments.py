@@ -68,6 +68,13 @@ def test_a_list_is_a_list_where_the_parameter_is_one(key, monkeypatch):
     repeat_seeds.check("x-seed-1", [change])
 
 
+@pytest.mark.parametrize(
+    "value", ["9" * 6000, "[" * 3000, "!!bool x", "2026-13-45", "*a", "%YAML 1.9\n---\na", "\0", "'", "a: b: c"]
+)
+def test_odd_yaml_is_a_text(value):
+    assert experiments.setting(f"data.images={value}") == ("data.images", value)
+
+
 def test_a_text_in_quotes_is_the_text():
     for text in ("precision>=0.95", "'precision>=0.95'"):
         assert experiments.override(f"evaluate.threshold={text}") == "evaluate.threshold='precision>=0.95'"

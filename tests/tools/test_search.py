@@ -162,6 +162,12 @@ def test_values_are_ranges_or_choices(values, distribution):
     assert value == str(trial.params["key"]) or float(value) == pytest.approx(trial.params["key"], rel=0.01)
 
 
+@pytest.mark.parametrize("values", [".nan..1", "1...inf", "0..1e999", f"1..1{'0' * 400}", "a\nb,c"])
+def test_odd_values_are_one_line(values):
+    with pytest.raises(UserError, match=r"must lie between numbers up to 1e\+15|are no values A,B,C"):
+        search.suggest(optuna.create_study().ask(), "key", values)
+
+
 ALWAYS_PRUNED = """
 import optuna
 from stages.tools import search

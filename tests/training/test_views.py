@@ -147,7 +147,9 @@ def test_a_disk_without_room_is_told_before_anything_is_computed(model, monkeypa
         monkeypatch.setattr(views.shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10**12, 0, free))
 
     leave(3 * view - 1)
-    with pytest.raises(UserError, match=r"3 views .* need 0\.0 GB in .*\.checkpoints.* lower train\.views\."):
+    with pytest.raises(
+        UserError, match=r"3 views .* need 43\.0 kB in .*\.checkpoints.* where 43\.0 kB .* lower train\.views\."
+    ):
         store(model)
     assert list(Path(".checkpoints").iterdir()) == []
     leave(2 * view)
