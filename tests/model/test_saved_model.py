@@ -6,6 +6,8 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow.python.framework import ops
 
 from stages.common.cli import UserError
 from stages.model import network, saved_model
@@ -46,6 +48,19 @@ def serve(folder):
 served = [serve(folder) for folder in sys.argv[1:]]
 assert "stages" not in sys.modules
 print(json.dumps(served))
+"""
+SAVE = """
+import pathlib, sys
+from stages.model import backend
+backend.configure()
+import keras
+from tensorflow.python.framework import ops
+from stages.model import mobilenet_v2, network, saved_model
+mobilenet_v2.BLOCKS = [(1, 16, 1, 1)]
+keras.utils.set_random_seed(0)
+model = network.build(32, 2)
+def save_as(folder):
+    saved_model.save(model, ["a", "b"], 1.5, pathlib.Path(folder))
 """
 CLASSES = [["face", "not face"], ["a", "b", "ü"]]
 
@@ -109,6 +124,30 @@ def test_a_folder_without_the_arrays_of_a_model_of_ours_is_named(shallow, tmp_pa
 def contents(folder):
     """The bytes of all files of a folder."""
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_no_name_depends_on_what_the_process_did_before(shallow, tmp_path):
+    for tensors in (0, 1000, 1_100_000):  # the last as after some 150,000 steps of training
+        for _ in range(tensors):
+            ops.uid()
+        saved_model.save(network.build(32, 2), CLASSES[0], 1.5, tmp_path / str(tensors))
+        saved = saved_model_pb2.SavedModel.FromString((tmp_path / str(tensors) / "saved_model.pb").read_bytes())
+        functions = saved.meta_graphs[0].graph_def.library.function
+        attributes = [attribute.attr for function in functions for attribute in function.arg_attr.values()]
+        arguments = [attr["_user_specified_name"].s.decode() for attr in attributes if "_user_specified_name" in attr]
+        numbers = [function.signature.name.rpartition("_")[2] for function in functions] + arguments
+        numbers = [int(number) for number in numbers if number.isdigit()]
+        assert len(numbers) > 50 and min(numbers) >= 10**12
+    assert ops.uid() < 10**12
+
+
+@pytest.mark.slow
+def test_the_bytes_do_not_depend_on_what_the_process_did_before(tmp_path):
+    for tensors in (0, 1_100_000):
+        save = f"for _ in range({tensors}): ops.uid()\nsave_as(sys.argv[1])"
+        command = [sys.executable, "-c", f"{SAVE}\n{save}", tmp_path / str(tensors)]
+        subprocess.run(command, cwd=ROOT, check=True, stderr=subprocess.PIPE)
+    assert contents(tmp_path / "0") == contents(tmp_path / "1100000")
 
 
 def test_a_copy_differs_in_its_threshold_alone(shallow, tmp_path):
