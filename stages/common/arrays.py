@@ -68,6 +68,12 @@ class ArrayFile:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._file.name)
 
 
+def write_header(file: Any, shape: Sequence[int], dtype: Any) -> None:
+    """Writes the head of a .npy file, which the rows follow."""
+    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": tuple(shape)}
+    np.lib.format.write_array_header_1_0(file, header)
+
+
 def save(path: str | Path, values: np.ndarray) -> None:
     """Writes an array, [N, ...], as a .npy file. In np.save, a full disk is an error that does not say so."""
     ArrayFile.create(path, values.shape, values.dtype)[0] = values

@@ -5,6 +5,7 @@ Every function raises a UserError if a SavedModel is missing or incomplete, or c
 
 import contextlib
 import functools
+import itertools
 import os
 import shutil
 import tempfile
@@ -16,12 +17,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 from PIL import ImageColor
-from tensorflow.python.framework import ops
+from tensorflow.python import pywrap_tfe
 
 from stages.common.cli import UserError
 from stages.model import serving_decoder
 
 ARRAYS = "variables/variables"  # prefix of the files of a SavedModel that hold the variables
+NUMBERS = itertools.count(10**12)  # numbers in names, none twice: the functions of a process have names of their own
 VALUE = ".ATTRIBUTES/VARIABLE_VALUE"  # suffix of the name of a variable in these files
 # What a SavedModel of ours has: dtype and rank of its variables; inputs of its signatures; other attributes.
 VARIABLES = {
@@ -58,12 +60,8 @@ def save(
 
     `background` is the name of a colour that Pillow knows, or #rrggbb. The folder must not exist yet.
     """
-    # Names of traced functions end in TensorFlow's running number, which depends on what the process did before. Moved
-    # on to a number that training does not reach, it is the same in every process.
-    while ops.uid() < 1_000_000:
-        pass
-    module, signatures = _serving_module(network, classes, temperature, background)
-    with _explain_write_errors(folder):
+    with _same_names(), _explain_write_errors(folder):
+        module, signatures = _serving_module(network, classes, temperature, background)
         tf.saved_model.save(module, str(folder), signatures)
     (folder / "fingerprint.pb").unlink()  # optional, and holds a random number
 
@@ -146,6 +144,20 @@ def restore(weights: Sequence[Any], folder: str | Path) -> float:
         for number, variable in enumerate(weights):
             variable.assign(reader.get_tensor(f"weights/{number}/{VALUE}"))
         return float(reader.get_tensor(f"temperature/{VALUE}"))
+
+
+@contextlib.contextmanager
+def _same_names() -> Iterator[None]:
+    """Gives functions that the block traces the same names in every process.
+
+    Names end in TensorFlow's running number, which depends on what the process did before: every tensor takes one. The
+    block takes NUMBERS in its place, which no training reaches.
+    """
+    uid, pywrap_tfe.TFE_Py_UID = pywrap_tfe.TFE_Py_UID, NUMBERS.__next__
+    try:
+        yield
+    finally:
+        pywrap_tfe.TFE_Py_UID = uid
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ from a metric of that name: values come from `dvc.api.params_show` and from file
 """
 
 import contextlib
+import hashlib
 import io
 import json
 import os
@@ -14,6 +15,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar, get_origin
 
 import dvc.api
@@ -187,8 +189,11 @@ def test_split(revision: str) -> Iterator[dataset.Split]:
     with tempfile.TemporaryDirectory(prefix=".", suffix=".tmp", dir="data") as folder:
         with _one_line_error("data/splits", revision):
             project = dvc.api.DVCFileSystem(rev=revision)
-            for name in ("test", "classes.json"):
-                project.get(f"{dataset.ROOT}/{name}", f"{folder}/{name}", recursive=True)
+            for path in (*project.find(f"{dataset.ROOT}/test"), f"{dataset.ROOT}/classes.json"):
+                target = Path(folder, Path(path).relative_to(dataset.ROOT))
+                target.parent.mkdir(exist_ok=True)
+                project.get_file(path, str(target))
+                _check(project, path, target.read_bytes(), revision)
         yield dataset.load("test", folder)
 
 
@@ -199,8 +204,19 @@ def array(path: str, revision: str) -> np.ndarray:
 def _read(path: str, revision: str, parse: Callable[[bytes], Parsed]) -> Parsed:
     with _one_line_error(path, revision):
         data = dvc.api.read(path, rev=revision, mode="rb")
+        _check(dvc.api.DVCFileSystem(rev=revision), path, data, revision)
     with files.checked(f"{path} of {revision}"):
         return parse(data)
+
+
+def _check(project: dvc.api.DVCFileSystem, path: str, content: bytes, revision: str) -> None:
+    """Raises a UserError if a file in DVC's cache, which DVC reads unchecked, is not what dvc.lock says."""
+    info = project.info(path)
+    expected = None if "fs_info" in info else info["dvc_info"].get("md5")
+    if expected and hashlib.md5(content).hexdigest() != expected:
+        place = os.path.relpath(project.repo.cache.local.oid_to_path(expected))
+        remedy = f"Delete {place}, then `dvc exp remove {revision}`, and run this again."
+        raise UserError(f"{path} of {revision} is damaged in DVC's cache. {remedy}")
 
 
 @contextlib.contextmanager

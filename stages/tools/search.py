@@ -16,7 +16,10 @@ if __name__ == "__main__":
 
     cli.start()
 
+import contextlib
 import csv
+import sqlite3
+from pathlib import Path
 
 import optuna
 
@@ -25,6 +28,7 @@ from stages.common.cli import UserError
 from stages.tools import experiments
 
 LARGEST = 1e15  # end of a range, up to which floating-point numbers hold every whole number
+STORAGE = Path(".dvc/tmp/search.db")
 
 
 def main() -> None:
@@ -39,7 +43,8 @@ def main() -> None:
     space = [text.split("=", 1) for text in arguments.space]
     experiments.check_paths(f"{key}={choice}" for key, values in space for choice in choices(values))
     study_name = " ".join([experiments.commit(), arguments.name, *arguments.space])
-    storage = "sqlite:///.dvc/tmp/search.db"
+    check_storage()
+    storage = f"sqlite:///{STORAGE}"
     pruner = optuna.pruners.MedianPruner(n_warmup_steps=known["train_frozen.epochs"] + 3)  # not before this epoch
     study = optuna.create_study(storage=storage, pruner=pruner, study_name=study_name, load_if_exists=True)
     done = sum(trial.state.name in ("COMPLETE", "PRUNED") for trial in study.trials)
@@ -47,6 +52,19 @@ def main() -> None:
     trials = study.trials_dataframe(("number", "state", "value", "params"))
     trials = trials.rename(columns=lambda name: "val_loss" if name == "value" else name.removeprefix("params_"))
     terminal.show(terminal.table(trials, "{:.4g}"))
+
+
+def check_storage() -> None:
+    """Raises a UserError if the file of trials is damaged."""
+    if not STORAGE.exists():
+        return
+    with contextlib.closing(sqlite3.connect(STORAGE)) as database:
+        try:
+            whole = STORAGE.stat().st_size > 0 and database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        except sqlite3.DatabaseError:
+            whole = False
+    if not whole:
+        raise UserError(f"{STORAGE} is damaged. Delete it and take another NAME: the experiments are kept.")
 
 
 def run(trial: optuna.Trial, name: str, space: list[list[str]]) -> float:

@@ -2,10 +2,9 @@
 
 import contextlib
 import hashlib
+import io
 import json
-import os
 import time
-import zipfile
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from stages.common.dataset import Split
+from stages.training import state_file
 
 DAYS = 7  # days after which the state of a training that nobody resumed is removed
 ROOMS = ("common", "model", "training")  # the rooms whose code determines what training computes
@@ -36,14 +36,17 @@ class Checkpoint:
     def restore(self, variables: Sequence[Any]) -> tuple[list[dict[str, Any]], list[np.ndarray]]:
         """Gives the variables of `save` their values of the last finished epoch, and returns its rows and best arrays.
 
-        If there is no complete state, the variables stay as they are, and both results are empty.
+        If there is no undamaged state, the variables stay as they are, and both results are empty.
         """
-        try:
-            with np.load(self.path) as file:
-                rows = json.loads(str(file["rows"]))
-                arrays = [file[f"arr_{number}"] for number in range(len(file) - 1)]  # names that np.savez gives
-        except (FileNotFoundError, zipfile.BadZipFile, EOFError, ValueError, KeyError):
+        content = b""
+        with contextlib.suppress(FileNotFoundError):
+            if state_file.is_whole(self.path):
+                content = self.path.read_bytes()[: -state_file.SIZE]
+        if not content:
             return [], []
+        with np.load(io.BytesIO(content)) as file:
+            rows = json.loads(str(file["rows"]))
+            arrays = [file[f"arr_{number}"] for number in range(len(file) - 1)]  # names that np.savez gives
         for variable, value in zip(variables, arrays, strict=False):  # the best arrays follow
             variable.assign(value)
         print(f"resuming after epoch {rows[-1]['epoch']}, where this training was stopped", flush=True)
@@ -55,14 +58,11 @@ class Checkpoint:
         It holds the history so far, the values of all variables that training changes, the optimizer's included, and of
         the best epoch its validation logits and averaged weights.
         """
-        partial = self.path.with_suffix(f".{os.getpid()}.tmp")
-        try:
-            with partial.open("wb") as file:
-                np.savez(file, *variables, *best, rows=np.array(json.dumps(rows)))
-            with contextlib.suppress(FileNotFoundError):  # another process with the same training has ended
-                os.replace(partial, self.path)
-        finally:
-            partial.unlink(missing_ok=True)
+        content = io.BytesIO()
+        np.savez(content, *variables, *best, rows=np.array(json.dumps(rows)))
+        # Another process with the same training may have ended, and removed what this one is writing.
+        with contextlib.suppress(FileNotFoundError), state_file.replacing(self.path) as file:
+            file.write(content.getbuffer())
 
     def remove(self) -> None:
         """Removes the state, the files beside it, and the incomplete ones that a killed process left."""

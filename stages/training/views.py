@@ -2,7 +2,6 @@
 
 import contextlib
 import math
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -16,11 +15,11 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from stages.common import dataset, params
+from stages.common import arrays, dataset, params
 from stages.common.arrays import ArrayFile, Labels
 from stages.common.cli import UserError, counted_bytes
 from stages.model import onnx_engine
-from stages.training import distribution
+from stages.training import distribution, state_file
 from stages.training.augmentation import apply_transforms, identity_transforms, random_transforms
 
 BATCH = 32  # number of images that the frozen layers compute at a time
@@ -65,7 +64,7 @@ class Augmented:
 class Stored:
     """Views that are outputs of frozen layers for other views, stored in a file for each view.
 
-    `path` is that of the files without the number of the view. Files of an earlier process are used again.
+    `path` is that of the files without the number of the view. Whole files of an earlier process are used again.
 
     Raises:
         UserError: the disk has no room for them.
@@ -78,7 +77,8 @@ class Stored:
         self._files: dict[int, ArrayFile] = {}
         for view, finished in enumerate(paths):
             with contextlib.suppress(FileNotFoundError):
-                self._files[view] = ArrayFile(finished)
+                if state_file.is_whole(finished):
+                    self._files[view] = ArrayFile(finished)  # kept open: another process may remove it
         # Workers compute a view together, so it is missing if any of them has lost it.
         absent = np.array([float(view not in self._files) for view in range(self.count)])
         missing = np.flatnonzero(distribution.sum_over_workers(absent))
@@ -87,17 +87,13 @@ class Stored:
         engine, compute = _compile(frozen, source.spec)
         for view in missing.tolist():
             began, name = time.monotonic(), f"view {view + 1} of {self.count}"
-            process = f"{distribution.worker()}.{os.getpid()}"  # process ids are unique on one machine only
-            incomplete = path.with_name(f"{paths[view].name}.{process}.tmp")
-            try:
-                self._files[view] = ArrayFile.create(incomplete, shape, self.spec.dtype.as_numpy_dtype)
+            with state_file.replacing(paths[view]) as file:
+                arrays.write_header(file, shape, dtype)
                 for batch in batches(source, [(np.arange(shape[0]), np.full(shape[0], view))], BATCH, name):
                     outputs = np.zeros((len(batch.rows), *shape[1:]), np.float32)  # other workers add the other rows
                     outputs[batch.shard.own] = compute(batch.shard, batch.inputs)
-                    self._files[view][batch.rows[0]] = distribution.sum_over_workers(outputs)
-                os.replace(incomplete, paths[view])
-            finally:
-                incomplete.unlink(missing_ok=True)
+                    file.write(distribution.sum_over_workers(outputs).astype(dtype))
+            self._files[view] = ArrayFile(paths[view])
             if self.count > 1:
                 seconds = time.monotonic() - began
                 distribution.print_once(f"{name}: {shape[1:]} of each image ({engine}, {seconds:.1f} s)")

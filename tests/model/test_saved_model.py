@@ -7,6 +7,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow.python.framework import ops
 
 from stages.common.cli import UserError
 from stages.model import network, saved_model
@@ -112,6 +114,21 @@ def contents(folder):
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+def test_no_name_depends_on_what_the_process_did_before(shallow, tmp_path):
+    for tensors in (0, 1000, 1_100_000):  # the last as after some 150,000 steps of training
+        for _ in range(tensors):
+            ops.uid()
+        saved_model.save(network.build(32, 2), CLASSES[0], 1.5, tmp_path / str(tensors))
+        saved = saved_model_pb2.SavedModel.FromString((tmp_path / str(tensors) / "saved_model.pb").read_bytes())
+        functions = saved.meta_graphs[0].graph_def.library.function
+        attributes = [attribute.attr for function in functions for attribute in function.arg_attr.values()]
+        arguments = [attr["_user_specified_name"].s.decode() for attr in attributes if "_user_specified_name" in attr]
+        numbers = [function.signature.name.rpartition("_")[2] for function in functions] + arguments
+        numbers = [int(number) for number in numbers if number.isdigit()]
+        assert len(numbers) > 50 and min(numbers) >= 10**12
+    assert ops.uid() < 10**12
+
+
 def test_a_copy_differs_in_its_threshold_alone(shallow, tmp_path):
     source, copies = tmp_path / "source", [tmp_path / "deep/one", tmp_path / "other"]
     model = network.build(32, 2)
@@ -143,19 +160,22 @@ import pathlib, sys
 from stages.model import backend
 backend.configure()
 import keras
+from tensorflow.python.framework import ops
 from stages.model import mobilenet_v2, network, saved_model
+for _ in range(int(sys.argv[2])):
+    ops.uid()
 mobilenet_v2.BLOCKS = [(1, 16, 1, 1), (6, 24, 2, 2)]
 keras.utils.set_random_seed(1)
 saved_model.save(network.build(32, 2), ["a", "b"], 1.0, pathlib.Path(sys.argv[1]))
 """
 
 
-def test_has_the_same_bytes_whatever_the_process_and_its_hash_seed(tmp_path):
+def test_has_the_same_bytes_whatever_the_process_has_done_and_its_hash_seed(tmp_path):
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", SAVE, tmp_path / seed], cwd=ROOT, env={**os.environ, "PYTHONHASHSEED": seed}
+            [sys.executable, "-c", SAVE, tmp_path / seed, tensors], cwd=ROOT, env={**os.environ, "PYTHONHASHSEED": seed}
         )
-        for seed in ("1", "2")
+        for seed, tensors in (("1", "0"), ("2", "1100000"))  # as many as in some 150,000 steps of training
     ]
     assert [process.wait() for process in processes] == [0, 0]
     assert contents(tmp_path / "1") == contents(tmp_path / "2") and len(contents(tmp_path / "1")) == 3

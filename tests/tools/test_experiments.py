@@ -1,9 +1,12 @@
 """Grids through DVC's queue, and the tools that read experiments, on one small project that has run."""
 
 import collections
+import hashlib
 import io
 import json
+import re
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
 
@@ -18,7 +21,7 @@ from scmrepo.exceptions import SCMError
 from stages.common import params
 from stages.common.cli import UserError
 from stages.tools import compare, experiments, repeat_seeds, search, sweep
-from tests.support import experiment_names, ran
+from tests.support import Project, experiment_names, ran
 
 PATHS = [
     "фото",
@@ -85,6 +88,47 @@ def test_repeats_with_an_empty_text_go_on(change, monkeypatch):
     monkeypatch.setattr(experiments, "parameters", lambda name: {change.partition("=")[0]: ""})
     repeat_seeds.check("x-seed-1", [change])
     assert experiments.override(change).endswith("=''")
+
+
+@pytest.fixture(scope="module")
+def cached(tmp_path_factory):
+    """A commit of DVC with outputs of each kind: a folder and a file in its cache, and a file in git."""
+    project = Project(tmp_path_factory.mktemp("cached"))
+    write = "import os; os.makedirs('data/splits/test'); open('data/splits/test/pixels.npy', 'wb').write(b'x' * 1000)"
+    write += "; open('data/splits/classes.json', 'w').write('[1]'); open('metrics.json', 'w').write('[2]')"
+    stage = {"cmd": f'python -c "{write}"', "outs": ["data/splits/test", "data/splits/classes.json"]}
+    text = yaml.safe_dump({"stages": {"split": stage | {"metrics": [{"metrics.json": {"cache": False}}]}}})
+    (project.folder / "dvc.yaml").write_text(text)
+    project.run("git", "init", "-q")
+    project.run("dvc", "init", "-q")
+    project.run("dvc", "repro", "-q")
+    project.commit()
+    return project
+
+
+@pytest.mark.parametrize("damage", [lambda x: b"", lambda x: x[:2], lambda x: bytes([x[0] ^ 1]) + x[1:]])
+@pytest.mark.parametrize("path", ["data/splits/test/pixels.npy", "data/splits/classes.json"])
+def test_what_is_damaged_in_the_cache_is_not_read(cached, monkeypatch, path, damage):
+    monkeypatch.chdir(cached.folder)
+    content = (cached.folder / path).read_bytes()
+    assert experiments._read(path, "HEAD") == content
+    assert experiments._read("metrics.json", "HEAD") == b"[2]"
+    digest = hashlib.md5(content).hexdigest()
+    place = Path(".dvc/cache/files/md5", digest[:2], digest[2:])
+    place.chmod(0o644)
+    place.write_bytes(damage(content))
+    try:
+        remedy = f"Delete {place}, then `dvc exp remove HEAD`, and run this again."
+        with pytest.raises(UserError, match=f"^{path} of HEAD is damaged in DVC's cache. {re.escape(remedy)}$"):
+            experiments._read(path, "HEAD")
+        with (
+            pytest.raises(UserError, match=f"^/?{path} of HEAD is damaged in DVC's cache"),
+            experiments.test_split("HEAD"),
+        ):
+            pass
+        assert [x.name for x in Path("data").iterdir() if x.suffix == ".tmp"] == []
+    finally:
+        place.write_bytes(content)
 
 
 @pytest.mark.parametrize("key", ["data.images", "data.labels", "model.weights"])

@@ -191,3 +191,35 @@ def test_a_pruned_trial_leaves_nothing_behind_and_another_is_an_experiment(small
     monkeypatch.setattr("sys.argv", ["sweep", "finetune.learning_rate"])
     sweep.main()
     assert "accuracy" in capsys.readouterr().out
+
+
+@pytest.fixture
+def storage(tmp_path, monkeypatch):
+    """The file of a search with 30 trials."""
+    monkeypatch.chdir(tmp_path)
+    search.STORAGE.parent.mkdir(parents=True)
+    study = optuna.create_study(storage=f"sqlite:///{search.STORAGE}", study_name="a")
+    study.add_trials([optuna.trial.create_trial(value=float(number)) for number in range(30)])
+    search.check_storage()
+    return search.STORAGE
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: b"",
+        lambda data: data[: len(data) // 2],
+        lambda data: bytes(len(data)),
+        lambda data: data[:8192] + bytes(len(data) - 8192),
+    ],
+)
+def test_a_damaged_file_of_trials_ends_in_one_line(storage, damage):
+    storage.write_bytes(damage(storage.read_bytes()))
+    with pytest.raises(UserError, match="^.dvc/tmp/search.db is damaged. Delete it and take another NAME: the exper"):
+        search.check_storage()
+
+
+def test_a_search_without_a_file_of_trials_begins(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    search.check_storage()
+    assert list(tmp_path.iterdir()) == []

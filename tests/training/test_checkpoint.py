@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from stages.training import checkpoint
+from stages.training import checkpoint, state_file
 from stages.training.checkpoint import Checkpoint
 from tests.support import ROOT, make_split
 
@@ -68,32 +68,88 @@ def test_a_change_of_the_code_that_trains_is_another_training(tmp_path, monkeypa
     assert state().path == before
 
 
-def test_a_state_that_is_cut_off_or_empty_or_gone_is_none():
+DAMAGE = {
+    "empty": lambda data: b"",
+    "four zeros": lambda data: bytes(4),
+    "ten bytes": lambda data: data[:10],
+    "half": lambda data: data[: len(data) // 2],
+    "without its last byte": lambda data: data[:-1],
+    "without its checksum": lambda data: data[:-4],
+    "longer": lambda data: data + b"\0",
+    "all zeros": lambda data: bytes(len(data)),
+    "a range of zeros": lambda data: data[:200] + bytes(64) + data[264:],
+    "its halves swapped": lambda data: data[len(data) // 2 :] + data[: len(data) // 2],
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_state_is_none_and_a_line_says_so(damage, capsys):
     file = state()
     file.save(ROWS, ARRAYS, [])
     whole = file.path.read_bytes()
-    for size in (0, 10, len(whole) // 2, len(whole) - 1):
-        file.path.write_bytes(whole[:size])
-        assert restored(file) is None
-    file.path.with_suffix(".123.tmp").touch()  # of a kill in the middle of writing
+    file.path.write_bytes(DAMAGE[damage](whole))
+    assert restored(file) is None
+    assert capsys.readouterr().out == f"WARNING: .checkpoints/{file.path.name} is damaged: computed anew\n"
+    file.save(ROWS, ARRAYS, [])
+    assert file.path.read_bytes() == whole and restored(file)[0] == ROWS
+
+
+def test_no_flipped_bit_is_read(capsys):
+    file = state()
+    file.save(ROWS, ARRAYS, [])
+    whole = file.path.read_bytes()
+    for bit in range(0, 8 * len(whole), 7):
+        changed = bytearray(whole)
+        changed[bit // 8] ^= 1 << bit % 8
+        file.path.write_bytes(changed)
+        assert file.restore([]) == ([], []), bit
+        assert capsys.readouterr().out.count("damaged") == 1
+    file.path.write_bytes(whole)
+    assert restored(file)[0] == ROWS
+
+
+def test_a_state_that_is_gone_or_of_a_killed_process_is_none(capsys):
+    file = state()
+    file.save(ROWS, ARRAYS, [])
+    file.path.with_name(f"{file.path.name}.0.123.tmp").touch()  # of a kill in the middle of writing
     file.remove()
     assert restored(file) is None and list(file.path.parent.iterdir()) == []
+    assert capsys.readouterr().out == ""
     file.remove()
 
 
 def test_what_cannot_be_written_leaves_the_last_state(monkeypatch):
     file = state()
     file.save(ROWS, ARRAYS, [])
+    write = state_file.Writer.write
 
-    def full(*arguments, **more):
-        arguments[0].write(b"half")
+    def full(self, data):
+        write(self, bytes(data)[:100])
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint.np, "savez", full)
+    monkeypatch.setattr(state_file.Writer, "write", full)
     with pytest.raises(OSError, match="No space"):
         file.save(ROWS * 2, ARRAYS, [])
     assert restored(file)[0] == ROWS
     assert list(file.path.parent.iterdir()) == [file.path]
+
+
+def test_a_state_is_on_the_disk_before_it_replaces_the_last_one(monkeypatch):
+    file, replace, synced = state(), os.replace, []
+    fsync = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_ino) or fsync(descriptor))
+    monkeypatch.setattr(os, "replace", lambda *paths: synced.append("replaced") or replace(*paths))
+    for epochs in (1, 2, 3):
+        file.save(ROWS * epochs, ARRAYS, [])
+        assert synced == [file.path.stat().st_ino, "replaced", file.path.parent.stat().st_ino]
+        synced.clear()
+
+
+def test_a_process_whose_training_another_has_ended_goes_on(monkeypatch):
+    file, fsync = state(), os.fsync
+    monkeypatch.setattr(os, "fsync", lambda descriptor: file.remove() or fsync(descriptor))
+    file.save(ROWS, ARRAYS, [])
+    assert list(file.path.parent.iterdir()) == []
 
 
 def test_queued_experiments_keep_theirs_in_the_repository_that_queued_them(workplace, monkeypatch):

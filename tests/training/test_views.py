@@ -1,15 +1,16 @@
+import errno
 import os
 import shutil
+import zlib
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
-from stages.common.arrays import ArrayFile
 from stages.common.cli import UserError
 from stages.model import network
-from stages.training import augmentation, views
+from stages.training import augmentation, state_file, views
 from stages.training.checkpoint import Checkpoint
 from stages.training.views import Augmented, Stored
 from tests.support import amplify, make_split
@@ -53,7 +54,8 @@ def test_views_are_outputs_of_the_frozen_part_in_float16_one_file_each(model, la
     stored = store(model, layer_index=layer_index)
     assert sorted(path.suffix for path in Path(".checkpoints").iterdir()) == [".train0", ".train1", ".train2"]
     for path in Path(".checkpoints").iterdir():
-        assert path.stat().st_size == 128 + 7 * 2 * np.prod(shape)  # 128: the header of a .npy file
+        assert path.stat().st_size == 128 + 7 * 2 * np.prod(shape) + 4  # header of a .npy file, rows, checksum
+        assert np.load(path).shape == (7, *shape)
     assert stored.spec.shape[1:] == shape and stored.spec.dtype == np.float16
     frozen, _ = network.split_at(model, layer_index)
     rng = np.random.default_rng([1, 2])  # of view 2
@@ -90,15 +92,15 @@ def test_a_view_depends_on_the_seed_and_its_number_alone(model):
 
 def stop_in_the_middle(monkeypatch, writes):
     """Interrupts the process after so many batches have been written."""
-    write = ArrayFile.__setitem__
+    write = state_file.Writer.write
     left = iter(range(writes))
 
-    def stopping(self, row, values):
-        if next(left, None) is None:
+    def stopping(self, data):
+        if isinstance(data, np.ndarray) and next(left, None) is None:  # the header is bytes
             raise KeyboardInterrupt
-        write(self, row, values)
+        write(self, data)
 
-    monkeypatch.setattr(ArrayFile, "__setitem__", stopping)
+    monkeypatch.setattr(state_file.Writer, "write", stopping)
 
 
 @pytest.mark.parametrize("killed", [False, True])
@@ -125,10 +127,97 @@ def test_what_cannot_be_written_is_no_view(model, monkeypatch):
     def full(*arguments):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(ArrayFile, "__setitem__", full)
+    monkeypatch.setattr(state_file.Writer, "write", full)
     with pytest.raises(OSError, match="No space left"):
         store(model)
     assert list(Path(".checkpoints").iterdir()) == []
+
+
+def flip(data, bit):
+    """The bytes with one bit changed, counted from the end if it is negative."""
+    changed = bytearray(data)
+    bit %= 8 * len(changed)
+    changed[bit // 8] ^= 1 << bit % 8
+    return bytes(changed)
+
+
+DAMAGE = {
+    "empty": lambda data: b"",
+    "four zeros": lambda data: bytes(4),
+    "shorter than a checksum": lambda data: data[:3],
+    "half": lambda data: data[: len(data) // 2],
+    "without its last byte": lambda data: data[:-1],
+    "longer": lambda data: data + b"\0",
+    "all zeros": lambda data: bytes(len(data)),
+    "rows of zeros": lambda data: data[:128] + bytes(len(data) - 128),
+    "a range of zeros": lambda data: data[:4096] + bytes(512) + data[4608:],
+    "a bit of the magic": lambda data: flip(data, 3),
+    "a bit of the type": lambda data: flip(data, 8 * data.index(b"f2") + 1),
+    "a bit of the shape": lambda data: flip(data, 8 * data.index(b"(7") + 8),
+    "a bit of a row": lambda data: flip(data, 4 * len(data)),
+    "a bit of the checksum": lambda data: flip(data, -1),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_view_is_computed_anew_with_a_line(model, capsys, damage):
+    store(model)
+    [path] = Path(".checkpoints").glob("*.train1")
+    whole = path.read_bytes()
+    path.write_bytes(DAMAGE[damage](whole))
+    assert path.read_bytes() != whole
+    capsys.readouterr()
+    stored = store(model)
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == f"WARNING: .checkpoints/{path.name} is damaged: computed anew"
+    assert second.startswith("view 2 of 3: ")
+    assert path.read_bytes() == whole
+    assert np.array_equal(stored.read(np.arange(7), np.ones(7, int)), np.load(path))
+    store(model)
+    assert capsys.readouterr().out == ""  # none is computed
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES, errno.ESTALE])
+def test_a_view_with_a_bad_sector_is_computed_anew_and_other_errors_stay_errors(model, monkeypatch, capsys, number):
+    store(model, count=1)
+    [path] = Path(".checkpoints").iterdir()
+    whole, crc32, fails = path.read_bytes(), zlib.crc32, [True]
+
+    def read(*given):
+        if fails and fails.pop():
+            raise OSError(number, os.strerror(number))
+        return crc32(*given)
+
+    monkeypatch.setattr(state_file.zlib, "crc32", read)
+    if number == errno.EIO:
+        store(model, count=1)
+        assert capsys.readouterr().out == f"WARNING: .checkpoints/{path.name} is damaged: computed anew\n"
+    else:
+        with pytest.raises(OSError, match=os.strerror(number)):
+            store(model, count=1)
+    assert path.read_bytes() == whole
+
+
+def test_views_are_on_the_disk_before_they_have_their_name_and_their_name_is_too(model, monkeypatch):
+    done = []
+    for name in ("fsync", "replace"):
+        call = getattr(os, name)
+
+        def recorded(*arguments, name=name, call=call):
+            done.append((name, os.path.isdir(arguments[0]) if name == "fsync" else ""))
+            return call(*arguments)
+
+        monkeypatch.setattr(os, name, recorded)
+    store(model, count=2)
+    assert done == 2 * [("fsync", False), ("replace", ""), ("fsync", True)]
+
+
+def test_a_view_that_another_process_removes_is_still_read(model):
+    store(model, count=2)
+    stored = store(model, count=2)
+    expected = stored.read(np.arange(7), np.ones(7, int))
+    shutil.rmtree(".checkpoints")
+    assert np.array_equal(stored.read(np.arange(7), np.ones(7, int)), expected)
 
 
 def test_they_are_removed_with_the_state_of_the_training(model):
