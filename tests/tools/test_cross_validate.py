@@ -100,7 +100,9 @@ class TestFolds:
 
     def test_a_fold_that_was_killed_ends_in_the_bytes_of_one_that_was_not(self, validated, tmp_path):
         project = validated.copy(tmp_path / "undisturbed")
-        project.run("dvc", "exp", "apply", NAMES[1])
+        [ref] = project.run("git", "for-each-ref", "--format=%(refname)", f"refs/exps/*/*/{NAMES[1]}").split()
+        project.run("git", "checkout", ref, "--", ".")
+        project.run("dvc", "checkout", "split", "train_frozen", "finetune")
         models = project.folder / "data/models"
         killed = contents(models / "finetuned")
         shutil.rmtree(models / "finetuned")
