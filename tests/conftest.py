@@ -24,14 +24,14 @@ from tests.support import (
     queue_logs,
 )
 
-# Files in the order in which they begin: the first two make the runs that others take copies of.
+# Files in the order in which they begin: the first two make the runs that others take copies of, the third needs none.
 SLOWEST = [
     "test_experiments",
     "test_pipeline",
-    "test_cross_validate",
-    "test_strategy",
-    "test_readme",
+    "test_distribution",
     "test_reproducibility",
+    "test_cross_validate",
+    "test_readme",
 ]
 
 

@@ -160,7 +160,7 @@ def code_and_templates():
                 if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node):
                     node.body[0].value = ast.Constant("")
             yield relative(path), ast.unparse(tree)
-        elif path.is_file() and path.suffix != ".pyc":
+        elif path.is_file() and path.parent.name != "__pycache__":
             yield relative(path), path.read_text()
 
 

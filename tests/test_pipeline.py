@@ -202,8 +202,8 @@ def test_the_exported_files_are_small(sample, name, file, largest):
     assert files.read_json(exported / "comparison.json")[name]["megabytes"] == pytest.approx(megabytes, rel=1e-5)
 
 
-def test_plots_show_has_both_phases_the_confusion_matrix_and_the_images(finished):
-    shown = json.loads(finished.run("dvc", "plots", "show", "--json", "--split"))
+def test_plots_show_has_both_phases_the_confusion_matrix_and_the_images(own_images):
+    shown = json.loads(own_images.run("dvc", "plots", "show", "--json", "--split"))
     data = shown["data"]
     assert set(data) >= {
         "Accuracy",
@@ -223,8 +223,8 @@ def test_plots_show_has_both_phases_the_confusion_matrix_and_the_images(finished
         "plots/label_audit.png",
     }
     assert not shown.get("errors")
-    finished.run("dvc", "plots", "show")
-    text = (finished.folder / "dvc_plots/index.html").read_text()
+    own_images.run("dvc", "plots", "show")
+    text = (own_images.folder / "dvc_plots/index.html").read_text()
     assert "val_accuracy" in text and "predictions.png" in text
 
 

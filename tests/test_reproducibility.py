@@ -182,7 +182,8 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-def test_a_full_disk_is_one_line_and_the_next_run_resumes(small_run, small_disk):
+def test_a_full_disk_is_one_line_and_the_next_run_resumes(small_run, small_disk, monkeypatch):
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")  # the space is for the outputs
     project = small_run.copy(small_disk / "project")
     forget(project, *STAGES)
     for path in ("data/splits", "data/models", "data/training"):

