@@ -100,7 +100,7 @@ def predict(
             [height, width, 3] in RGB or [height, width] in grey, uint8 or floating-point from 0 to 1 or to 255. Images
             whose highest value is 1.05 or less go to 1, those from 2 on to 255, and others count as unreadable; values
             beyond by 5% at most, of which resampling and rounding leave some, are clipped. An iterator, such as a
-            camera's, is read and closed in another thread, at most 96 images ahead. Each of its images is predicted 50
+            camera's, is read and closed in another thread, at most 64 images ahead. Each of its images is predicted 50
             ms after it was yielded at the latest, or as soon as those before are; so the batches depend on time, and
             with them the last digits of the probabilities.
         model: folder of the SavedModel, which is loaded in each call; or what `load` returns.
