@@ -15,7 +15,7 @@ NAMED = 3  # files that an error names of each kind of change
 class Inputs:
     """Files as they are when a stage begins to read them.
 
-    `sha256` takes the hashes of files that were read, by path. Where times differ, it decides: backup programs, and links
+    `sha256` takes the hashes of files that were read, by path. Where times differ, it decides: backups, and links
     to DVC's cache, change the times of a file and leave its bytes.
     """
 
