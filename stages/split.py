@@ -34,9 +34,9 @@ def main() -> None:
     folder = p.data.images
     outputs = {Path(name).stem: f"{dataset.ROOT}/{name}" for name in (*SPLITS, *FILES)}
     with (
+        unchanged.ensure(lambda: sources.list_files(p.data)) as inputs,
         files.replacing(**outputs) as out,
         files.scratch(dataset.ROOT) as scratch,
-        unchanged.ensure(lambda: sources.list_files(p.data)) as sha256,
     ):
         labelled = sources.find(p.data)
         count, side = len(labelled.images), near_duplicates.SIDE
@@ -45,7 +45,7 @@ def main() -> None:
         table, fingerprints = pack.pack_images(
             folder, labelled.images, pixels, thumbnails, p.data.max_pixels, p.background
         )
-        sha256 |= zip((str(Path(folder, path)) for path in table["path"]), table["sha256"], strict=True)
+        inputs.sha256 |= zip((str(Path(folder, path)) for path in table["path"]), table["sha256"], strict=True)
         table["pixel_hash"] = fingerprints["pixel_hash"]
         table["duplicates"] = near_duplicates.find(fingerprints, thumbnails, p.data.near_duplicates == "ignore")
         found, unreadable = cleaning.separate_unreadable(table, p.data)
@@ -68,6 +68,7 @@ def main() -> None:
         files.write_csv(unreadable, out.unreadable)
         files.write_csv(listed, out.near_duplicates)
         params.check_unchanged(p)
+        inputs.check()  # before outputs are moved into place; ensure() checks once more when they are
     copies = len(used) - used["duplicates"].nunique()
     remarks = {
         "is a near-duplicate of another" if copies == 1 else "are near-duplicates of others": copies,

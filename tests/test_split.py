@@ -177,6 +177,15 @@ def test_an_image_that_changes_is_named_unless_its_new_bytes_are_those_that_were
     assert before == {path: path.read_bytes() for path in Path("data/splits").rglob("*") if path.is_file()}
 
 
+def test_an_image_that_changes_while_outputs_are_moved_ends_the_stage(workplace, monkeypatch):
+    images = make_images(workplace.folder / "mine", {"a": 10, "b": 10})
+    workplace.set({"data.images": "mine", "image_size": 32})
+    replace = os.replace
+    monkeypatch.setattr(os, "replace", lambda *paths: (replace_image(images / "a/001.png"), replace(*paths)))
+    with pytest.raises(UserError, match="^mine/a/001.png changed while"):
+        split.main()
+
+
 def test_parameters_that_change_while_images_are_read_are_named_and_nothing_is_written(workplace, monkeypatch):
     make_images(workplace.folder / "mine", {"a": 10, "b": 10})
     workplace.set({"data.images": "mine", "image_size": 32})

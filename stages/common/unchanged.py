@@ -4,47 +4,59 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 
 from stages.common.cli import UserError, enumeration, printable
 
 NAMED = 3  # files that an error names of each kind of change
 
 
+@dataclass
+class Inputs:
+    """Files as they are when a stage begins to read them.
+
+    `sha256` takes the hashes of files that were read, by path. Where times differ, it decides: backups, and links
+    to DVC's cache, change the times of a file and leave its bytes.
+    """
+
+    list_files: Callable[[], Iterable[str]]
+    sha256: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._before = {path: _stat(path) for path in self.list_files()}
+
+    def check(self) -> None:
+        """Raises a UserError if a file has changed, vanished or appeared."""
+        before, after = self._before, dict.fromkeys(self.list_files())
+        both = [path for path in after if path in before]
+        changes = {
+            "changed": [path for path in both if not _is_same(path, before[path], self.sha256.get(path))],
+            "vanished": [path for path in before if path not in after],
+            "appeared": [path for path in after if path not in before],
+        }
+        what = [f"{enumeration([*map(printable, paths)], NAMED)} {verb}" for verb, paths in changes.items() if paths]
+        if what:
+            raise UserError(
+                f"{'; '.join(what)} while this stage ran, so its results do not count. Run it again once they stay as "
+                "they are."
+            )
+
+
 @contextlib.contextmanager
-def ensure(list_files: Callable[[], Iterable[str]]) -> Iterator[dict[str, str]]:
+def ensure(list_files: Callable[[], Iterable[str]]) -> Iterator[Inputs]:
     """Checks that the files that a function lists are the same at the end of the block as at its start.
 
-    Yields a dictionary for the SHA-256 of files that the block reads, by path. Where times differ, it decides: backup
-    programs and links of DVC's cache change the times of a file and leave its bytes.
-
     Raises:
-        UserError: a file has changed, vanished or appeared. It also takes the place of an error of the block, which is
-            then a consequence, such as an image that is half written.
+        UserError: as Inputs.check. It also takes the place of an error of the block, which is then a consequence, such
+            as an image that is half written.
     """
-    before = {path: _stat(path) for path in list_files()}
-    sha256: dict[str, str] = {}
+    inputs = Inputs(list_files)
     try:
-        yield sha256
+        yield inputs
     except (UserError, OSError):
-        _compare(before, list_files, sha256)
+        inputs.check()
         raise
-    _compare(before, list_files, sha256)
-
-
-def _compare(
-    before: dict[str, tuple[int, ...]], list_files: Callable[[], Iterable[str]], sha256: dict[str, str]
-) -> None:
-    after = dict.fromkeys(list_files())
-    changes = {
-        "changed": [path for path in after if path in before and not _is_same(path, before[path], sha256.get(path))],
-        "vanished": [path for path in before if path not in after],
-        "appeared": [path for path in after if path not in before],
-    }
-    if any(changes.values()):
-        what = [f"{enumeration([*map(printable, paths)], NAMED)} {verb}" for verb, paths in changes.items() if paths]
-        raise UserError(
-            f"{'; '.join(what)} while this stage ran, so nothing is written. Run it again once they stay as they are."
-        )
+    inputs.check()
 
 
 def _stat(path: str) -> tuple[int, ...]:

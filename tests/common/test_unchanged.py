@@ -58,16 +58,16 @@ HARMLESS = {
 @pytest.mark.parametrize("what", CHANGES)
 def test_a_file_that_changes_vanishes_or_appears_is_named(folder, what):
     change, named = CHANGES[what]
-    with pytest.raises(UserError) as error, unchanged.ensure(list_files) as sha256:
-        sha256["a.txt"] = SHA256
+    with pytest.raises(UserError) as error, unchanged.ensure(list_files) as inputs:
+        inputs.sha256["a.txt"] = SHA256
         change()
-    assert str(error.value).startswith(f"{named} while this stage ran, so nothing is written. ")
+    assert str(error.value).startswith(f"{named} while this stage ran, so its results do not count. ")
 
 
 @pytest.mark.parametrize("what", HARMLESS)
 def test_times_of_files_whose_bytes_stay_may_change(folder, what):
-    with unchanged.ensure(list_files) as sha256:
-        sha256["a.txt"] = SHA256
+    with unchanged.ensure(list_files) as inputs:
+        inputs.sha256["a.txt"] = SHA256
         HARMLESS[what]()
 
 
