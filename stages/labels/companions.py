@@ -30,8 +30,10 @@ PREVIEW = re.compile(
 )
 
 
-def separate(found: list[ImageFile], folder: str, classes: Collection[str] = ()) -> tuple[list[ImageFile], list[str]]:
-    """Returns the files that are images of their own, and what is said of those that are left out, a line each.
+def separate(
+    found: list[ImageFile], folder: str, classes: Collection[str] = ()
+) -> tuple[list[ImageFile], list[str], set[str]]:
+    """Returns the files that are images of their own, what is said of the others, a line each, and the paths of texts.
 
     Left out are texts and tables; previews; and what is named like an image and a word for what is made from one: a
     file beside the image (1_mask.png and 1.jpg), or one in a folder of such (masks/1.png and images/1.jpg). `folder` is
@@ -66,7 +68,7 @@ def separate(found: list[ImageFile], folder: str, classes: Collection[str] = ())
             f"{enumeration(pairs, 2)}. Rename them if they are images of their own, or name all classes: data.classes."
         )
     left_out = {*texts, *previews, *made}
-    return [file for file in found if file.path not in left_out], notes
+    return [file for file in found if file.path not in left_out], notes, texts
 
 
 def find_texts(found: Iterable[ImageFile], folder: str) -> set[str]:

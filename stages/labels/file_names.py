@@ -14,7 +14,7 @@ def find(found: list[ImageFile], data: params.Data) -> Labelled:
     Raises:
         UserError: the pattern fits no file, or takes too long.
     """
-    found, notes = companions.separate(found, data.images, data.classes)
+    found, notes, _ = companions.separate(found, data.images, data.classes)
     names = pattern.find("data.label_pattern", data.label_pattern, (posixpath.basename(file.path) for file in found))
     images = []
     for file, name in zip(found, map(str.strip, names), strict=True):

@@ -17,7 +17,7 @@ def find(found: list[ImageFile], data: params.Data) -> Labelled:
     Raises:
         UserError: folders look like splits, but cannot be used as such.
     """
-    found, notes = companions.separate(found, data.images, data.classes)
+    found, notes, _ = companions.separate(found, data.images, data.classes)
     layout = given_splits.find(found)
     given_splits.refuse_other_splits(layout)
     if layout.folders and data.split == "auto":

@@ -71,7 +71,7 @@ def _settings(folder: str, path: str, index: FileIndex) -> str | None:
     if header[place].casefold() != "path":
         settings = f" -S {shlex.quote(f'data.columns.path={header[place]}')}"
     label = table_columns.label_column(header)
-    if label is None and not table_columns.is_class_per_column(cells.iloc[1:], {place}):
+    if label is None and not table_columns.indicators(cells.iloc[1:], {place}):
         if not (others := [printable(name) for name in header if name != header[place]]):
             return None
         return f"{settings} and data.columns.label to one of {enumeration(others, 8)}; labels in another table: {JOIN}"

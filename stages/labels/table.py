@@ -28,8 +28,8 @@ def find(found: list[ImageFile], data: params.Data) -> Labelled:
     Raises:
         UserError: the table cannot be read, lacks a column, has a split that is none, or fits no file.
     """
-    alone = companions.separate(found, data.images, data.classes)[0]
-    texts, own = companions.find_texts(found, data.images), {file.path for file in alone}
+    alone, _, texts = companions.separate(found, data.images, data.classes)
+    own = {file.path for file in alone}
     candidates = [*alone, *(file for file in found if file.path not in own and file.path not in texts)]
     index = FileIndex([file.path for file in candidates], data.images, len(alone))
     table, notes = _read(data, index)

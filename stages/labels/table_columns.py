@@ -41,7 +41,7 @@ def select(cells: pd.DataFrame, data: params.Data, index: FileIndex) -> tuple[pd
         own, several = columns[name], name in ("path", "label")
         found = _places(header, own, several, data)
         if not found and name == "label" and own == defaults[name] and label_column(header) is None:
-            found = _indicators(rows, set(used))
+            found = indicators(rows, set(used))
         if not found and (several or own not in ("", defaults[name])):
             raise UserError(f"{data.labels} {_missing(name, own, cells, index)}")
         for place in found:
@@ -81,9 +81,10 @@ def label_column(header: Sequence[str]) -> int | None:
     return min(known, key=lambda place: LABELS.index(header[place].casefold()), default=None)
 
 
-def is_class_per_column(rows: pd.DataFrame, used: set[int]) -> bool:
-    """Tells whether further columns are classes: they hold nothing but 0 and 1."""
-    return bool(_indicators(rows, used))
+def indicators(rows: pd.DataFrame, used: set[int]) -> list[int]:
+    """Returns the places of the columns that hold nothing but 0 and 1, if there are several: a class each."""
+    places = [place for place in rows if place not in used and rows[place].isin(ONE | ZERO).all()]
+    return places if len(places) > 1 else []
 
 
 def guess_names(rows: pd.DataFrame, index: FileIndex) -> list[str]:
@@ -112,19 +113,13 @@ def _places(header: Sequence[str], own: str, several: bool, data: params.Data) -
     return [place for [place] in parts] if all(parts) else []
 
 
-def _indicators(rows: pd.DataFrame, used: set[int]) -> list[int]:
-    """Returns the columns that hold nothing but 0 and 1, if there are several."""
-    places = [place for place in rows if place not in used and rows[place].isin(ONE | ZERO).all()]
-    return places if len(places) > 1 else []
-
-
 def _labels(
     rows: pd.DataFrame, header: Sequence[str], places: list[int], paths: pd.Series, data: params.Data
 ) -> tuple[pd.Series, list[str]]:
     """Returns the label of each row, empty without one, from a column of labels or several of classes; and notes."""
     names = [header[place] for place in places]
     if len(places) == 1:
-        others = [header[place] for place in _indicators(rows, set()) if header[place] not in names]
+        others = [header[place] for place in indicators(rows, set()) if header[place] not in names]
         if rows[places[0]].isin(ONE | ZERO).all() and len(others) > 1:
             return rows[places[0]], [
                 f"WARNING: the classes are the values of the column {printable(names[0])!r}, which holds 0 and 1 like "
