@@ -16,21 +16,8 @@ PLACES = {STRIP_OFFSETS, 279, TILE_OFFSETS, 325}  # offsets and byte counts of s
 RAW_PHOTOMETRIC = {32803, 34892}  # colour filter array, and linear raw: DNG 1.7, chapter 4
 # Tags that pixels are decoded by: TIFF 6.0, sections 8 to 22, and the technical notes on JPEG compression.
 DECODING = {WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, 266, CHANNELS, STRIP_ROWS, PLANAR, 292, 293, 317, PALETTE}
-DECODING |= {
-    TILE_WIDTH,
-    TILE_HEIGHT,
-    332,
-    334,
-    *PLACES,
-    EXTRA_CHANNELS,
-    FORMAT,
-    347,
-    *range(512, 522),
-    529,
-    530,
-    531,
-    532,
-}
+DECODING |= {TILE_WIDTH, TILE_HEIGHT, 332, 334, *PLACES, EXTRA_CHANNELS, FORMAT, 347, 529, 530, 531, 532}
+DECODING |= set(range(512, 522))
 TYPES = {1: "B", 2: "B", 3: "H", 4: "I", 5: "II", 6: "b", 7: "B", 8: "h", 9: "i", 10: "ii", 11: "f", 12: "d", 13: "I"}
 TYPES |= {16: "Q", 17: "q", 18: "Q"}  # BigTIFF
 TEXT, UNDEFINED = 2, 7  # types whose bytes are no numbers
