@@ -18,7 +18,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from stages.charts import base, dataset, history, metrics, predictions
-from stages.common import cli, files, history as training_history
+from stages.common import cli, files, history as training_history, result_tables
 from stages.common.cli import UserError
 from stages.common.dataset import CLASSES, SPLITS
 from stages.common.phases import PHASES
@@ -34,10 +34,10 @@ def main() -> None:
         classes = files.read_json(CLASSES)
         overview = files.read_arrays("data/splits/overview.npz")
         samples = files.read_arrays("data/evaluation/samples.npz")
-        table = files.read_csv("plots/predictions.csv")
-        bins = files.read_csv("data/evaluation/reliability.csv")
-        roc = files.read_csv("data/evaluation/curves/roc.csv")
-        precision_recall = files.read_csv("data/evaluation/curves/precision_recall.csv")
+        table = result_tables.read(result_tables.PREDICTIONS)
+        bins = result_tables.read("data/evaluation/reliability.csv")
+        roc = result_tables.read("data/evaluation/curves/roc.csv")
+        precision_recall = result_tables.read("data/evaluation/curves/precision_recall.csv")
     except FileNotFoundError as error:
         raise UserError(f"{error.filename} is missing: run `dvc repro` first.") from None
     figures = draw_images(samples, table)

@@ -41,9 +41,10 @@ def inputs(workplace):
     sizes = {f"{sheet}_sizes": np.full((4, 2), (40, 20)) for sheet in SHEETS}
     np.savez("data/evaluation/samples.npz", gradcam_maps=rng.random((4, 8, 8)), **rows, **pixels, **sizes)
     predictions = {"path": list("abcd"), "actual": ["cat", "cat", "dog", "dog"], "predicted": ["cat", "dog"] * 2}
-    files.write_csv(pd.DataFrame(predictions).assign(probability=0.7), Path("plots/predictions.csv"))
+    predictions = pd.DataFrame(predictions).assign(probability=0.7, margin=0.4, group=range(4), frozen="cat")
+    files.write_csv(predictions, Path("plots/predictions.csv"))
     bins = pd.DataFrame({"model": ["frozen", "finetuned"] * 2, "calibrated": [False, False, True, True]})
-    bins = bins.assign(confidence=0.8, accuracy=0.7, low=0.6, high=0.9, support=4)
+    bins = bins.assign(confidence=0.8, accuracy=0.7, low=0.6, high=0.9, support=4, **{"from": 0.7, "to": 0.9})
     files.write_csv(bins, Path("data/evaluation/reliability.csv"))
     ends = pd.DataFrame({"class": ["cat", "cat", "dog", "dog"], "threshold": [1, 0] * 2})
     files.write_csv(ends.assign(fpr=[0, 1] * 2, tpr=[0, 1] * 2), Path("data/evaluation/curves/roc.csv"))
@@ -83,6 +84,21 @@ def test_names_as_people_have_them_do_not_change_for_dvc(name):
 def test_a_missing_input_is_named(inputs):
     Path("data/evaluation/samples.npz").unlink()
     with pytest.raises(UserError, match="data/evaluation/samples.npz is missing: run `dvc repro` first."):
+        plot.main()
+    assert not drawn()
+
+
+@pytest.mark.parametrize(
+    ("path", "pattern", "put"),
+    [
+        ("data/evaluation/reliability.csv", '"confidence"', '"certainty"'),  # another column
+        ("plots/predictions.csv", "0.7", "high"),  # a text among numbers
+        ("data/evaluation/curves/roc.csv", "\n.*\n", "\n0.5\n"),  # a row that is cut
+    ],
+)
+def test_a_damaged_table_is_named(inputs, path, pattern, put):
+    Path(path).write_text(re.sub(pattern, put, Path(path).read_text(), count=1))
+    with pytest.raises(UserError, match=f"^{path} is damaged or of an earlier version: run `dvc repro`.$"):
         plot.main()
     assert not drawn()
 

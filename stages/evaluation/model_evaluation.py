@@ -51,9 +51,16 @@ def evaluate(
 
 def summary(evaluations: Mapping[str, Evaluation]) -> Table:
     """Returns the metrics of all models as a table, with their 95% intervals where they have one."""
-    table = pd.DataFrame({name: evaluation.scores for name, evaluation in evaluations.items()}).map("{:.4f}".format)
+    table = pd.DataFrame()
     for name, evaluation in evaluations.items():
-        for metric in table.index.intersection(evaluation.intervals):
-            table.loc[metric, name] += " [{:.4f}, {:.4f}]".format(*evaluation.intervals[metric])
+        bounds = evaluation.intervals
+        table[name] = pd.Series({x: with_interval(value, bounds.get(x)) for x, value in evaluation.scores.items()})
     table = table.rename(columns={phase.model: phase.title.lower() for phase in PHASES})
     return terminal.table(table.reset_index(names="metric, with its 95% interval"))
+
+
+def with_interval(value: float | None, bounds: list[float] | None) -> str:
+    """Returns a metric with its interval, if it has one: "0.9000 [0.8000, 0.9500]"; without a metric, ""."""
+    if value is None:
+        return ""
+    return f"{value:.4f}" + (" [{:.4f}, {:.4f}]".format(*bounds) if bounds else "")

@@ -5,6 +5,7 @@ import os
 import posixpath
 import re
 from collections.abc import Collection, Iterable
+from typing import NamedTuple
 
 from stages.common import machine
 from stages.common.cli import counted, enumeration, printable
@@ -30,20 +31,27 @@ PREVIEW = re.compile(
 )
 
 
-def separate(
-    found: list[ImageFile], folder: str, classes: Collection[str] = ()
-) -> tuple[list[ImageFile], list[str], set[str]]:
-    """Returns the files that are images of their own, what is said of the others, a line each, and the paths of texts.
+class Separated(NamedTuple):
+    """The files of a folder of images: images of their own, what is left out, and what is said of it, a line each."""
+
+    images: list[ImageFile]
+    made: list[ImageFile]  # previews, and what is made from images
+    texts: set[str]  # the paths of texts and tables
+    notes: list[str]
+
+
+def separate(found: list[ImageFile], folder: str, classes: Collection[str] = ()) -> Separated:
+    """Separates images from their companions.
 
     Left out are texts and tables; previews; and what is named like an image and a word for what is made from one: a
     file beside the image (1_mask.png and 1.jpg), or one in a folder of such (masks/1.png and images/1.jpg). `folder` is
     data.images; folders with a name in `classes` are none of such.
     """
     folders = {file.path: posixpath.dirname(file.path) for file in found}
-    texts = find_texts(found, folder)
+    texts = {file.path for file in found if is_text_file(os.path.join(folder, file.path))}
     base = posixpath.basename(posixpath.normpath(folder))
-    previews = [file.path for file in found if PREVIEW.fullmatch(f"{base}/{file.path}")]
-    images = [file.path for file in found if file.path not in {*texts, *previews}]
+    previews = {file.path for file in found if PREVIEW.fullmatch(f"{base}/{file.path}")}
+    images = [file.path for file in found if file.path not in texts and file.path not in previews]
     with_images = {folders[path] for path in images} | {""}
     only_texts = {folders[path] for path in texts} - with_images
     beside = sorted(path for path in texts if folders[path] in with_images - {""})
@@ -59,7 +67,7 @@ def separate(
     if previews:
         notes.append(
             f"WARNING: left out: {counted(len(previews), 'preview')} of cameras or photo libraries, such as "
-            f"{_listed(previews)}."
+            f"{_listed(sorted(previews))}."
         )
     if made:
         pairs = [f"{printable(path)} of {printable(image)}" for path, image in sorted(made.items())]
@@ -67,13 +75,10 @@ def separate(
             f"WARNING: left out: {counted(len(pairs), 'file')} that by their names are made from other images, such as "
             f"{enumeration(pairs, 2)}. Rename them if they are images of their own, or name all classes: data.classes."
         )
-    left_out = {*texts, *previews, *made}
-    return [file for file in found if file.path not in left_out], notes, texts
-
-
-def find_texts(found: Iterable[ImageFile], folder: str) -> set[str]:
-    """Returns the paths of texts and tables."""
-    return {file.path for file in found if is_text_file(os.path.join(folder, file.path))}
+    left = [file for file in found if file.path not in texts]
+    others = [file for file in left if file.path in previews or file.path in made]
+    alone = [file for file in left if file.path not in previews and file.path not in made]
+    return Separated(alone, others, texts, notes)
 
 
 def is_text_file(path: str) -> bool:

@@ -4,28 +4,28 @@ import re
 
 from stages.common import params
 from stages.common.cli import counted, enumeration, printable
-from stages.labels import companions, given_splits
+from stages.labels import given_splits
+from stages.labels.companions import Separated
 from stages.labels.files import ANNEX, PLACEHOLDER, SPECIAL_FILES, ImageFile, Labelled
 
 # A folder in the DCIM folder of a camera (JEITA CP-3461, Design rule for Camera File system).
 CAMERA = re.compile(r"[1-9]\d\d[A-Z0-9_]{5}")
 
 
-def find(found: list[ImageFile], data: params.Data) -> Labelled:
+def find(found: Separated, data: params.Data) -> Labelled:
     """Labels the images that lie in a class folder.
 
     Raises:
         UserError: folders look like splits, but cannot be used as such.
     """
-    found, notes, _ = companions.separate(found, data.images, data.classes)
-    layout = given_splits.find(found)
+    notes, layout = [*found.notes], given_splits.find(found.images)
     given_splits.refuse_other_splits(layout)
     if layout.folders and data.split == "auto":
         given_splits.require_labels(layout, data.images)
     if layout.root:
         notes.append(f"All images lie in {printable(layout.root)}, whose sub-folders count.")
     images = []
-    for file in found:
+    for file in found.images:
         top, is_folder, _ = layout.inner[file.path].partition("/")
         # What cannot be opened might be a class folder.
         if is_folder or file.problem not in {"", PLACEHOLDER, ANNEX, *SPECIAL_FILES.values()}:

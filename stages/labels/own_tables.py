@@ -4,12 +4,12 @@ import collections
 import os
 import posixpath
 import shlex
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import pandas as pd
 
 from stages.common.cli import UserError, enumeration, printable
-from stages.labels import companions, table_columns, table_file
+from stages.labels import table_columns, table_file
 from stages.labels.files import ImageFile
 from stages.labels.matching import FileIndex
 
@@ -19,9 +19,11 @@ PACKAGE = "datapackage.json"  # what a folder of tables is, by https://specs.fri
 JOIN = "docs/images.md#labels-in-another-table"
 
 
-def find(found: Sequence[ImageFile], folder: str) -> list[str]:
-    """Says, in a line each, which tables in the folder of images name them, and the settings that use them."""
-    texts = companions.find_texts(found, folder)
+def find(found: Sequence[ImageFile], texts: Collection[str], folder: str) -> list[str]:
+    """Says, in a line each, which tables in the folder of images name them, and the settings that use them.
+
+    `texts` are the paths of the texts and tables among the files that were found.
+    """
     tables = [path for path in sorted(texts) if table_file.is_table(path) and posixpath.basename(path) != PACKAGE]
     packages = [os.path.join(folder, path) for path in texts if posixpath.basename(path) == PACKAGE]
     for path in [*packages, os.path.join(folder, os.pardir, PACKAGE)]:
@@ -81,13 +83,7 @@ def _settings(folder: str, path: str, index: FileIndex) -> str | None:
 
 
 def _path_column(rows: pd.DataFrame, beside: str, index: FileIndex) -> int | None:
-    """Returns the place of the column whose cells name a file each, from the table's folder; None without one.
-
-    Numbers alone may be of anything.
-    """
-    for place in rows:
-        cells = rows[place].iloc[: table_columns.SAMPLED]
-        names = sum(len(index.find(posixpath.join(beside, cell))[0]) == 1 for cell in cells)
-        if names >= table_columns.NAMING * max(len(cells), 1) and not cells.str.fullmatch(r"[-+.\d]*").all():
-            return int(place)
-    return None
+    """Returns the place of the column whose cells name a file each. Numbers alone may be of anything."""
+    rows = rows.iloc[: table_columns.SAMPLED]
+    texts = [place for place in rows if not rows[place].str.fullmatch(r"[-+.\d]*").all()]
+    return table_columns.path_column(rows[texts], index, beside, unique=True)

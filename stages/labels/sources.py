@@ -9,12 +9,13 @@ from pathlib import Path
 from stages.common import params
 from stages.common.cli import UserError, enumeration, printable
 from stages.decoding import unreadable
-from stages.labels import classes, file_names, files, folders, own_tables, table
+from stages.labels import classes, companions, file_names, files, folders, own_tables, table
+from stages.labels.companions import Separated
 from stages.labels.files import ImageFile, Labelled
 
 # The sources of labels, each with the condition on which it is used: the first one whose condition holds labels the
 # files, and adds the splits and groups that come with them.
-SOURCES: list[tuple[Callable[[params.Data], bool], Callable[[list[ImageFile], params.Data], Labelled]]] = [
+SOURCES: list[tuple[Callable[[params.Data], bool], Callable[[Separated, params.Data], Labelled]]] = [
     (lambda data: data.labels != params.NO_LABELS, table.find),
     (lambda data: data.label_pattern != "", file_names.find),
     (lambda data: True, folders.find),
@@ -31,8 +32,9 @@ def find(data: params.Data, fewest: int = 2) -> Labelled:
     """
     label = next(label for is_used, label in SOURCES if is_used(data))
     found = files.find_files(data.images)
+    separated = companions.separate(found, data.images, data.classes)
     try:
-        labelled = classes.choose(label(found, data), data.classes, fewest > 1)
+        labelled = classes.choose(label(separated, data), data.classes, fewest > 1)
         images, before = labelled.images, {(file.path, file.problem) for file in found}
         faults = [image for image in images if image.problem and (image.path, image.problem) not in before]
         if faults and data.on_unreadable == "error":
@@ -45,11 +47,13 @@ def find(data: params.Data, fewest: int = 2) -> Labelled:
             images = [image for image in images if image.split or image.problem]
         classes.check(images, labelled, data, fewest)
     except UserError as error:
-        hints = [*_containers(found, data), *own_tables.find(found, data.images)] if label == folders.find else []
+        hints = []
+        if label == folders.find:
+            hints = [*_containers(found, data), *own_tables.find(found, separated.texts, data.images)]
         raise UserError(" ".join([str(error), *(hint.removeprefix("WARNING: ") for hint in hints)])) from None
     notes = [*labelled.notes, *_warn(labelled.images, data)]
     if label == folders.find:
-        notes += own_tables.find(found, data.images)
+        notes += own_tables.find(found, separated.texts, data.images)
         if empty := files.empty_folders(data.images, found):
             notes.append(f"Folders without any image: {enumeration(list(map(printable, empty)), 5)}.")
     return dataclasses.replace(labelled, images=images, notes=notes)

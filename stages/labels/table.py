@@ -10,7 +10,8 @@ import pandas as pd
 
 from stages.common import dataset, params
 from stages.common.cli import UserError, counted, enumeration, printable
-from stages.labels import companions, given_splits, table_columns, table_file
+from stages.labels import given_splits, table_columns, table_file
+from stages.labels.companions import Separated
 from stages.labels.files import ImageFile, Labelled
 from stages.labels.matching import FileIndex
 
@@ -18,7 +19,7 @@ SEVERAL_FILES = "is in the table, and fits several files:"
 Row = dict[str, str]  # the cells of a row by column
 
 
-def find(found: list[ImageFile], data: params.Data) -> Labelled:
+def find(found: Separated, data: params.Data) -> Labelled:
     """Gives files the labels, splits, groups and further columns of data.labels.
 
     A row without a file or with several, a file without a row or with rows that disagree, and a row without a label or
@@ -28,10 +29,8 @@ def find(found: list[ImageFile], data: params.Data) -> Labelled:
     Raises:
         UserError: the table cannot be read, lacks a column, has a split that is none, or fits no file.
     """
-    alone, _, texts = companions.separate(found, data.images, data.classes)
-    own = {file.path for file in alone}
-    candidates = [*alone, *(file for file in found if file.path not in own and file.path not in texts)]
-    index = FileIndex([file.path for file in candidates], data.images, len(alone))
+    candidates, alone = [*found.images, *found.made], len(found.images)
+    index = FileIndex([file.path for file in candidates], data.images, alone)
     table, notes = _read(data, index)
     rows_of, unmatched = _match(table.to_dict("records"), index, candidates)
     if candidates and not rows_of and not any(problem.startswith(SEVERAL_FILES) for _, problem in unmatched):
@@ -47,7 +46,7 @@ def find(found: list[ImageFile], data: params.Data) -> Labelled:
         row, problem = _merge(rows_of.get(place, []), data.on_label_conflict)
         if row and not problem and not row["label"] and len(rows_of[place]) > 1:
             disagreeing.append(printable(file.path))
-        elif row or place < len(alone) and file.path != table_path:  # masks and thumbnails need no row
+        elif row or place < alone and file.path != table_path:  # masks and thumbnails need no row
             images.append(_with_row(file, row, problem))
     if disagreeing:
         count = counted(len(disagreeing), "image")
@@ -58,7 +57,7 @@ def find(found: list[ImageFile], data: params.Data) -> Labelled:
     if lost := lost - {image.class_name for image in images}:
         labelled.notes.append(f"WARNING: no image of {enumeration(sorted(map(repr, lost)), 5)} is used.")
     if not labelled.has_splits:
-        return given_splits.add(labelled, given_splits.find(alone), data)
+        return given_splits.add(labelled, given_splits.find(found.images), data)
     given = {image.split for image in images if not image.problem}
     if missing := [name for name in dataset.SPLITS if name not in given]:
         labelled.notes.append(f"{printable(data.labels)} has no split {' and no '.join(missing)}: cut from train.")

@@ -1,5 +1,6 @@
 """Columns of a table of labels: which one is what, by data.columns and by what is in them."""
 
+import posixpath
 from collections.abc import Sequence
 
 import pandas as pd
@@ -69,9 +70,17 @@ def select(cells: pd.DataFrame, data: params.Data, index: FileIndex) -> tuple[pd
     return pd.concat([table, pd.DataFrame(further)], axis=1), notes
 
 
-def path_column(rows: pd.DataFrame, index: FileIndex) -> int | None:
-    """Returns the place of the column whose cells name files; None if none does in most of its rows."""
-    fits = rows.iloc[:SAMPLED].map(lambda cell: bool(index.find(cell)[0])).mean()
+def path_column(rows: pd.DataFrame, index: FileIndex, beside: str = "", unique: bool = False) -> int | None:
+    """Returns the place of the column whose cells name files; None if none does in most of its rows.
+
+    Paths begin at the folder `beside`; if they are to be `unique`, a cell that fits several files names none.
+    """
+
+    def names_file(cell: str) -> bool:
+        count = len(index.find(posixpath.join(beside, cell))[0])
+        return count == 1 or count > 1 and not unique
+
+    fits = rows.iloc[:SAMPLED].map(names_file).mean()
     return int(fits.idxmax()) if len(fits) and fits.max() >= NAMING else None
 
 

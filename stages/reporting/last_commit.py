@@ -11,10 +11,10 @@ import pandas as pd
 import yaml
 
 from stages.common import dataset, files
+from stages.common.result_tables import PREDICTIONS
 
 TEST = f"{dataset.ROOT}/test"
 SUMMARY = f"{dataset.ROOT}/summary.json"
-PREDICTIONS = "plots/predictions.csv"
 
 
 def read(path: str | Path) -> str | None:

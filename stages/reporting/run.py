@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from stages.common import files, history, params
+from stages.common import files, history, params, result_tables
 from stages.common.cli import UserError
 from stages.common.dataset import CLASSES, SPLITS
 from stages.common.phases import FINETUNE, PHASES, TRAIN_FROZEN
@@ -116,7 +116,7 @@ class Run:
     scores: Annotated[Scores, "data/evaluation/metrics.json"]
     class_scores: Annotated[Models[dict[str, Any]], "data/evaluation/classes.json"]
     intervals: Annotated[Models[dict[str, Any]], "data/evaluation/intervals.json"]
-    predictions: Annotated[pd.DataFrame, "plots/predictions.csv"]
+    predictions: Annotated[pd.DataFrame, result_tables.PREDICTIONS]
     bins: Annotated[pd.DataFrame, "data/evaluation/reliability.csv"]
     slices: Annotated[pd.DataFrame, "data/evaluation/slices.csv"]
     roc: Annotated[pd.DataFrame, "data/evaluation/curves/roc.csv"]
@@ -244,7 +244,7 @@ def _read(path: str, kind: Any = None) -> Any:
     try:
         match Path(path).suffix:
             case ".csv":
-                return files.read_csv(path, errors="backslashreplace")
+                return result_tables.read(path)
             case ".npz":
                 return files.read_arrays(path)
             case ".npy":

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from stages.common import files, terminal
 from stages.common.cli import enumeration, printable
-from stages.evaluation.model_evaluation import Evaluation
+from stages.evaluation.model_evaluation import Evaluation, with_interval
 from stages.reporting import formatting
 from stages.statistics import intervals
 
@@ -72,16 +72,10 @@ def _metrics(evaluation: Evaluation, test: Test | None) -> Table:
         columns["test split"] = (test.scores, test.intervals)
     rows = [
         {"metric, with its 95% interval": metric}
-        | {name: _with_interval(values.get(metric), bounds.get(metric)) for name, (values, bounds) in columns.items()}
+        | {name: with_interval(values.get(metric), bounds.get(metric)) for name, (values, bounds) in columns.items()}
         for metric in evaluation.scores
     ]
     return terminal.table(pd.DataFrame(rows))
-
-
-def _with_interval(value: float | None, bounds: list[float] | None) -> str:
-    if value is None:
-        return ""
-    return f"{value:.4f}" + (" [{:.4f}, {:.4f}]".format(*bounds) if bounds else "")
 
 
 def _difference(table: pd.DataFrame, test: Test) -> str:
@@ -107,7 +101,7 @@ def _classes(evaluation: Evaluation, test: Test | None) -> list[str | Table]:
     rows = []
     for name, values in by_class.items():
         bounds = evaluation.intervals["classes"][name]["recall"]
-        row = {"class": name, "images": values["support"], "recall": _with_interval(values["recall"], bounds)}
+        row = {"class": name, "images": values["support"], "recall": with_interval(values["recall"], bounds)}
         if test:
             row["test split's"] = test.classes.get(name, {}).get("recall")
         rows.append(row | {metric: values[metric] for metric in ("precision", "f1", "auc") if metric in values})

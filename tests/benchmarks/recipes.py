@@ -25,11 +25,12 @@ from unittest import mock
 import numpy as np
 import pandas as pd
 import yaml
-from scipy.special import log_softmax
+from scipy.special import softmax
 
 from stages.common import dataset, params
 from stages.common.arrays import ArrayFile
 from stages.decoding.decode import MAX_PIXELS
+from stages.evaluation.scores import cross_entropy
 from stages.labels import sources
 from stages.model import backend
 from stages.model.temperature import fit_temperature
@@ -248,7 +249,7 @@ def measure(runs, test):
 def scores(name, logits, labels):
     if logits.shape[1] == 1:
         logits = np.concatenate([np.zeros_like(logits), logits], axis=1)
-    losses = -log_softmax(logits.astype(float), axis=1)[np.arange(len(labels)), labels]
+    losses = cross_entropy(labels, softmax(logits.astype(float), axis=1))
     return {f"{name}, loss": losses.mean(), f"{name}, accuracy": (logits.argmax(axis=1) == labels).mean()}
 
 

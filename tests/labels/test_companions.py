@@ -7,7 +7,7 @@ from stages.labels.files import ImageFile
 
 
 def separate(*paths, folder="mine", classes=()):
-    kept, notes, _ = companions.separate([ImageFile(path) for path in sorted(paths)], folder, classes)
+    kept, _, _, notes = companions.separate([ImageFile(path) for path in sorted(paths)], folder, classes)
     return {file.path for file in kept}, notes
 
 

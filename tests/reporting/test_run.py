@@ -1,5 +1,6 @@
 import dataclasses
 import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -55,6 +56,20 @@ def test_an_output_that_is_cut_off_is_named(run, workplace, path, is_empty):
     whole = (workplace.folder / path).read_bytes()
     end = whole.rstrip().rfind(b"\n") + 4 if path.endswith(".csv") else -20  # within the last row
     (workplace.folder / path).write_bytes(b"" if is_empty else whole[:end])
+    with pytest.raises(UserError, match=f"^{path} is damaged or of an earlier version: run `dvc repro`.$"):
+        support.read_run()
+
+
+@pytest.mark.parametrize(
+    ("path", "pattern", "put"),
+    [
+        ("data/evaluation/slices.csv", '"flagged"', '"marked"'),  # another column
+        ("data/audit/labels.csv", "0.7", "high"),  # a text among numbers
+        ("data/evaluation/reliability.csv", "\n.*\n", "\n0.5\n"),  # a row that is cut
+    ],
+)
+def test_a_table_that_was_edited_is_named(run, path, pattern, put):
+    Path(path).write_text(re.sub(pattern, put, Path(path).read_text(), count=1))
     with pytest.raises(UserError, match=f"^{path} is damaged or of an earlier version: run `dvc repro`.$"):
         support.read_run()
 
