@@ -33,9 +33,11 @@ def write_split(name, classes, count=40):
             "path": [f"{number}.png" for number in range(count)],
             "class": np.array(classes)[labels],
             "label": labels,
+            "sha256": "0",
             "width": 40,
             "height": 30,
             "group": np.arange(count),
+            "duplicates": np.arange(count),
         }
     )
     files.write_csv(manifest, folder / "manifest.csv")

@@ -72,7 +72,8 @@ def test_a_class_that_skipping_empties_or_makes_too_small(workplace):
 def test_paths_of_any_bytes_come_back_from_the_csv(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     paths = ["a/new\nline", "a/return\r", "a/q\"u'ote", "a/,", "a/\U0001f999", "NA", " a ", "a/caf\udce9", "a/\x01\\"]
-    table = pd.DataFrame({"path": paths, "class": "a", "label": 0, "sha256": "0"})
+    numbers = dict.fromkeys(("label", "width", "height", "group", "duplicates"), 0)
+    table = pd.DataFrame({"path": paths, "class": "a", "sha256": "0"} | numbers)
     (tmp_path / "data/splits").mkdir(parents=True)
     (tmp_path / dataset.CLASSES).write_text('["a"]')
     dataset.create(tmp_path / "data/splits/test", np.zeros((len(paths), 2, 2, 3), np.uint8), range(len(paths)), table)

@@ -336,9 +336,9 @@ def _wrong(error: ValidationError, tree: dict, model: type[BaseModel]) -> dict[s
     known, nodes, problems = dict(fields(model)), dict(_nodes(tree, model)), {}
     for problem in error.errors():
         # The path of a wrong value may end in a member of a union, or in a key of evaluate.min_metrics.
-        paths = [".".join(map(str, problem["loc"][:n])) for n in range(len(problem["loc"]), 0, -1)]
+        paths = [".".join(map(str, problem["loc"][:n])) for n in range(len(problem["loc"]), 0, -1)] or ["a broken text"]
         key = next((path for path in paths if path in known), paths[0])
-        if problem["type"] in ("extra_forbidden", "invalid_key"):  # an invalid key is a number, for example
+        if problem["type"] in ("extra_forbidden", "invalid_key") or key not in known:  # a number as a key, for example
             problems[paths[0]] = _unknown(printable(paths[0][:LONGEST_KEY]), known)
         elif _group(known[key]) and (text := str(problem.get("ctx", {}).get("error", ""))):
             problems[key] = text  # parameters that do not go together
@@ -354,6 +354,7 @@ def _unknown(key: str, known: Iterable[str]) -> str:
     if (elsewhere := Path("data", key, "params.yaml")).exists():
         return f"{key} is not a group of params.yaml: its parameters are in {elsewhere}"
     beside = [name for name in known if name.rpartition(".")[0] == key.rpartition(".")[0]]
+    beside = beside or [name for name in known if "." not in name]
     near = difflib.get_close_matches(key, known, n=1)
     return f"{key} is not a parameter; " + (f"did you mean {near[0]}?" if near else f"there are {', '.join(beside)}")
 

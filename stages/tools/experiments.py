@@ -203,10 +203,15 @@ def array(path: str, revision: str) -> np.ndarray:
 
 def _read(path: str, revision: str, parse: Callable[[bytes], Parsed]) -> Parsed:
     with _one_line_error(path, revision):
-        data = dvc.api.read(path, rev=revision, mode="rb")
-        _check(dvc.api.DVCFileSystem(rev=revision), path, data, revision)
+        data = _content(path, revision)
     with files.checked(f"{path} of {revision}"):
         return parse(data)
+
+
+def _content(path: str, revision: str) -> bytes:
+    content = dvc.api.read(path, rev=revision, mode="rb")
+    _check(dvc.api.DVCFileSystem(rev=revision), path, content, revision)
+    return content
 
 
 def _check(project: dvc.api.DVCFileSystem, path: str, content: bytes, revision: str) -> None:

@@ -208,7 +208,7 @@ def _decoded(
 
 def _batches(arrived: queue.SimpleQueue[Item | None], max_wait: float | None) -> Iterator[list[Item]]:
     """Yields batches of a queue that ends with None: full ones, or what has come `max_wait` seconds after the first."""
-    while first := arrived.get():
+    while first := _next(arrived):
         batch, deadline = [first], time.monotonic() + (max_wait or 0)
         while len(batch) < BATCH:
             try:
@@ -220,6 +220,11 @@ def _batches(arrived: queue.SimpleQueue[Item | None], max_wait: float | None) ->
                 break
             batch.append(item)
         yield batch
+
+
+def _next(arrived: queue.SimpleQueue[Item | None]) -> Item | None:
+    saved_model.check_process()  # a fork has no thread that reads
+    return arrived.get()
 
 
 def _pixels(source: Any, size: int, background: str) -> np.ndarray:

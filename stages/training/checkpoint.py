@@ -81,7 +81,7 @@ def folder() -> Path:
     path.mkdir(exist_ok=True)
     for old in path.iterdir():
         with contextlib.suppress(FileNotFoundError):
-            if old.stat().st_mtime < time.time() - DAYS * 86400:
+            if old.is_file() and old.stat().st_mtime < time.time() - DAYS * 86400:
                 old.unlink()
     return path
 

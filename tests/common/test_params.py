@@ -187,6 +187,8 @@ def test_a_key_that_is_a_number_is_named(workplace):
         ("seed: 42", '"\\e[31m": 42', r"'\x1b[31m' is not a parameter"),
         ("seed: 42", f"{'x' * 900}: 42", f"{'x' * 100} is not a parameter"),
         ("seed: 42", "[a]: 42", "('a',) is not a parameter"),
+        ("seed: 42", '"\\ud800": 42', "a broken text is not a parameter; there are seed"),
+        ("seed: 42", "a.b: 42", "a.b is not a parameter; there are seed"),
         ("seed: 42", "seed: 2026-01-31", "seed is the date 2026-01-31, but must be a whole number"),
         ("seed: 42", f"seed: 0x{'f' * 9000}", "seed is a number of more than 40 digits"),
         ("seed: 42", "seed: &a [*a]", "seed is [[[[...]]]], but must be"),

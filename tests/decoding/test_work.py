@@ -20,7 +20,7 @@ from tests.decoding.image_files import chunk, encode, jpeg, rgb, with_chunk
 def low(monkeypatch):
     """Limits that every ordinary file of 64 x 64 pixels keeps, and hardly more."""
     limits = {"MOST_PARTS": 20, "BYTES_PER_PART": 10**9, "MOST_SCANS": 12, "MOST_FILL": 100, "MOST_NUMBERS": 8}
-    for name, limit in (limits | {"MOST_TILE": 4096}).items():
+    for name, limit in (limits | {"MOST_TILE": 4096, "MOST_HEADER": 100, "MOST_STRIPS": 20}).items():
         monkeypatch.setattr(work, name, limit)
     monkeypatch.setattr(tiff, "MOST_ENTRIES", 20)
 
@@ -78,6 +78,13 @@ def with_boxes(count):
     return data[:12] + struct.pack(">I4s", 8, b"free") * count + data[12:]
 
 
+def with_comments(count, kind=b"P3"):
+    """A PPM file with comments among the numbers of its pixels, or before the pixels."""
+    pixels = b"9 " * 192 if kind == b"P3" else b"9" * 192
+    head, comments = kind + b" 8 8 255\n", b"#a\n" * count
+    return head + comments + pixels if kind == b"P3" else kind + b"\n" + comments + head[2:] + pixels
+
+
 CASES = {
     "fill bytes": (with_fill, 90, 120, "120 bytes between the segments of a JPEG file, more than 100"),
     "other bytes": (lambda count: with_fill(count, b"\0"), 90, 120, "bytes between the segments of a JPEG file"),
@@ -98,6 +105,8 @@ CASES = {
         9,
         "9 numbers in tag 530 of a TIFF file, more than 8",
     ),
+    "comments": (with_comments, 20, 21, "21 comments in a PPM file, more than 20"),
+    "header": (lambda count: with_comments(count, b"P6"), 20, 60, "bytes before the pixels of a PPM file"),
     "boxes": (with_boxes, 5, 30, "21 boxes in a JPEG 2000 file, more than 20"),
     "tiles": (
         lambda count: encode(rgb(width=count * 8, height=8), "JPEG2000", tile_size=(8, 8), num_resolutions=1),
@@ -127,6 +136,22 @@ def test_the_limit_of_parts_is_in_proportion_to_the_size(low, monkeypatch, name)
     make, _, refused, _ = CASES[name]
     monkeypatch.setattr(work, "BYTES_PER_PART", 20)
     assert decode(make(refused), 16)[2].any()
+
+
+def test_a_scan_beyond_a_few_needs_bytes_in_proportion_to_the_pixels(monkeypatch):
+    monkeypatch.setattr(work, "FEW_SCANS", 12)
+    assert decode(with_scans(13), 16)[2].any()
+    monkeypatch.setattr(work, "PIXELS_PER_BYTE", 1e-9)
+    with pytest.raises(UnreadableError, match="13 scans in a JPEG file, more than 12"):
+        decode(with_scans(13), 16)
+
+
+def test_strips_of_a_row_are_no_more_than_the_image_needs():
+    file = io.BytesIO()
+    white = np.full((20_000, 300), 255, np.uint8)
+    tifffile.imwrite(file, white, photometric="minisblack", rowsperstrip=1, compression="deflate")
+    assert 20_000 > work.MOST_PARTS + len(file.getvalue()) // work.BYTES_PER_PART
+    work.check(file.getvalue())
 
 
 def test_a_tile_may_be_larger_than_its_image_but_not_by_any_number_of_pixels(low, monkeypatch):

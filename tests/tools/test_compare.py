@@ -54,7 +54,7 @@ def test_the_scores_of_an_experiment_are_those_of_its_models(monkeypatch):
         "finetuned": {"accuracy": 0.9, "top5_accuracy": 1.0},
         "changed": {"gained": 3, "p_value": 0.2},
     }
-    monkeypatch.setattr("dvc.api.read", lambda path, rev, mode: json.dumps(tree))
+    monkeypatch.setattr(experiments, "_content", lambda path, revision: json.dumps(tree).encode())
     assert experiments.scores("any").to_dict() == {
         "frozen accuracy": 0.8,
         "finetuned accuracy": 0.9,
@@ -96,7 +96,7 @@ def test_an_unknown_revision_is_one_line(monkeypatch, read):
     ],
 )
 def test_an_output_of_a_revision_that_is_damaged_is_one_line(monkeypatch, read, content):
-    monkeypatch.setattr("dvc.api.read", lambda path, rev, mode: content)
+    monkeypatch.setattr(experiments, "_content", lambda path, revision: content)
     with pytest.raises(UserError, match="of old is (damaged or of an earlier version|not valid YAML)"):
         read("old")
 
@@ -113,5 +113,5 @@ stages:
   split: {cmd: x, deps: [{path: data/mine, md5: 1a.dir}], outs: [{path: data/splits, md5: 2b.dir}]}
   report: {cmd: x}
 """
-    monkeypatch.setattr("dvc.api.read", lambda path, rev, mode: lock.encode())
+    monkeypatch.setattr(experiments, "_content", lambda path, revision: lock.encode())
     assert experiments.hashes("any") == {"split": {"data/mine": "1a.dir", "data/splits": "2b.dir"}, "report": {}}

@@ -111,8 +111,8 @@ def cached(tmp_path_factory):
 def test_what_is_damaged_in_the_cache_is_not_read(cached, monkeypatch, path, damage):
     monkeypatch.chdir(cached.folder)
     content = (cached.folder / path).read_bytes()
-    assert experiments._read(path, "HEAD") == content
-    assert experiments._read("metrics.json", "HEAD") == b"[2]"
+    assert experiments._content(path, "HEAD") == content
+    assert experiments._content("metrics.json", "HEAD") == b"[2]"
     digest = hashlib.md5(content).hexdigest()
     place = Path(".dvc/cache/files/md5", digest[:2], digest[2:])
     place.chmod(0o644)
@@ -120,7 +120,7 @@ def test_what_is_damaged_in_the_cache_is_not_read(cached, monkeypatch, path, dam
     try:
         remedy = f"Delete {place}, then `dvc exp remove HEAD`, and run this again."
         with pytest.raises(UserError, match=f"^{path} of HEAD is damaged in DVC's cache. {re.escape(remedy)}$"):
-            experiments._read(path, "HEAD")
+            experiments._content(path, "HEAD")
         with (
             pytest.raises(UserError, match=f"^/?{path} of HEAD is damaged in DVC's cache"),
             experiments.test_split("HEAD"),

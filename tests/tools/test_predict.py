@@ -605,10 +605,10 @@ import os, signal, sys
 from stages.common.cli import UserError
 from stages.tools.predict import load, predict
 
-def answer(loaded=None):
+def answer(loaded=None, begun=None):
     signal.alarm(300)
     try:
-        [x] = predict(sys.argv[2], loaded or load(sys.argv[1]))
+        *_, x = begun or predict(sys.argv[2], loaded or load(sys.argv[1]))
         text = x.predicted
     except UserError as error:
         text = str(error)
@@ -619,9 +619,11 @@ if os.fork() == 0:
     answer()
 os.wait()
 loaded = load(sys.argv[1])
-for model in (loaded, None):
+begun = predict((sys.argv[2] for _ in range(500)), loaded)
+[next(begun) for _ in range(3)]
+for model, source in ((loaded, None), (None, None), (None, begun)):
     if os.fork() == 0:
-        answer(model)
+        answer(model, source)
     os.wait()
 answer(loaded)
 """
@@ -632,7 +634,7 @@ def test_a_fork_answers_if_no_model_was_loaded_before_and_says_so_otherwise(mode
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, encoding="utf-8")
     first, *refused, last = result.stdout.splitlines()
     assert first == last and first in CLASSES
-    assert len(refused) == 2 and all("load the model in each worker after the fork" in line for line in refused)
+    assert len(refused) == 3 and all("load the model in each worker after the fork" in line for line in refused)
 
 
 def test_a_program_ends_while_a_source_waits(model):

@@ -166,10 +166,13 @@ def test_old_states_go():
     old.save(ROWS, ARRAYS, [])
     week = time.time() - 8 * 86400
     os.utime(old.path, (week, week))
+    other = old.path.with_name("someone's folder")
+    other.mkdir()
+    os.utime(other, (week, week))
     new = state()
     new.save(ROWS, ARRAYS, [])
     state()
-    assert list(new.path.parent.iterdir()) == [new.path]
+    assert {*new.path.parent.iterdir()} == {new.path, other}
 
 
 def test_what_lies_beside_a_state_is_of_the_same_training_and_goes_with_it():
