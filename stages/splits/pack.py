@@ -1,5 +1,7 @@
 """Decoding of all images, in threads, into arrays of packed pixels on disk."""
 
+import os
+import threading
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -61,7 +63,9 @@ def pack_images(
                 if not isinstance(error, UnreadableError):
                     failed.append(row)
 
-    with warnings.catch_warnings(), ThreadPoolExecutor() as pool:  # Pillow decodes and resizes without Python's lock
+    threads = min(32, (os.cpu_count() or 1) + 4)
+    with warnings.catch_warnings(), ThreadPoolExecutor(threads) as pool:  # Pillow works without Python's lock
+        _start(pool, threads)
         warnings.simplefilter("ignore")  # Pillow's, about odd metadata; set here, because it holds for all threads
         rows = range(len(images))
         progress = tqdm(None, "decoding", len(rows), unit="image", disable=None)
@@ -75,3 +79,15 @@ def pack_images(
     paths, classes = [image.path for image in images], [image.class_name for image in images]
     table = pd.DataFrame({"path": paths, "class": classes, "sha256": sha256})
     return table.assign(width=sizes[:, 0], height=sizes[:, 1], blank=blank, problem=problems), fingerprints
+
+
+def _start(pool: ThreadPoolExecutor, threads: int) -> None:
+    """Starts all threads of a pool before images take memory: Python waits for ever for one that starts without any."""
+    started = threading.Barrier(threads + 1)
+    try:
+        for _ in range(threads):
+            pool.submit(started.wait)
+        started.wait()
+    except RuntimeError:  # no further thread can be started: the others would wait for it
+        started.abort()
+        raise

@@ -30,6 +30,7 @@ from tests.support import clone_small, environment
 OUTPUTS = "data/splits"
 SPLIT = [sys.executable, "-m", "stages.split"]
 LARGE = (3000, 2000)  # width and height of an image of which each class has one
+LONGEST = 120  # seconds after which a run counts as one that hangs
 OUTCOMES = ["as without the fault", "one line, nothing lost", "anything else"]
 
 
@@ -101,13 +102,13 @@ class Trial:
 def short_memory(trial, rng, options):
     """short memory"""
     limit = rng.randrange(400, 1200) * 10**6
-    return subprocess.run(SPLIT, **options, preexec_fn=lambda: limited(resource.RLIMIT_AS, limit)).returncode
+    return split(options, preexec_fn=lambda: limited(resource.RLIMIT_AS, limit))
 
 
 def few_descriptors(trial, rng, options):
     """few file descriptors"""
     limit = rng.randrange(8, 40)
-    return subprocess.run(SPLIT, **options, preexec_fn=lambda: limited(resource.RLIMIT_NOFILE, limit)).returncode
+    return split(options, preexec_fn=lambda: limited(resource.RLIMIT_NOFILE, limit))
 
 
 def full_disk(trial, rng, options):
@@ -115,7 +116,7 @@ def full_disk(trial, rng, options):
     used = shutil.disk_usage(trial.disk).used
     subprocess.run(["mount", "-o", f"remount,size={used + rng.randrange(8_000_000)}", trial.disk], check=True)
     try:
-        return subprocess.run(SPLIT, **options).returncode
+        return split(options)
     finally:
         subprocess.run(["mount", "-o", "remount,size=2g", trial.disk], check=True)
 
@@ -130,9 +131,17 @@ def changed_files(trial, rng, options):
     ]
     timer = threading.Timer(rng.uniform(0, trial.seconds), rng.choice(changes))
     timer.start()
-    status = subprocess.run(SPLIT, **options).returncode
+    status = split(options)
     timer.join()
     return status
+
+
+def split(options, **more):
+    """Runs the stage; returns its exit status, or what says that it hung."""
+    try:
+        return subprocess.run(SPLIT, **options, **more, timeout=LONGEST).returncode
+    except subprocess.TimeoutExpired:
+        return "none: it hung"
 
 
 def limited(kind, limit):
