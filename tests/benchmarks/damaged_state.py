@@ -29,6 +29,7 @@ from stages.model import mobilenet_v2, network
 from stages.training.checkpoint import Checkpoint
 from stages.training.views import Augmented, Stored
 from tests.support import SMALL_BLOCKS, make_split
+from tests.training.support import flip
 
 ROWS = [{"epoch": 1, "phase": "train_frozen", "loss": 0.1 + 0.2, "kept": False}]
 ARRAYS = [np.arange(100, dtype=np.float32), np.array(3), np.ones((4, 5)), np.arange(9), np.zeros(1)]
@@ -110,12 +111,6 @@ def outcomes(path, files, read):
             said = output.getvalue().startswith(f"WARNING: .checkpoints/{path.name} is damaged: computed anew\n")
             found["read although damaged" if used or not said else "computed anew"] += 1
     return found
-
-
-def flip(data, bit):
-    changed = bytearray(data)
-    changed[bit // 8] ^= 1 << bit % 8
-    return bytes(changed)
 
 
 def zeroed(rng, data):

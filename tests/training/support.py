@@ -32,6 +32,22 @@ PLAIN = {
     "averaging": 0,
     "keep": "finetuned",
 }
+DAMAGE = {  # of the content of a file of state
+    "empty": lambda data: b"",
+    "four zeros": lambda data: bytes(4),
+    "half": lambda data: data[: len(data) // 2],
+    "without its last byte": lambda data: data[:-1],
+    "longer": lambda data: data + b"\0",
+    "all zeros": lambda data: bytes(len(data)),
+}
+
+
+def flip(data, bit):
+    """The bytes with one bit changed, counted from the end if it is negative."""
+    changed = bytearray(data)
+    bit %= 8 * len(changed)
+    changed[bit // 8] ^= 1 << bit % 8
+    return bytes(changed)
 
 
 def make_params(**changes):

@@ -10,6 +10,7 @@ import tensorflow as tf
 from stages.training import checkpoint, state_file
 from stages.training.checkpoint import Checkpoint
 from tests.support import ROOT, make_split
+from tests.training import support
 
 ROWS = [{"epoch": 1, "phase": "train_frozen", "loss": 0.1 + 0.2, "kept": False}]
 ARRAYS = [np.arange(6, dtype=np.float32).reshape(2, 3), np.array(3)]
@@ -68,15 +69,9 @@ def test_a_change_of_the_code_that_trains_is_another_training(tmp_path, monkeypa
     assert state().path == before
 
 
-DAMAGE = {
-    "empty": lambda data: b"",
-    "four zeros": lambda data: bytes(4),
+DAMAGE = support.DAMAGE | {
     "ten bytes": lambda data: data[:10],
-    "half": lambda data: data[: len(data) // 2],
-    "without its last byte": lambda data: data[:-1],
     "without its checksum": lambda data: data[:-4],
-    "longer": lambda data: data + b"\0",
-    "all zeros": lambda data: bytes(len(data)),
     "a range of zeros": lambda data: data[:200] + bytes(64) + data[264:],
     "its halves swapped": lambda data: data[len(data) // 2 :] + data[: len(data) // 2],
 }
@@ -99,9 +94,7 @@ def test_no_flipped_bit_is_read(capsys):
     file.save(ROWS, ARRAYS, [])
     whole = file.path.read_bytes()
     for bit in range(0, 8 * len(whole), 7):
-        changed = bytearray(whole)
-        changed[bit // 8] ^= 1 << bit % 8
-        file.path.write_bytes(changed)
+        file.path.write_bytes(support.flip(whole, bit))
         assert file.restore([]) == ([], []), bit
         assert capsys.readouterr().out.count("damaged") == 1
     file.path.write_bytes(whole)

@@ -14,7 +14,8 @@ from stages.training import augmentation, state_file, views
 from stages.training.checkpoint import Checkpoint
 from stages.training.views import Augmented, Stored
 from tests.support import amplify, make_split
-from tests.training.support import make_params
+from tests.training import support
+from tests.training.support import flip, make_params
 
 SPLIT = make_split(7, ["a", "b"])
 AUGMENTATION = make_params(flip="horizontal", rotation=0.1, crop=0.5, brightness=0.3).augmentation
@@ -133,22 +134,8 @@ def test_what_cannot_be_written_is_no_view(model, monkeypatch):
     assert list(Path(".checkpoints").iterdir()) == []
 
 
-def flip(data, bit):
-    """The bytes with one bit changed, counted from the end if it is negative."""
-    changed = bytearray(data)
-    bit %= 8 * len(changed)
-    changed[bit // 8] ^= 1 << bit % 8
-    return bytes(changed)
-
-
-DAMAGE = {
-    "empty": lambda data: b"",
-    "four zeros": lambda data: bytes(4),
+DAMAGE = support.DAMAGE | {
     "shorter than a checksum": lambda data: data[:3],
-    "half": lambda data: data[: len(data) // 2],
-    "without its last byte": lambda data: data[:-1],
-    "longer": lambda data: data + b"\0",
-    "all zeros": lambda data: bytes(len(data)),
     "rows of zeros": lambda data: data[:128] + bytes(len(data) - 128),
     "a range of zeros": lambda data: data[:4096] + bytes(512) + data[4608:],
     "a bit of the magic": lambda data: flip(data, 3),
