@@ -1,4 +1,4 @@
-"""README.md and docs/: their commands run as they stand, in their order; sizes, links and opening sentences.
+"""README.md and docs/: their commands run as they stand, in their order; sizes, links, opening sentences, questions.
 
 The language of a block says where it runs: `sh` and `python` run here, in a clone with own images and a small network;
 `bash` sets up an environment, which .ci/run does; `console` needs the internet, other machines or much time.
@@ -19,6 +19,7 @@ PAGES = [
     *DOCS,
     *sorted((ROOT / "data").glob("*/README.md")),
 ]
+MOST_SECTIONS = 4  # sections of a page without links to them at its top
 # In this order.
 WITH_COMMANDS = ["README.md", "docs/results.md", "docs/serving.md", "docs/experiments.md", "docs/reproducibility.md"]
 
@@ -30,9 +31,15 @@ def blocks(page):
 
 def anchors(page):
     """The anchors that GitHub gives the headings of a page."""
-    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
-    titles = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+    return set(map(slug, re.findall(r"^#+ (.*)$", without_code(page), re.MULTILINE)))
+
+
+def without_code(page):
+    return re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+
+
+def slug(title):
+    return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
 
 
 def test_the_readme_is_one_page():
@@ -57,13 +64,22 @@ def test_the_readme_leads_to_every_page():
 
 
 @pytest.mark.parametrize("page", DOCS, ids=lambda page: page.name)
-def test_a_page_opens_with_whom_it_is_for(page):
-    title, _, opening = page.read_text().splitlines()[:3]
-    assert title.startswith("# ") and opening.startswith("For anyone who ")
+def test_a_page_opens_with_what_it_answers_in_one_sentence(page):
+    title, opening, _ = page.read_text().split("\n\n", 2)
+    assert title.startswith("# ") and not opening.startswith(("For ", "-", "|", "#", "`"))
+    assert opening.endswith(".") and ". " not in opening.replace("\n", " ")
 
 
-# Pages with code for other places: tests/test_serving.py runs that of the first; the second's needs packages of others.
-CODE_FOR_OTHERS = ["docs/serving.md", "docs/images.md"]
+@pytest.mark.parametrize("page", DOCS, ids=lambda page: page.name)
+def test_a_long_page_begins_with_links_to_its_sections(page):
+    opening, *sections = re.split(r"^## ", without_code(page), flags=re.MULTILINE)
+    linked = re.findall(r"^- \[.*?\]\(#(.*?)\)", opening, re.MULTILINE)
+    headings = [slug(section.partition("\n")[0]) for section in sections]
+    assert linked == headings or not linked and len(headings) <= MOST_SECTIONS
+
+
+# Pages with code for other places: tests/test_usage.py runs that of the first; that of the others needs other packages.
+CODE_FOR_OTHERS = ["docs/serving.md", "docs/images.md", "docs/unpacking.md"]
 
 
 def test_the_language_of_a_block_says_where_it_runs():

@@ -16,7 +16,7 @@ from stages.labels.matching import FileIndex
 MOST = 20  # tables in all that are looked into; of more, such as a text beside each image, none is a table of labels
 LARGEST = 50_000_000  # bytes of a table that is looked into
 PACKAGE = "datapackage.json"  # what a folder of tables is, by https://specs.frictionlessdata.io
-JOIN = "docs/images.md#labels-in-another-table"
+JOIN = "docs/images.md#how-do-i-join-two-tables"
 
 
 def find(found: Sequence[ImageFile], texts: Collection[str], folder: str) -> list[str]:

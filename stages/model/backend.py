@@ -14,7 +14,7 @@ from stages.common import cli
 
 # glibc's M_ARENA_MAX, in arenas, M_MMAP_THRESHOLD, M_TRIM_THRESHOLD and M_TOP_PAD, in bytes; numbers as in malloc.h.
 # With them, glibc keeps freed memory for the next tensor. By default it gives large blocks back to the kernel, which
-# zeroes them page by page when they are asked for again: half the time of a step (docs/benchmarks.md).
+# zeroes them page by page when they are asked for again.
 MALLOC_OPTIONS = {-8: 1, -3: 2**30, -1: 2**31 - 1, -2: 2**26}
 # TensorFlow cuts sums of products by the number of threads, by default that of the cores: each number gives other last
 # digits, and training other weights. What four cost on two cores is in docs/benchmarks.md.

@@ -1,4 +1,4 @@
-"""Layers without training on ONNX Runtime, which is twice as fast as TensorFlow on CPUs (docs/benchmarks.md)."""
+"""Layers without training on ONNX Runtime, which is faster than TensorFlow on CPUs (docs/benchmarks.md)."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor

@@ -8,7 +8,7 @@ from stages.common.arrays import Labels, Logits, Probabilities
 
 RANGE = 0.05, 20  # lowest and highest temperature
 # Standard deviation of the prior of log(T) around 0, chosen by cross-validation on the validation splits of four data
-# sets (docs/benchmarks.md, "Calibration").
+# sets (docs/benchmarks.md#are-the-probabilities-calibrated).
 PRIOR = 0.2
 
 

@@ -55,7 +55,10 @@ def test_a_package_of_camera_traps_is_named(tmp_path, place):
     (folder / "media.csv").write_text("mediaID,filePath\na,dep1/1.jpg\nb,dep2/2.jpg\n")
     (tmp_path / place / "datapackage.json").write_text('{"profile": "https://example.org/camtrap-dp/1.0/profile.json"}')
     [note] = notes(folder)
-    assert note.startswith("WARNING") and "whose labels are in observations.csv: docs/images.md#labels-in" in note
+    assert (
+        note.startswith("WARNING")
+        and "whose labels are in observations.csv: docs/images.md#how-do-i-join-two-tables" in note
+    )
 
 
 def test_numbers_are_no_names_of_images(tmp_path):

@@ -71,7 +71,7 @@ def add_images(project, name, animal, seed):
 
 
 def test_a_merge_as_documented_keeps_the_images_of_both_branches(tmp_path):
-    section = (ROOT / "docs/reproducibility.md").read_text().partition("## Working together\n")[2]
+    section = (ROOT / "docs/reproducibility.md").read_text().partition("## How do two people add images?\n")[2]
     commands = re.search(r"```console\n(.*?)```", section, re.DOTALL)[1].replace("dvc repro", "dvc repro split")
     (tmp_path / "anna").mkdir()
     anna, ben = clone_project(tmp_path / "anna"), Project(tmp_path / "ben")
