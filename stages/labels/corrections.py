@@ -1,9 +1,9 @@
 """Corrections of labels: the file data.corrections, and the images that its rows are about."""
 
 import collections
+import dataclasses
 import difflib
 import hashlib
-import io
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from stages.common import files, params
+from stages.common import files, machine, params
 from stages.common.cli import UserError, counted, enumeration, printable
 from stages.labels import table_file
 from stages.labels.files import ImageFile
@@ -58,7 +58,30 @@ def read(path: str | Path) -> list[Correction]:
     if str(path) == params.CORRECTIONS and not os.path.exists(path):
         return []
     table = read_table(path, COLUMNS)
-    return [_checked(path, Correction(*cells, row=row)) for row, *cells in table[[*COLUMNS]].itertuples()]
+    return [parse(path, cells, row) for row, cells in zip(table.index, table.to_dict("records"), strict=True)]
+
+
+def parse(path: str | Path, cells: Mapping[str, str], row: int) -> Correction:
+    """Returns a row of the file `path`, whose columns are COLUMNS, with hash and decision in lower case.
+
+    Raises:
+        UserError: it says nothing that can be done.
+    """
+    found = Correction(
+        cells["path"], cells["sha256"].lower(), cells["decision"].casefold(), cells["label"], cells["note"], row
+    )
+    problem = ""
+    if not found.path and not found.sha256:
+        problem = "names no image: give it a path"
+    elif found.sha256 and (len(found.sha256) != 64 or not HEXADECIMAL.issuperset(found.sha256)):
+        problem = f"has {found.sha256[:70]!r} for a sha256: leave it empty if you do not know it"
+    elif found.decision not in DECISIONS:
+        problem = f"has the decision {found.decision!r}, but it must be one of {enumeration(DECISIONS)}"
+    elif found.names_class and not found.label:
+        problem = f"has the decision {found.decision}, but no label: name the class"
+    if problem:
+        raise UserError(f"{path}: {found} {problem}.")
+    return found if found.names_class else dataclasses.replace(found, label="")
 
 
 def read_table(path: str | Path, needed: Collection[str]) -> pd.DataFrame:
@@ -85,24 +108,100 @@ def read_table(path: str | Path, needed: Collection[str]) -> pd.DataFrame:
 def write(corrections: Iterable[Correction], path: str | Path) -> None:
     """Replaces data.corrections, with rows sorted by path."""
     rows = sorted((x.path, x.sha256, x.decision, x.label, x.note) for x in corrections)
-    text = io.StringIO(newline="")
-    pd.DataFrame(rows, columns=[*COLUMNS]).to_csv(text, index=False, lineterminator="\n")
     with files.replacing(table=path) as out:
-        out.table.write_text(text.getvalue(), encoding="utf-8", errors="backslashreplace", newline="")
+        files.write_csv(pd.DataFrame(rows, columns=[*COLUMNS]), out.table, errors="backslashreplace")
 
 
-def _checked(path: str | Path, row: Correction) -> Correction:
-    """Returns a row as it is used: hash and decision in lower case, and a label only where the decision names one."""
-    row = Correction(row.path, row.sha256.lower(), row.decision.casefold(), row.label, row.note, row.row)
-    problem = ""
-    if not row.path and not row.sha256:
-        problem = "names no image: give it a path"
-    elif row.sha256 and (len(row.sha256) != 64 or not HEXADECIMAL.issuperset(row.sha256)):
-        problem = f"has {row.sha256[:70]!r} for a sha256: leave it empty if you do not know it"
-    elif row.decision not in DECISIONS:
-        problem = f"has the decision {row.decision!r}, but it must be one of {enumeration(DECISIONS)}"
-    elif row.names_class and not row.label:
-        problem = f"has the decision {row.decision}, but no label: name the class"
-    if problem:
-        raise UserError(f"{path}: {row} {problem}.")
-    return row if row.names_class else Correction(row.path, row.sha256, row.decision, "", row.note, row.row)
+def match(
+    corrections: Iterable[Correction], hashes: Mapping[str, str], path: str
+) -> tuple[dict[str, Correction], list[Correction]]:
+    """Returns the correction of each image, by the image's path, and the rows of the file `path` that fit no image.
+
+    A row fits the image at its path, if that has its hash or the row has none; otherwise all images with its hash. The
+    class that a row names is also that of files with the same bytes, as far as they have no row of their own.
+
+    Args:
+        hashes: the SHA-256 of each image by path; empty if it cannot be read.
+
+    Raises:
+        UserError: rows disagree on an image.
+    """
+    of_hash, of_image = collections.defaultdict(list), collections.defaultdict(list)
+    for image, sha256 in hashes.items():
+        of_hash[sha256].append(image)
+    of_hash.pop("", None)
+    unmatched = []
+    for row in corrections:
+        here = row.path if row.path in hashes else row.path.replace("\\", "/")
+        images = [here] if here in hashes and row.sha256 in ("", hashes[here]) else of_hash.get(row.sha256, [])
+        for image in images:
+            of_image[image].append(row)
+        if not images:
+            unmatched.append(row)
+    for identical in of_hash.values():
+        labels = [row for image in identical for row in of_image.get(image, []) if row.names_class]
+        of_image.update({image: labels for image in identical if labels and image not in of_image})
+    conflicts = {image: rows for image, rows in of_image.items() if len({row.meaning for row in rows}) > 1}
+    if conflicts:
+        named = [f"{' and '.join(map(str, rows))} disagree on {printable(image)}" for image, rows in conflicts.items()]
+        raise UserError(f"{path}: {enumeration(named, NAMED)}. Keep one decision for each image.")
+    return {image: rows[0] for image, rows in of_image.items()}, unmatched
+
+
+def match_files(
+    corrections: Sequence[Correction], images: Iterable[ImageFile], data: params.Data
+) -> tuple[dict[str, Correction], list[Correction]]:
+    """As `match`, for images that are not decoded. Only the files that rows may fit are read."""
+    paths = {row.path for row in corrections}
+    has_moved = any(row.sha256 and not os.path.isfile(os.path.join(data.images, row.path)) for row in corrections)
+    hashes = {x.path: sha256_of(Path(data.images, x.path)) for x in images if has_moved or x.path in paths}
+    return match(corrections, hashes, data.corrections)
+
+
+def sha256_of(path: str | Path) -> str:
+    """Returns the SHA-256 of a file; empty if it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        if machine.is_at_fault(error):
+            raise
+        return ""
+
+
+def check_classes(corrections: Sequence[Correction], classes: Collection[str], path: str) -> None:
+    """Checks that each class is one of `classes`, those of the data, or one that a row calls new.
+
+    Raises:
+        UserError: rows of the file `path` name others. The text has the nearest class to each.
+    """
+    known = {*classes, *(row.label for row in corrections if row.decision == "new_class")}
+    if unknown := [row for row in corrections if row.names_class and row.label not in known]:
+        near = [difflib.get_close_matches(row.label, known, n=1) for row in unknown]
+        named = [
+            f"{row} has {row.label!r}" + (f" (did you mean {names[0]!r}?)" if names else "")
+            for row, names in zip(unknown, near, strict=True)
+        ]
+        raise UserError(
+            f"{path} has labels that are no classes of the data: {enumeration(named, NAMED)}. The classes are "
+            f"{enumeration(sorted(map(repr, known)))}; a row that names a new one has the decision new_class."
+        )
+
+
+def describe(counts: Mapping[str, int]) -> str:
+    """Says in one line what was applied, from numbers of images; nothing if there are no corrections.
+
+    Args:
+        counts: changed, labelled (those that had no label), confirmed, dropped and unsure; and the rows that are
+            obsolete: their decision is drop or unsure, and there is no such image.
+    """
+    words = {
+        "changed": ("label changed", "labels changed"),
+        "labelled": ("unlabelled image labelled", "unlabelled images labelled"),
+        "confirmed": ("label confirmed", "labels confirmed"),
+        "dropped": ("image dropped", "images dropped"),
+        "unsure": ("image unsure", "images unsure"),
+        "obsolete": ("row of an image that is gone", "rows of images that are gone"),
+    }
+    said = [counted(counts[key], *text) for key, text in words.items() if counts.get(key)]
+    return f"Corrections: {', '.join(said)}." if said else ""
