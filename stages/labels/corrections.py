@@ -177,9 +177,10 @@ def check_classes(corrections: Sequence[Correction], classes: Collection[str], p
     """
     known = {*classes, *(row.label for row in corrections if row.decision == "new_class")}
     if unknown := [row for row in corrections if row.names_class and row.label not in known]:
-        near = [difflib.get_close_matches(row.label, known, n=1) for row in unknown]
+        folded = {name.casefold(): name for name in sorted(known)}
+        near = [difflib.get_close_matches(row.label.casefold(), folded, n=1) for row in unknown]
         named = [
-            f"{row} has {row.label!r}" + (f" (did you mean {names[0]!r}?)" if names else "")
+            f"{row} has {row.label!r}" + (f" (did you mean {folded[names[0]]!r}?)" if names else "")
             for row, names in zip(unknown, near, strict=True)
         ]
         raise UserError(

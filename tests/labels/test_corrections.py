@@ -51,7 +51,7 @@ def test_tables_as_editors_and_spreadsheets_write_them(tmp_path, text, encoding)
         ("", r"is no table in CSV.*No columns"),
         ("path,label\na/1.png,b\n", r"must have one column sha256, decision, note, but its first line is path, label"),
         (HEADING.replace("note", "path"), r"one column path, note"),
-        (HEADING + "a/1.png,,delete,,\n", r"row 2 \(a/1.png\) has the decision 'delete', but .* label, new_class, drop"),
+        (HEADING + "a/1.png,,delete,,\n", r"row 2 \(a/1.png\) has the decision 'delete', but .* label, new_class"),
         (HEADING + "a/1.png,,drop,,\nb/1.png,,label,,\n", r"row 3 \(b/1.png\) has the decision label, but no label"),
         (HEADING + ",,drop,,\n", r"row 2 \(\) names no image"),
         (HEADING + "a/1.png,12e4,drop,,\n", r"row 2 \(a/1.png\) has '12e4' for a sha256"),
