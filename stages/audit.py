@@ -4,7 +4,10 @@
 
 Reads all three splits, and the features of their images in data/features; writes data/audit/labels.csv (the labels that
 it would change, the most doubtful first), data/audit/summary.json, data/audit/samples.npz and plots/label_audit.png
-(the images of the first of them), and data/audit/learning_curve.json.
+(the images of the first of them), and data/audit/learning_curve.json. Labels that data/splits/corrections.csv confirms
+or has changed are not listed.
+
+The columns label and note are empty, to be filled in by hand: `python -m stages.tools.relabel` takes a copy.
 
 Its outputs are for people to read: no stage may train on them, because the test split is in them. The features are
 those of the base, which was never trained on these labels.
@@ -21,7 +24,7 @@ from matplotlib.figure import Figure
 from sklearn.preprocessing import normalize
 
 from stages.charts import base
-from stages.common import cli, dataset, files, params, terminal
+from stages.common import cli, dataset, files, params, result_tables, terminal
 from stages.common.arrays import Groups, Sizes
 from stages.label_audit import cross_validation, features, label_errors, learning_curve
 
@@ -41,13 +44,15 @@ def main() -> None:
     head, by_head = cross_validation.select_head(units, labels, folds)
     probabilities = label_errors.average_with_neighbours(by_head, units, labels, folds)
     table, error_rate, accuracy = label_errors.review(images, groups, probabilities, splits["train"].classes)
+    table = table[~images.loc[table.index, "sha256"].isin(labelled_by_hand())]
     curve = learning_curve.measure(head, by_head, units, labels, groups, folds, p.seed)
 
     estimates = {"label_error_rate": error_rate, "cross_val_accuracy": accuracy}
     pixels, sizes = read_images(images.loc[table.index[:CHART_IMAGES]], splits)
     with files.replacing(folder="data/audit", chart="plots/label_audit.png") as out:
         out.folder.mkdir()
-        files.write_csv(table, out.folder / "labels.csv", errors="backslashreplace")
+        by_hand = table.assign(label="", note="")
+        files.write_csv(by_hand, out.folder / "labels.csv", errors="backslashreplace")
         files.write_json(estimates | {"folds": len(folds), "images": len(images)}, out.folder / "summary.json")
         files.write_json(curve, out.folder / "learning_curve.json")
         np.savez(out.folder / "samples.npz", pixels=pixels, sizes=sizes)
@@ -55,6 +60,12 @@ def main() -> None:
     terminal.show(label_errors.describe_review(len(table), error_rate, accuracy, "data/audit/labels.csv"))
     if len(table):
         terminal.show(terminal.table(table.drop(columns="quality")[:TABLE_ROWS]))
+
+
+def labelled_by_hand() -> pd.Series:
+    """Returns the SHA-256 of the images whose labels corrections have confirmed or changed."""
+    table = result_tables.read("data/splits/corrections.csv")
+    return table.loc[table["decision"].isin(["label", "new_class"]), "sha256"]
 
 
 def groups_of(images: pd.DataFrame) -> Groups:

@@ -2,8 +2,11 @@
 
     python -m stages.split
 
-Reads data.images and data.labels; writes data/splits/{train,validation,test}, data/splits/classes.json,
-data/splits/unreadable.csv, data/splits/near_duplicates.csv, data/splits/summary.json and data/splits/overview.npz.
+Reads data.images, data.labels and data.corrections; writes data/splits/{train,validation,test},
+data/splits/classes.json, data/splits/unreadable.csv, data/splits/near_duplicates.csv, data/splits/corrections.csv (what
+corrections say of which image), data/splits/summary.json and data/splits/overview.npz.
+
+Corrections change labels and drop images, and move none to another split: those are divided by their labels as given.
 """
 
 if __name__ == "__main__":
@@ -21,10 +24,12 @@ from rich.text import Text
 from stages.common import cli, dataset, files, params, terminal, unchanged
 from stages.common.arrays import ArrayFile
 from stages.common.dataset import SPLITS
-from stages.labels import sources
-from stages.splits import assign, blank_images, cleaning, groups, near_duplicates, overview, pack, series
+from stages.labels import corrections, sources
+from stages.labels.files import ImageFile
+from stages.splits import assign, blank_images, cleaning, correcting, groups, near_duplicates, overview, pack, series
+from stages.splits.pack import Manifest
 
-FILES = ("classes.json", "unreadable.csv", "near_duplicates.csv", "overview.npz", "summary.json")
+FILES = ("classes.json", "unreadable.csv", "near_duplicates.csv", "corrections.csv", "overview.npz", "summary.json")
 MOST_CLASSES = 20  # maximum number of classes listed in full
 FEWEST_CLASSES = 10  # number of classes listed otherwise, those with the fewest images
 
@@ -38,21 +43,18 @@ def main() -> None:
         files.replacing(**outputs) as out,
         files.scratch(dataset.ROOT) as scratch,
     ):
-        labelled = sources.find(p.data)
-        count, side = len(labelled.images), near_duplicates.SIDE
-        pixels = ArrayFile.create(scratch / "pixels.npy", (count, p.image_size, p.image_size, 3))
-        thumbnails = ArrayFile.create(scratch / "thumbnails.npy", (count, side, side, 3))
-        table, fingerprints = pack.pack_images(
-            folder, labelled.images, pixels, thumbnails, p.data.max_pixels, p.background
-        )
+        rows = corrections.read(p.data.corrections)
+        labelled = sources.find(p.data, corrected=rows)
+        pixels, table = decode(p, labelled.images, scratch)
         inputs.sha256 |= zip((str(Path(folder, path)) for path in table["path"]), table["sha256"], strict=True)
-        table["pixel_hash"] = fingerprints["pixel_hash"]
-        table["duplicates"] = near_duplicates.find(fingerprints, thumbnails, p.data.near_duplicates == "ignore")
-        found, unreadable = cleaning.separate_unreadable(table, p.data)
+        decisions = correcting.decide(rows, table, labelled, p.data)
+        found, unreadable = cleaning.separate_unreadable(decisions.drop_unreadable(table), p.data)
         grouped = groups.add_columns(found, labelled.images, p.data)
-        readable = cleaning.drop_label_conflicts(grouped, p.data.on_label_conflict)
+        corrected = decisions.apply(grouped)
+        readable = cleaning.drop_label_conflicts(corrected, p.data.on_label_conflict)
         used = cleaning.drop_near_duplicates(readable) if p.data.near_duplicates == "drop" else readable
-        split = pd.Series(assign.to_splits(used, p.data, p.seed), used.index, name="split")
+        given = cleaning.used_as_given(grouped, p.data) if rows else None
+        split = pd.Series(assign.to_splits(used, p.data, p.seed, given), used.index, name="split")
         # Categories are sorted: the label is the class's place among the sorted names.
         used.insert(2, "label", used["class"].astype("category").cat.codes.astype(np.int64))
         for name in SPLITS:
@@ -60,13 +62,15 @@ def main() -> None:
             dataset.create(getattr(out, name), pixels, part.index, part)
         overview.save(out.overview, used, split.to_numpy(), pixels)
         counts = pd.crosstab(split, used["class"]).loc[list(SPLITS)]
-        conflicts = len(found) - len(readable)
+        conflicts = len(corrected) - len(readable)
         summary = {"unreadable": len(unreadable), "dropped": conflicts, "groups": used["group"].nunique()}
+        summary["corrections"] = decisions.counts
         listed = groups.list_near_duplicates(readable, split)
         files.write_json(sorted(used["class"].unique()), out.classes)
         files.write_json(counts.to_dict("index") | summary, out.summary)
         files.write_csv(unreadable, out.unreadable)
         files.write_csv(listed, out.near_duplicates)
+        files.write_csv(decisions.in_splits(split), out.corrections)
         params.check_unchanged(p)
         inputs.check()  # before outputs are moved into place; ensure() checks once more when they are
     copies = len(used) - used["duplicates"].nunique()
@@ -81,10 +85,24 @@ def main() -> None:
         + "".join(f"; {count} {remark}" for remark, count in remarks.items() if count),
         *count_tables(counts.T),
         *(Text(note) if " -S " in note else note for note in labelled.notes),
-        *blank_images.notes(found),
+        *decisions.notes(corrected),
+        *blank_images.notes(corrected),
         *groups.notes(listed, used, split, p.data),
         *map(Text, series.notes(used, split, p.data)),  # unbroken, like other settings, so that they can be copied
     )
+
+
+def decode(p: params.Params, images: list[ImageFile], folder: Path) -> tuple[ArrayFile, Manifest]:
+    """Decodes all images into a file in a folder; returns it, and the table of images with hashes of their pixels and
+    the numbers of near-duplicates.
+    """
+    count, side = len(images), near_duplicates.SIDE
+    pixels = ArrayFile.create(folder / "pixels.npy", (count, p.image_size, p.image_size, 3))
+    thumbnails = ArrayFile.create(folder / "thumbnails.npy", (count, side, side, 3))
+    table, fingerprints = pack.pack_images(p.data.images, images, pixels, thumbnails, p.data.max_pixels, p.background)
+    table["pixel_hash"] = fingerprints["pixel_hash"]
+    table["duplicates"] = near_duplicates.find(fingerprints, thumbnails, p.data.near_duplicates == "ignore")
+    return pixels, table
 
 
 def count_tables(counts: pd.DataFrame) -> list[str | Table]:

@@ -1,11 +1,11 @@
-import json
-
 import numpy as np
 import pandas as pd
 from PIL import Image
 
 from stages import audit, split
 from stages.common import dataset, files
+from stages.labels import corrections
+from stages.labels.corrections import Correction
 from tests.support import make_images, make_split
 
 OUTPUTS = [f"data/audit/{name}" for name in ("labels.csv", "summary.json", "samples.npz", "learning_curve.json")]
@@ -73,10 +73,25 @@ def test_none_is_found_among_good_labels(workplace, monkeypatch, capsys):
     make_images(workplace.folder / "mine", {"a": 30, "b": 30})
     run(workplace, monkeypatch, "mine")
     assert files.read_json("data/audit/summary.json")["label_error_rate"] == 0
-    assert files.read_csv("data/audit/labels.csv").columns.tolist() == json.loads(
-        '["path", "split", "given", "suggested", "quality", "given_probability", "suggested_probability"]'
-    )
+    columns = "path split given suggested quality given_probability suggested_probability label note"
+    assert list(files.read_csv("data/audit/labels.csv").columns) == columns.split()
     assert "No label errors found" in capsys.readouterr().out
+
+
+def test_labels_that_corrections_confirm_or_change_are_not_listed(workplace, monkeypatch, capsys):
+    folder = make_images(workplace.folder / "mine", {"a": 30, "b": 30})
+    for number in range(4):
+        (folder / f"a/{number:03}.png").rename(folder / f"b/moved {number}.png")
+    rows = [Correction(f"b/moved {number}.png", "", "label", name) for number, name in enumerate("ab")]
+    corrections.write([*rows, Correction("b/moved 2.png", "", "unsure")], "corrections.csv")
+    workplace.set({"data.corrections": "corrections.csv"})
+    run(workplace, monkeypatch, "mine")
+    table = files.read_csv("data/audit/labels.csv", types={"label": str, "note": str})
+    assert set(table["path"]) == {"b/moved 2.png", "b/moved 3.png"}
+    assert (table[["label", "note"]] == "").all(axis=None)
+    assert "2 labels are worth a second look" in capsys.readouterr().out
+    with np.load("data/audit/samples.npz") as samples:
+        assert len(samples["pixels"]) == 2
 
 
 def test_the_chart_shows_the_image_that_the_row_names(monkeypatch):

@@ -2,6 +2,7 @@ import hashlib
 import json
 import os
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,12 @@ import pytest
 from PIL import Image
 
 from stages import split
-from stages.common import dataset, files, terminal
+from stages.common import dataset, files, params, terminal
 from stages.common.arrays import ArrayFile
 from stages.common.cli import UserError
 from stages.decoding.decode import decode
+from stages.labels import corrections
+from stages.labels.corrections import Correction
 from stages.splits import pack
 from tests.support import make_images
 
@@ -550,3 +553,218 @@ def test_groups_of_a_pattern_that_hold_several_classes_are_counted(workplace, ca
     split.main()
     output = " ".join(capsys.readouterr().out.split())
     assert "40 of the groups of data.group_pattern (40) hold images of several classes" in output
+
+
+def correct(workplace, *rows):
+    """Writes data/corrections.csv: (path, decision, label), with the hashes of files that are there."""
+    path = workplace.folder / params.CORRECTIONS
+    path.parent.mkdir(exist_ok=True)
+    found = []
+    for name, decision, label in rows:
+        file = workplace.folder / "mine" / name
+        sha256 = hashlib.sha256(file.read_bytes()).hexdigest() if file.exists() else ""
+        found.append(Correction(name, sha256, decision, label))
+    corrections.write(found, path)
+
+
+def divided():
+    """{path: (split, class)} of data/splits."""
+    tables = {name: dataset.load(name).manifest for name in dataset.SPLITS}
+    return {path: (name, of) for name, x in tables.items() for path, of in zip(x["path"], x["class"], strict=True)}
+
+
+def outputs():
+    return {x: x.read_bytes() for x in Path("data/splits").rglob("*") if x.is_file()}
+
+
+def with_copies(folder):
+    """Images with near-duplicates in their own class and in the next one."""
+    make_images(folder, {"a": 20, "b": 20, "c": 20}, size=100)
+    for number in range(8):
+        Image.open(folder / f"a/{number:03}.png").resize((90, 90)).save(folder / f"a/small {number}.png")
+        Image.open(folder / f"b/{number:03}.png").resize((90, 90)).save(folder / f"c/small {number}.png")
+
+
+def with_splits(folder, **counts):
+    for name, count in counts.items():
+        make_images(folder / name, {"a": count, "b": count, "c": count}, seed=count)
+
+
+DIVISIONS = {
+    "random": (lambda folder: make_images(folder, {"a": 30, "b": 20, "c": 20}), {}),
+    "groups": (lambda folder: make_images(folder, {"a": 30, "b": 30, "c": 30}), {"data.group_pattern": r"(\d\d)\.png"}),
+    "near-duplicates are kept together": (with_copies, {}),
+    "near-duplicates are dropped": (with_copies, {"data.near_duplicates": "drop"}),
+    "a fold": (with_copies, {"data.fold": "2/4"}),
+    "given splits": (partial(with_splits, train=14, val=6, test=5), {}),
+    "given splits without validation": (partial(with_splits, train=18, test=6), {}),
+    "majority": (with_copies, {"data.on_label_conflict": "majority"}),
+}
+
+
+@pytest.mark.parametrize("division", DIVISIONS)
+def test_corrections_move_no_image_to_another_split(workplace, division):
+    make, settings = DIVISIONS[division]
+    folder = workplace.folder / "mine"
+    make(folder)
+    if division == "majority":
+        for name in ("b/copy.png", "c/copy.png"):
+            shutil.copy(folder / "a/000.png", folder / name)
+    workplace.set({"data.images": "mine", "image_size": 32, **settings})
+    split.main()
+    before, plain = divided(), outputs()
+    correct(workplace)
+    split.main()
+    assert outputs() == plain
+    paths = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.png"))
+    changed = {path: "abc"["abc".index(path.split("/")[-2]) - 1] for path in paths[::10]}
+    dropped, unsure = paths[5::20], paths[7::20]
+    rows = [(path, "label", name) for path, name in changed.items()]
+    correct(workplace, *rows, *((path, "drop", "") for path in dropped), *((path, "unsure", "") for path in unsure))
+    split.main()
+    after = divided()
+    assert {path: after[path][0] for path in after if path in before} == {
+        path: before[path][0] for path in before if path in after
+    }
+    assert not {*dropped} & after.keys()
+    assert {path: after[path][1] for path in changed if path in after} == {
+        path: name for path, name in changed.items() if path in after
+    }
+    # Near-duplicates that only became one of a class, or no longer are, come and go.
+    expected = before.keys() - {*dropped}
+    assert after.keys() == expected or settings and "given" not in division and len(after.keys() ^ expected) <= 8
+    table = pd.concat([dataset.load(name).manifest.assign(split=name) for name in split.SPLITS])
+    assert division.startswith("given splits") or (table.groupby("group")["split"].nunique() == 1).all()
+    applied = files.read_csv("data/splits/corrections.csv", types=dict.fromkeys(["split", "label", "note"], str))
+    copies = ["b/copy.png", "c/copy.png"] if division == "majority" else []  # of a/000.png, which is corrected
+    assert applied["path"].tolist() == sorted([*changed, *dropped, *unsure, *copies])
+    for row in applied[~applied["path"].isin(copies)].itertuples():
+        used = after.get(row.path, ("", ""))
+        given = row.path.split("/")[-2]
+        assert (row.split, row.given) == (used[0], given)
+        assert row.label == {"drop": "", "unsure": given, "label": changed.get(row.path)}[row.decision]
+
+
+def test_what_was_applied_is_counted(workplace, capsys):
+    folder = make_images(workplace.folder / "mine", {"a": 12, "b": 12, "unlabelled": 5})
+    (folder / "a/broken.png").write_text("no image")
+    rows = [("a/000.png", "label", "b"), ("a/001.png", "label", "a"), ("b/000.png", "new_class", "b")]
+    rows += [("b/001.png", "drop", ""), ("b/002.png", "unsure", ""), ("a/broken.png", "drop", "")]
+    rows += [("unlabelled/000.png", "label", "a"), ("gone.png", "drop", ""), ("unlabelled/001.png", "unsure", "")]
+    correct(workplace, *rows)
+    workplace.set({"data.images": "mine", "image_size": 32})
+    split.main()
+    output = " ".join(capsys.readouterr().out.split())
+    assert (
+        "Corrections: 1 label changed, 1 unlabelled image labelled, 2 labels confirmed, 2 images dropped, 1 image "
+        "unsure, 1 row of an image that is gone." in output
+    )
+    assert "left out as unlabelled: 'unlabelled' (4 images)" in output
+    counts = files.read_json("data/splits/summary.json")["corrections"]
+    assert corrections.describe(counts) in output and counts["changed"] == 1
+    assert divided()["unlabelled/000.png"] == ("train", "a")
+    assert files.read_csv("data/splits/unreadable.csv").empty
+    assert (folder / "a/000.png").exists() and sum(len(dataset.load(name).labels) for name in split.SPLITS) == 24
+
+
+def test_an_image_that_a_correction_labels_goes_where_its_near_duplicates_are(workplace):
+    folder = make_images(workplace.folder / "mine", {"a": 12, "b": 12}, size=100)
+    workplace.set({"data.images": "mine"})
+    split.main()
+    before = divided()
+    (folder / "unlabelled").mkdir()
+    for path in before:
+        Image.open(folder / path).resize((90, 90)).save(folder / "unlabelled" / path.replace("/", " "))
+    correct(workplace, *((f"unlabelled/{path.replace('/', ' ')}", "label", "a") for path in before))
+    split.main()
+    after = divided()
+    assert len(after) == 48 and {path: after[path] for path in before} == before
+    assert all(after[f"unlabelled/{path.replace('/', ' ')}"] == (before[path][0], "a") for path in before)
+
+
+def test_corrections_follow_files_that_move_and_never_hold_for_another_image(workplace):
+    folder = make_images(workplace.folder / "mine", {"a": 12, "b": 12})
+    correct(workplace, ("a/000.png", "label", "b"), ("a/001.png", "drop", ""))
+    (folder / "a/000.png").rename(folder / "b/other name.png")
+    (folder / "a/001.png").rename(folder / "a/other name.png")
+    (folder / "a/002.png").rename(folder / "a/001.png")
+    workplace.set({"data.images": "mine", "image_size": 32})
+    split.main()
+    paths = divided()
+    assert "a/other name.png" not in paths and paths["a/001.png"][1] == "a" and paths["b/other name.png"][1] == "b"
+    shutil.copy(folder / "a/003.png", folder / "b/other name.png")
+    with pytest.raises(UserError, match=r"^data/corrections.csv: row 2 \(a/000.png\) fit no image of mine"):
+        split.main()
+
+
+def test_a_correction_resolves_a_label_conflict_and_may_make_one(workplace):
+    folder = make_images(workplace.folder / "mine", {"a": 12, "b": 12})
+    shutil.copy(folder / "a/000.png", folder / "b/copy.png")
+    Image.open(folder / "a/001.png").save(folder / "a/same pixels.bmp")
+    workplace.set({"data.images": "mine", "image_size": 32})
+    for rows in ([("a/000.png", "label", "a")], [("b/copy.png", "drop", "")], [("b/copy.png", "label", "a")]):
+        correct(workplace, *rows)
+        split.main()
+        assert divided()["a/000.png"][1] == "a" and divided().get("b/copy.png", ("", "a"))[1] == "a"
+    correct(workplace, ("b/copy.png", "drop", ""), ("a/001.png", "label", "b"))
+    with pytest.raises(UserError, match="1 images are in more than one class.*a/001.png = a/same pixels.bmp"):
+        split.main()
+    for name in ("train", "val", "test"):  # identical files in two given splits
+        make_images(workplace.folder / "given" / name, {"a": 4, "b": 4}, seed=len(name))
+    shutil.copy("given/train/a/000.png", "given/test/a/copy.png")
+    workplace.set({"data.images": "given"})
+    correct(workplace, ("test/a/copy.png", "drop", ""))
+    split.main()
+    assert "train/a/000.png" in divided()
+
+
+def test_classes_that_corrections_make_empty_or_leave_in_too_few_splits(workplace, capsys):
+    folder = make_images(workplace.folder / "mine", {"a": 12, "b": 12, "c": 4})
+    workplace.set({"data.images": "mine", "image_size": 32})
+    split.main()
+    of_test = next(path for path, (name, _) in divided().items() if name == "test" and path[0] == "c")
+    correct(workplace, (of_test, "label", "a"))
+    with pytest.raises(
+        UserError, match=r"'c' \(3 images\) has none in test: corrections move no image.*Add images to m"
+    ):
+        split.main()
+    correct(workplace, ("a/000.png", "new_class", "d"))
+    with pytest.raises(UserError, match=r"'d' \(1 image\) has none in"):
+        split.main()
+    capsys.readouterr()
+    correct(workplace, *((f"c/{x.name}", "label", "b") for x in (folder / "c").iterdir()))
+    split.main()
+    assert "WARNING: no image is left of the class 'c'" in capsys.readouterr().out
+    assert dataset.load("test").classes == ["a", "b"]
+    correct(workplace, *((f"{x.parent.name}/{x.name}", "drop", "") for x in folder.glob("[bc]/*")))
+    with pytest.raises(UserError, match="corrections of labels leave 'a'; two are needed"):
+        split.main()
+    correct(workplace, ("a/000.png", "label", "bb"))
+    with pytest.raises(UserError, match=r"row 2 \(a/000.png\) has 'bb' \(did you mean 'b'\?\)"):
+        split.main()
+
+
+def test_a_correction_to_a_class_that_is_not_used_leaves_the_image_out(workplace, capsys):
+    make_images(workplace.folder / "mine", {"a": 12, "b": 12, "c": 12})
+    correct(workplace, ("a/000.png", "label", "c"), ("c/000.png", "label", "a"), ("c/001.png", "label", "c"))
+    workplace.set({"data.images": "mine", "image_size": 32, "data.classes": ["a", "b"]})
+    split.main()
+    output = " ".join(capsys.readouterr().out.split())
+    assert "Left out, because they are corrected to a class that is not used: 'c' (1 image)." in output
+    assert "data.classes does not name them: 'c' (11 images)" in output
+    paths = divided()
+    assert "a/000.png" not in paths and paths["c/000.png"] == ("train", "a") and len(paths) == 24
+
+
+def test_corrections_that_change_while_images_are_read_are_named(workplace, monkeypatch):
+    make_images(workplace.folder / "mine", {"a": 12, "b": 12})
+    correct(workplace, ("a/000.png", "label", "b"))
+    workplace.set({"data.images": "mine", "image_size": 32})
+
+    def save(*arguments, save=split.overview.save):
+        save(*arguments)
+        correct(workplace, ("a/000.png", "drop", ""), ("a/001.png", "drop", ""))
+
+    monkeypatch.setattr(split.overview, "save", save)
+    with pytest.raises(UserError, match="data/corrections.csv changed while"):
+        split.main()

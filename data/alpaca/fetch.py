@@ -49,7 +49,8 @@ class Download(params.Group):
 
 def main() -> None:
     p, source = params.read("data"), params.read_file(PARAMETERS, Download)
-    tracked.check(p.data.labels)  # here, because DVC runs this before it looks for the table
+    for path in (p.data.labels, p.data.corrections):  # here, because DVC runs this before it looks for the tables
+        tracked.check(path)
     images = pd.read_csv(LIST, dtype=str)
     with files.replacing(images=IMAGES, missing=MISSING) as out:
         if not fetched.is_asked_for(IMAGES, "data.images", p.data.images, note=out.images / "NOT_FETCHED.txt"):

@@ -20,6 +20,9 @@ from stages.common import yaml_file
 from stages.common.cli import UserError, printable
 
 NO_LABELS = "data/none.csv"  # path of an empty file, because DVC wants every dependency to exist
+CORRECTIONS = (
+    "data/corrections.csv"  # path of the corrections of labels, which git has: a heading, unless there are some
+)
 BASE_LAYERS = 154  # number of layers of Keras's MobileNetV2 without top, with the input layer
 LONGEST_KEY = 100  # characters of an unknown key in errors
 RENAMED = {
@@ -106,6 +109,9 @@ Epochs = Annotated[int, Field(ge=1, le=10_000)]
 Folder = Annotated[str, Field(pattern=r"\S", description="the path of a folder of images, one sub-folder per class")]
 TABLE = f"the path of a table of labels (CSV, TSV, JSON or JSON Lines) or of a folder of such, or {NO_LABELS}"
 Table = Annotated[str, Field(pattern=r"\S", description=TABLE)]
+CorrectionsFile = Annotated[
+    str, Field(pattern=r"\S", description=f"the path of a table of corrections, or {CORRECTIONS}")
+]
 Name = Annotated[str, BeforeValidator(_as_text)]  # of a class or a column: YAML takes 007 and 1.0 for numbers
 Column = Annotated[str, Field(pattern=r"\S", description="the name of a column, or several, such as folder/file")]
 OptionalColumn = Annotated[str, Field(description="the name of a column")]
@@ -140,6 +146,7 @@ class Data(Group):
     labels: Table = NO_LABELS
     columns: Columns = Columns()
     label_pattern: Pattern = ""
+    corrections: CorrectionsFile = CORRECTIONS
     group_pattern: Pattern = ""
     validation: Fraction = 0.2
     test: Fraction = 0.2

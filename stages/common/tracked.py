@@ -14,7 +14,7 @@ def check(path: str, in_copies: bool = False) -> None:
     """Checks that git has a path that `dvc add` tracks, and that temporary copies have what they need.
 
     Args:
-        path: data.images, data.labels or model.weights. Absolute paths and outputs of stages pass.
+        path: data.images, data.labels, data.corrections or model.weights. Absolute paths and outputs of stages pass.
         in_copies: temporary copies will need the path; they lack untracked files, too.
 
     Raises:

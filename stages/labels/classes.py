@@ -4,7 +4,7 @@ import collections
 import dataclasses
 import re
 import unicodedata
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from decimal import Decimal
 
 from stages.common import params
@@ -23,8 +23,16 @@ MOST_NAMED = 20  # classes that are named one by one
 MOST_NUMBERS = 20  # labels that are different numbers, above which they count as quantities
 
 
-def choose(labelled: Labelled, names: Collection[str], all_needed: bool = True) -> Labelled:
+def choose(
+    labelled: Labelled,
+    names: Collection[str],
+    all_needed: bool = True,
+    correct: Callable[[list[ImageFile]], Mapping[str, str]] = lambda images: {},
+) -> Labelled:
     """Leaves out the images of other classes than data.classes; without it, those that have a name for no label.
+
+    `correct` returns the right classes of such images by path, as far as somebody has named them: if a right class is
+    used, its images stay, without a class until corrections are applied.
 
     Raises:
         UserError: no image has one of the names, and all of them are needed.
@@ -39,15 +47,23 @@ def choose(labelled: Labelled, names: Collection[str], all_needed: bool = True) 
     # -1 is no label, unless other labels are negative, or there is one other.
     numbered = len(others) > 1 and not any(re.fullmatch(r"-\d+", name) for name in others)
     used = {name for name in counts if not (_is_unlabelled(name) or numbered and name == "-1")}
-    if not (left_out := sorted(counts.keys() - {*(names or used)})):
+    if not (unused := sorted(counts.keys() - {*(names or used)})):
         return labelled
-    listed = enumeration([f"{name!r} ({counted(counts[name], 'image')})" for name in left_out], 10)
+    left_out = [image for image in labelled.images if image.class_name in unused]
+    right = {path for path, name in correct(left_out).items() if (name in names if names else name not in unused)}
+    left_out = [image for image in left_out if image.path not in right]
+    counts = collections.Counter(image.class_name for image in left_out)
+    images = [dataclasses.replace(x, class_name="") if x.path in right else x for x in labelled.images]
+    images = [image for image in images if image.class_name not in unused]
+    labelled = dataclasses.replace(labelled, images=images, left_out=left_out)
+    if not left_out:
+        return labelled
+    listed = enumeration([f"{name!r} ({counted(count, 'image')})" for name, count in sorted(counts.items())], 10)
     note = f"Left out, because data.classes does not name them: {listed}."
     if not names:
-        keep = ",".join(map(_quoted, [*sorted(used), *left_out])) if len(used) <= MOST_NAMED else "ALL,OF,THEM"
+        keep = ",".join(map(_quoted, [*sorted(used), *sorted(counts)])) if len(used) <= MOST_NAMED else "ALL,OF,THEM"
         note = f"WARNING: left out as unlabelled: {listed}. To keep it as a class, data.classes names all: [{keep}]."
-    images = [image for image in labelled.images if image.class_name not in left_out]
-    return dataclasses.replace(labelled, images=images, notes=[*labelled.notes, note])
+    return dataclasses.replace(labelled, notes=[*labelled.notes, note])
 
 
 def check(images: list[ImageFile], labelled: Labelled, data: params.Data, fewest: int) -> None:

@@ -52,6 +52,7 @@ class Labelled:
     source: str  # the name of the source in errors; empty for sub-folders
     notes: list[str] = field(default_factory=list)  # what the user should know, a line each
     has_splits: bool = False  # whether splits are given: images without one are then left out
+    left_out: list[ImageFile] = field(default_factory=list)  # images of classes that are not used
 
 
 def find_files(folder: str | Path) -> list[ImageFile]:

@@ -3,14 +3,16 @@
 import contextlib
 import dataclasses
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from stages.common import params
 from stages.common.cli import UserError, enumeration, printable
 from stages.decoding import unreadable
-from stages.labels import classes, companions, file_names, files, folders, own_tables, table
+from stages.labels import classes, companions, corrections, file_names, files, folders, own_tables, table
 from stages.labels.companions import Separated
+from stages.labels.corrections import Correction
 from stages.labels.files import ImageFile, Labelled
 
 # The sources of labels, each with the condition on which it is used: the first one whose condition holds labels the
@@ -23,8 +25,10 @@ SOURCES: list[tuple[Callable[[params.Data], bool], Callable[[Separated, params.D
 LOOKED_INTO = 100  # files that are opened to find out why there are no class folders
 
 
-def find(data: params.Data, fewest: int = 2) -> Labelled:
+def find(data: params.Data, fewest: int = 2, corrected: Sequence[Correction] = ()) -> Labelled:
     """Finds the images of data.images with their classes and, unless data.split is random, their given splits.
+
+    Classes are as given. Images that have none, but a correction that names one, are there with an empty class.
 
     Raises:
         UserError: there are fewer classes than `fewest`, one whose name is not UTF-8, a given split without labels,
@@ -34,7 +38,7 @@ def find(data: params.Data, fewest: int = 2) -> Labelled:
     found = files.find_files(data.images)
     separated = companions.separate(found, data.images, data.classes)
     try:
-        labelled = classes.choose(label(separated, data), data.classes, fewest > 1)
+        labelled = classes.choose(label(separated, data), data.classes, fewest > 1, partial(_correct, corrected, data))
         images, before = labelled.images, {(file.path, file.problem) for file in found}
         faults = [image for image in images if image.problem and (image.path, image.problem) not in before]
         if faults and data.on_unreadable == "error":
@@ -60,13 +64,19 @@ def find(data: params.Data, fewest: int = 2) -> Labelled:
 
 
 def list_files(data: params.Data) -> Iterator[str]:
-    """Yields the paths of all files that `find` may take something from, in data.images and in data.labels.
+    """Yields the paths of data.corrections and all files that `find` may take something from.
 
     What `files.walk` ignores is not among them: it may change, because nothing depends on it.
     """
-    for root in (data.images, data.labels):
+    for root in (data.images, data.labels, data.corrections):
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             yield from (str(Path(root, path)) for path, _ in files.walk(root))
+
+
+def _correct(rows: Sequence[Correction], data: params.Data, images: list[ImageFile]) -> dict[str, str]:
+    """Returns the classes that corrections name of images, by path."""
+    found = corrections.match_files(rows, images, data)[0] if rows else {}
+    return {path: row.label for path, row in found.items() if row.names_class}
 
 
 def _containers(found: list[ImageFile], data: params.Data) -> list[str]:

@@ -18,42 +18,53 @@ EXTENSIONS = {".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".manifest"}
 
 
 def read(path: str | Path, names: Sequence[str] = ()) -> pd.DataFrame:
+    """Reads a table of labels, as `cells` does. Row 0 holds the names of the columns: `names`, or the file's header.
+
+    Raises:
+        UserError: the file cannot be read, is no such table, has no rows, or more or fewer columns than `names`.
+    """
+    try:
+        table = cells(path)
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}. Set data.labels to a table of labels.") from None
+    if names and len(names) != table.shape[1]:
+        raise UserError(
+            f"data.columns.names has {len(names)} names, but {path} has {table.shape[1]} columns: its first line is "
+            f"{', '.join(map(printable, table.iloc[0]))}."
+        )
+    if names:
+        table = pd.concat([pd.DataFrame([list(names)]), table])
+    if len(table) < 2:
+        raise UserError(f"{path} has no rows. Set data.labels to a table with a row per image.")
+    return table
+
+
+def cells(path: str | Path) -> pd.DataFrame:
     """Reads a table in UTF-8 or Excel's UTF-16: cells as texts, without blanks around them, and without empty rows.
 
     Cells of text files are separated by commas, tabs or semicolons, or by blanks if the first line has none of these.
-    The columns are numbered; row 0 holds their names, which are `names`, or else the file's header.
+    The columns are numbered; row 0 is the file's header, unless it has none.
 
     JSON is a list of objects, an object with one such list in it, JSON Lines, a mapping from files to labels, or
     FiftyOne's of `classes` and `labels`. Names of nested keys are joined by dots. Where a list has several values under
     one name, the cell is a JSON list of those that differ.
 
     Raises:
-        UserError: the file cannot be read, is no such table, has no rows, or more or fewer columns than `names`.
+        OSError: the file cannot be read.
+        UserError: it is no such table.
     """
     try:
         utf_16 = Path(path).read_bytes().startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
         text = Path(path).read_text(encoding="utf-16" if utf_16 else "utf-8-sig")
-        cells = _read_json(text) if text.lstrip()[:1] in ("{", "[") else _read_csv(text)
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}. Set data.labels to a table of labels.") from None
+        table = _read_json(text) if text.lstrip()[:1] in ("{", "[") else _read_csv(text)
     except (ValueError, RecursionError) as error:  # pandas's and json's errors are ValueErrors
         reason = " ".join(str(error).split()).rstrip(".")
         advice = "Save it as one (in Excel: CSV UTF-8), with cells in quotes that have separators in them."
         if reason.startswith(NO_RECORDS):
             advice = "Make a table of it with a row per image."
         raise UserError(f"{path} is no table in CSV, TSV or JSON in UTF-8: {reason}. {advice}") from None
-    cells = cells.fillna("").apply(lambda column: column.str.strip())  # rows may be shorter than the first one
-    cells = cells[(cells != "").any(axis=1)]
-    if names and len(names) != cells.shape[1]:
-        raise UserError(
-            f"data.columns.names has {len(names)} names, but {path} has {cells.shape[1]} columns: its first line is "
-            f"{', '.join(map(printable, cells.iloc[0]))}."
-        )
-    if names:
-        cells = pd.concat([pd.DataFrame([list(names)]), cells])
-    if len(cells) < 2:
-        raise UserError(f"{path} has no rows. Set data.labels to a table with a row per image.")
-    return cells
+    table = table.fillna("").apply(lambda column: column.str.strip())  # rows may be shorter than the first one
+    return table[(table != "").any(axis=1)]
 
 
 def read_folder(folder: str, names: Sequence[str], needed: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
@@ -68,13 +79,13 @@ def read_folder(folder: str, names: Sequence[str], needed: Sequence[str]) -> tup
         if problem or not is_table(path):
             continue
         try:
-            cells = read(path, names)
+            table = read(path, names)
         except UserError:  # a text that is no table
             continue
-        header = list(cells.iloc[0])
+        header = list(table.iloc[0])
         if len({*header}) == len(header) and {name.casefold() for name in needed} <= {x.casefold() for x in header}:
-            frames.append(cells.iloc[1:].set_axis(header, axis=1))
-            folders += [os.path.dirname(path)] * (len(cells) - 1)
+            frames.append(table.iloc[1:].set_axis(header, axis=1))
+            folders += [os.path.dirname(path)] * (len(table) - 1)
         else:
             others.append(f"{printable(path)} ({enumeration(list(map(printable, header)), 5)})")
     if not frames:

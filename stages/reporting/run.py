@@ -78,7 +78,9 @@ class Scores(Models[Metrics]):
 
 
 class SplitSummary(BaseModel):
-    """Numbers of images by class in each split, of files that are unreadable or dropped, and of groups."""
+    """Numbers of images by class in each split, of files that are unreadable or dropped, of groups, and of corrections
+    of labels (labels.corrections.describe says them in words).
+    """
 
     train: dict[str, int]
     validation: dict[str, int]
@@ -86,6 +88,7 @@ class SplitSummary(BaseModel):
     unreadable: int
     dropped: int
     groups: int
+    corrections: dict[str, int] = {}
 
 
 class Audit(BaseModel):

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from stages.common import params
-from stages.common.cli import UserError, enumeration
+from stages.common.cli import UserError, counted, enumeration
 from stages.common.dataset import SPLITS
 from stages.splits import blank_images, cleaning, stratify
 from stages.splits.pack import Manifest
@@ -19,16 +19,34 @@ ANEW = "set data.split to random, which divides the images of all splits anew, w
 SplitNames: TypeAlias = np.ndarray  # str [N]: train, validation or test
 
 
-def to_splits(manifest: Manifest, data: params.Data, seed: int) -> SplitNames:
+def to_splits(manifest: Manifest, data: params.Data, seed: int, given: Manifest | None = None) -> SplitNames:
     """Assigns each image to its given split, cutting missing ones from train; without given splits, divides them anew.
+
+    Where labels were corrected, the images that would be used without corrections are `given`, with their classes as
+    given: these are divided, so that corrections move no image. Others go where their group is, or else into train.
 
     Raises:
         UserError: a class has too few different images to be in every split, or is missing from a given one; or
             identical files are in two given splits.
     """
+    if given is None:
+        split = place(manifest, data, seed)
+    else:
+        placed = place(given, data, seed)
+        split, lacking = _follow(manifest, given, placed), _lacking(given, placed)
+    if manifest["split"].any():
+        _require_no_copies(manifest, split, data)
+    if gaps := _lacking(manifest, split):
+        if given is not None and (by_corrections := {x: gaps[x] for x in gaps if gaps[x] != lacking.get(x)}):
+            raise UserError(_missing_by_corrections(manifest, by_corrections, data))
+        raise UserError((_missing_from_given if manifest["split"].any() else _too_small)(manifest, gaps, data))
+    return split
+
+
+def place(manifest: Manifest, data: params.Data, seed: int) -> SplitNames:
+    """As to_splits, but whether all classes are in all splits is not checked."""
     fractions = {"test": data.test, "validation": data.validation}
-    is_given = manifest["split"].any()
-    if is_given:
+    if manifest["split"].any():
         if data.fold != "none":
             no_fold = f"no fold {data.fold}: {ANEW}, or data.fold to none"
             raise UserError(f"the images come with splits, so there is {no_fold}.")
@@ -48,12 +66,25 @@ def to_splits(manifest: Manifest, data: params.Data, seed: int) -> SplitNames:
         fractions = {"validation": data.validation * count / (count - 1)}  # as many images as without folds
     rows = split == "train"
     split[rows] = divide(manifest[rows], fractions, seed)
-    if is_given:
-        _require_no_copies(manifest, split, data)
-    classes = manifest.groupby("class").indices.items()
-    if gaps := {name: min(lacks) for name, places in classes if (lacks := set(SPLITS) - set(split[places]))}:
-        raise UserError(_missing_from_given(manifest, gaps, data) if is_given else _too_small(manifest, gaps, data))
     return split
+
+
+def _follow(manifest: Manifest, given: Manifest, placed: SplitNames) -> SplitNames:
+    """Returns the splits of images: those `placed`, of the same index in `given`, or else that of the group or train.
+
+    Of a group that crosses given splits, the images of the same given split count.
+    """
+    keys = ["group", "split"]
+    of_group = given[keys].assign(placed=placed).drop_duplicates(keys)
+    followed = manifest[keys].merge(of_group, "left", keys)["placed"].set_axis(manifest.index)
+    split = pd.Series(placed, given.index).reindex(manifest.index).fillna(followed)
+    return split.fillna(manifest["split"].replace("", "train")).to_numpy(dtype="<U10")
+
+
+def _lacking(manifest: Manifest, split: SplitNames) -> dict[str, str]:
+    """Returns the classes that are not in all splits, each with the first split by name that it is not in."""
+    classes = manifest.groupby("class").indices.items()
+    return {name: min(lacks) for name, places in classes if (lacks := set(SPLITS) - set(split[places]))}
 
 
 def divide(manifest: Manifest, fractions: Mapping[str, float], seed: int) -> SplitNames:
@@ -106,6 +137,17 @@ def _missing_from_given(manifest: Manifest, gaps: dict[str, str], data: params.D
         f"of the given splits, {len(named)} {'lacks a class' if len(named) == 1 else 'places lack a class'}: "
         f"{enumeration(named)}. Add some, or leave the class out, or {ANEW}."
         + _advise_on_near_duplicates(manifest[manifest["class"].isin(list(gaps))], manifest, data)
+    )
+
+
+def _missing_by_corrections(manifest: Manifest, gaps: dict[str, str], data: params.Data) -> str:
+    """Says which classes lack a split since labels were corrected, and what to do; `gaps` is from class to split."""
+    counts = manifest["class"].value_counts()
+    named = [f"{name!r} ({counted(counts[name], 'image')}) has none in {missing}" for name, missing in gaps.items()]
+    return (
+        f"of the classes that {data.corrections} leaves, {enumeration(named)}: corrections move no image to another "
+        f"split. Add images to {data.images} that are given this class, which are divided over all splits, or take "
+        "corrections back."
     )
 
 

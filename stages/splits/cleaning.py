@@ -37,24 +37,41 @@ def drop_label_conflicts(manifest: Manifest, on_label_conflict: str) -> Manifest
     Raises:
         UserError: there are such images and they are not to be dropped; or dropping them leaves a class empty.
     """
-    content = manifest["pixel_hash"]
-    conflict = ~manifest["blank"] & (manifest.groupby(content)["class"].transform("nunique") > 1)
+    conflict = label_conflicts(manifest, on_label_conflict)
     if on_label_conflict == "error" and conflict.any():
         same = list_identical(manifest[conflict], "pixel_hash")
         raise UserError(
             f"{len(same)} images are in more than one class: one class per image; several labels are not supported. "
             f"Keep each in one, or set data.on_label_conflict to drop or majority: {enumeration(same)}"
         )
+    remaining = manifest[~conflict].copy()
+    if empty := sorted(set(manifest["class"]) - set(remaining["class"])):
+        raise UserError(f"every image of class {empty[0]!r} is in another class as well; keep each in one.")
+    return remaining
+
+
+def label_conflicts(manifest: Manifest, on_label_conflict: str) -> pd.Series:
+    """Tells which images drop_label_conflicts drops or refuses: bool, with the index of the manifest."""
+    content = manifest["pixel_hash"]
+    conflict = ~manifest["blank"] & (manifest.groupby(content)["class"].transform("nunique") > 1)
     if on_label_conflict == "majority":
         votes = manifest[conflict].groupby([content[conflict], "class"]).size()
         most = votes.groupby(level=0).transform("max") == votes
         decided = most & (most.groupby(level=0).transform("sum") == 1)
         kept = pd.MultiIndex.from_arrays([content, manifest["class"]]).isin(decided.index[decided])
         conflict &= ~kept
-    remaining = manifest[~conflict].copy()
-    if empty := sorted(set(manifest["class"]) - set(remaining["class"])):
-        raise UserError(f"every image of class {empty[0]!r} is in another class as well; keep each in one.")
-    return remaining
+    return conflict
+
+
+def used_as_given(manifest: Manifest, data: params.Data) -> Manifest:
+    """Returns the images that are used if no label is corrected; none is refused, because corrections may resolve it.
+
+    They are what is divided into splits, whatever corrections say: stages/splits/assign.py.
+    """
+    given = manifest[manifest["class"] != ""]
+    if data.on_label_conflict != "error":
+        given = given[~label_conflicts(given, data.on_label_conflict)]
+    return drop_near_duplicates(given) if data.near_duplicates == "drop" else given
 
 
 def drop_near_duplicates(manifest: Manifest) -> Manifest:

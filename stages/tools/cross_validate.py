@@ -109,7 +109,7 @@ def check_alike(names: Sequence[str]) -> None:
     """Raises a UserError if the folds differ in their images, or in parameters besides data.fold."""
     first, *others = names
     expected, of_first = experiments.parameters(first), experiments.hashes(first)["split"]
-    sources = (expected["data.images"], expected["data.labels"])
+    sources = [expected[key] for key in ("data.images", "data.labels", "data.corrections") if key in expected]
     for name in others:
         found = experiments.parameters(name)
         differing = [key for key in expected if found.get(key) != expected[key] and key != "data.fold"]

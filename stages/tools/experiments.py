@@ -69,7 +69,8 @@ def check_paths(changes: Iterable[str]) -> None:
     """Raises a UserError if params.yaml is wrong, or temporary copies would lack a file that it or a change names."""
     given = [setting(change) for change in changes]
     p = params.read("data", "model")
-    current = {"data.images": p.data.images, "data.labels": p.data.labels, "model.weights": p.model.weights}
+    current = {f"data.{name}": getattr(p.data, name) for name in ("images", "labels", "corrections")}
+    current["model.weights"] = p.model.weights
     for key, default in current.items():
         for path in [str(value) for changed, value in given if changed == key] or [default]:
             tracked.check(path, in_copies=True)

@@ -131,9 +131,9 @@ def test_what_is_damaged_in_the_cache_is_not_read(cached, monkeypatch, path, dam
         place.write_bytes(content)
 
 
-@pytest.mark.parametrize("key", ["data.images", "data.labels", "model.weights"])
+@pytest.mark.parametrize("key", ["data.images", "data.labels", "data.corrections", "model.weights"])
 def test_temporary_copies_must_find_each_file_that_they_read(key, monkeypatch):
-    data = SimpleNamespace(images="/pics", labels="/labels.csv")
+    data = SimpleNamespace(images="/pics", labels="/labels.csv", corrections="/corrections.csv")
     current = SimpleNamespace(data=data, model=SimpleNamespace(weights="/own.weights.h5"))
     monkeypatch.setattr(params, "read", lambda *_: current)
     experiments.check_paths(["seed=1"])
