@@ -48,7 +48,8 @@ def of_accuracy(table: pd.DataFrame) -> Change:
     rng = np.random.default_rng(SEED)
     sums = bootstrap.weighted_sums(rng, REPLICATES, {"gained": gained, "tries": tries})
     more, fewer, equal = tries.mean() * rng.gamma([[0.5], [0.5], [1.0]], size=(3, REPLICATES))
-    replicates = (sums["gained"] + more - fewer) / (sums["tries"] + more + fewer + equal)
+    added = np.array([more - fewer, fewer - more])  # both, so that no change has as much room below it as above
+    replicates = (sums["gained"] + added) / (sums["tries"] + more + fewer + equal)
     low, high = intervals.of_replicates(replicates, after - before)
     if paired_test.count_flips(table)["p_value"] >= paired_test.SIGNIFICANCE:
         low, high = min(low, 0.0), max(high, 0.0)

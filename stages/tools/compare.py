@@ -43,6 +43,8 @@ def main() -> None:
     parser.add_argument("b", metavar="B", nargs="?", default=experiments.WORKSPACE)
     arguments = parser.parse_args()
     a, b = arguments.a, arguments.b
+    if a == b:
+        raise UserError(f"{a} is both A and B: name two different ones.")
     names = [] if (a, b) == ("HEAD", experiments.WORKSPACE) else experiments.names()
     runs = [(EvaluatedRun.read(x), EvaluatedRun.read(y)) for x, y in pair(a, b, names)]
     terminal.show(*describe(runs, a, b))

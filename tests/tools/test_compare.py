@@ -183,6 +183,13 @@ def test_repeats_are_pooled_and_have_the_spread_of_their_changes():
     assert "Over 3 seeds: accuracy -0.2000 on average, from -0.3000 to -0.1000, standard deviation 0.1000; loss" in text
 
 
+@pytest.mark.parametrize("name", ["HEAD", "workspace", "mine"])
+def test_a_revision_is_not_compared_with_itself(name, capsys, monkeypatch):
+    monkeypatch.setattr("os._exit", sys.exit)
+    _, error = run_command(compare.main, "compare", [name, name], capsys, status=1)
+    assert error == f"ERROR: {name} is both A and B: name two different ones.\n"
+
+
 @pytest.mark.parametrize("value", [0.0, -0.00001, 1e-9])
 def test_no_number_is_minus_zero(value):
     assert compare.signed(value) == "+0.0000"
