@@ -77,9 +77,11 @@ def describe(runs: Sequence[tuple[EvaluatedRun, EvaluatedRun]], a: str, b: str) 
             "change, run `dvc repro` first; after a commit, name an earlier one, as in HEAD~1."
         )
     tables = [evaluated_run.pair(before, after) for before, after in runs]
+    for (before, after), images in zip(runs, tables, strict=True):
+        if images.empty:
+            names = f"{before.revision} and {after.revision}"
+            raise UserError(f"{names} have no test image in common: give them the same data and the same seed.")
     table = pd.concat(tables, ignore_index=True)
-    if table.empty:
-        raise UserError(f"{a} and {b} have no test image in common: give them the same data and the same seed.")
     accuracy, loss = paired_changes.of_accuracy(table), loss_change(table)
     lines: list[str | Table] = [*scope(runs, table, a, b), "", scores(table, accuracy, loss, a, b), ""]
     if len(runs) > 1:
@@ -152,7 +154,6 @@ def by_seed(runs: Sequence[tuple[EvaluatedRun, EvaluatedRun]], tables: Sequence[
         f"{name} {signed(x.mean())} on average, from {signed(x.min())} to {signed(x.max())}, standard deviation "
         f"{x.std(ddof=1):.4f}"
         for name, x in changes.items()
-        if len(x) > 1
     ]
     shown = changes.map(signed).rename(columns=lambda name: f"change of {name}").reset_index()
     return [terminal.table(shown), "", f"Over {counted(len(runs), 'seed')}: {'; '.join(spread)}."]
