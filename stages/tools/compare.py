@@ -2,9 +2,10 @@
 
     python -m stages.tools.compare [A [B]]
 
-    A  an experiment, a git revision, or a name given to `python -m stages.tools.repeat_seeds` (HEAD, the last commit)
-    B  another one (workspace, what `dvc repro` has just made); the experiments of two names of repeats are paired
-       seed by seed
+    A  an experiment, a revision of git, or a name given to `python -m stages.tools.repeat_seeds`
+       (HEAD, the last commit)
+    B  another one (workspace, what `dvc repro` has just made); the experiments of two names of
+       repeats are paired seed by seed
 
 The labels are those of B: after labels were corrected, both models are measured by the corrected ones. Images that only
 one of both was tested on are left out. Reads the outputs of `split` and `evaluate` of both; writes nothing.
