@@ -7,8 +7,9 @@ from typing import Any
 import pandas as pd
 from rich.table import Table
 
-from stages.common import terminal
+from stages.common import params, terminal
 from stages.common.arrays import Labels, Probabilities
+from stages.common.cli import UserError
 from stages.common.phases import PHASES
 from stages.evaluation import calibration, score_intervals, scores
 
@@ -64,3 +65,11 @@ def with_interval(value: float | None, bounds: list[float] | None) -> str:
     if value is None:
         return ""
     return f"{value:.4f}" + (" [{:.4f}, {:.4f}]".format(*bounds) if bounds else "")
+
+
+def require(metrics: Mapping[str, float], min_metrics: Mapping[params.MetricName, float]) -> None:
+    """Raises a UserError if the fine-tuned model does not reach evaluate.min_metrics."""
+    below = [metric for metric, minimum in min_metrics.items() if metrics[metric] < minimum]
+    missed = [f"{x} {metrics[x]:.4f} is below evaluate.min_metrics.{x} {min_metrics[x]:g}" for x in below]
+    if missed:
+        raise UserError(f"the fine-tuned model's {', '.join(missed)}. Improve the model or lower the minimum.")

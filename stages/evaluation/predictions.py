@@ -1,5 +1,6 @@
 """Predictions of a SavedModel, and the table of them that other stages read."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,8 @@ import pandas as pd
 from tqdm import tqdm
 
 from stages.common.arrays import Features, Labels, Pixels, Probabilities
+from stages.common.dataset import Split
+from stages.evaluation import scores
 
 
 def predict(model: Any, pixels: Pixels, batch_size: int, progress: str) -> tuple[Probabilities, Features]:
@@ -44,3 +47,19 @@ def prediction_table(
     if frozen is not None:
         table["frozen"] = names[frozen]
     return table
+
+
+def wrong_predictions(
+    splits: Mapping[str, Split], probabilities: Mapping[str, Probabilities], threshold: float
+) -> pd.DataFrame:
+    """Returns the mistakes of a model with this threshold, split by split, the most confident first.
+
+    The columns are split, path, actual, predicted and probability, that of the predicted class.
+    """
+    tables = []
+    for name, split in splits.items():
+        predicted = scores.predict(probabilities[name], threshold)
+        table = prediction_table(split.manifest, split.classes, probabilities[name], predicted)
+        wrong = table[table["predicted"] != table["actual"]].assign(split=name)
+        tables.append(wrong.sort_values("probability", ascending=False, kind="stable"))
+    return pd.concat(tables)[["split", "path", "actual", "predicted", "probability"]]

@@ -22,6 +22,15 @@ def predict(probabilities: Probabilities, threshold: float) -> Labels:
     return probabilities.argmax(axis=1)
 
 
+def check_criterion(criterion: str, classes: list[str]) -> None:
+    """Raises a UserError if evaluate.threshold is a criterion, which is for two classes, but there are more."""
+    if len(classes) > 2:
+        raise UserError(
+            f"evaluate.threshold is {criterion}, which is for two classes, but these are {len(classes)}: set a number, "
+            "which then has no effect."
+        )
+
+
 def choose_threshold(labels: Labels, probabilities: Probabilities, criterion: str, model: str) -> float:
     """Returns the threshold of two classes that a criterion selects on validation images.
 
