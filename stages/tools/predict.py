@@ -14,7 +14,10 @@
                      all classes
 
 Prints a line per image as soon as it is done: the predicted class and its probability. Files that cannot be read are
-named with the reason on standard error. The exit status is 0 if all images could be read, 1 otherwise.
+named with the reason on standard error. Then come the number of images of each predicted class, below the table or on
+standard error, and a warning if most of the images are unlike the training images: farther from them than all but 5% of
+the validation images. For this, the model must lie where the pipeline wrote it, with data/evaluation. The exit status
+is 0 if all images could be read, 1 otherwise.
 
 The same in Python, for paths and for images in memory (PIL images, NumPy arrays in RGB, the bytes of a file); importing
 this module changes nothing else in the process:
@@ -39,19 +42,26 @@ import os
 import signal
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.cells import cell_len, set_cell_size
 from tqdm import tqdm
 
 from stages.common import cli
+from stages.common.arrays import Features
 from stages.common.cli import UserError
+from stages.evaluation import novelty
 from stages.model import saved_model
 from stages.tools import inference
 from stages.tools.inference import Prediction, Source
 
 MODEL = "data/models/classifier"
+MOST_CLASSES = 20  # maximum number of predicted classes that are counted in full
+FREQUENT_CLASSES = 10  # number of classes that are counted otherwise, the most frequent ones
+FEWEST_UNLIKE = 5  # minimum number of images for the warning that most are unlike the training images
 
 
 def main() -> None:
@@ -69,11 +79,25 @@ def main() -> None:
     if not files:
         raise UserError(f"there is no image in {cli.enumeration([*map(cli.printable, arguments.paths)])}.")
     model = saved_model.load(arguments.model)
-    predictions = inference.classify(files, model, arguments.threshold, arguments.calibrated)
+    detector = find_detector(arguments.model)
+    unlike: list[bool] = []
+
+    def compare(features: Features) -> None:
+        unlike.extend(detector.are_unlike(features) if detector else [])
+
+    predictions = inference.classify(
+        files, model, arguments.threshold, arguments.calibrated, on_features=compare if detector else None
+    )
     # On a terminal, the lines show the progress by themselves.
     progress = tqdm(predictions, "predicting", len(files), unit="image", disable=sys.stdout.isatty() or None)
     unreadable: list[Prediction] = []
-    WRITERS[arguments.format](report_unreadable(progress, unreadable), inference.classes_of(model))
+    counts: Counter[str] = Counter()
+    readable = count_classes(report_unreadable(progress, unreadable), counts)
+    WRITERS[arguments.format](readable, inference.classes_of(model))
+    if counts.total() > 1:
+        write_counts(counts, arguments.format)
+    if sum(unlike) > len(unlike) / 2 and len(unlike) >= FEWEST_UNLIKE:
+        print(warning_of_unlike(sum(unlike), len(unlike)), file=sys.stderr)
     if unreadable:
         sys.exit(1)
 
@@ -152,6 +176,40 @@ def report_unreadable(predictions: Iterable[Prediction], unreadable: list[Predic
             unreadable.append(prediction)
         else:
             yield prediction
+
+
+def find_detector(model: str) -> novelty.Detector | None:
+    """Returns the detector of images unlike the training images; None for a model that lies elsewhere than MODEL."""
+    folder, place = Path(os.path.abspath(model)), Path(MODEL)
+    if folder.parts[-len(place.parts) :] != place.parts:
+        return None
+    return novelty.load(folder.parents[len(place.parts) - 1] / novelty.FILE)
+
+
+def warning_of_unlike(count: int, total: int) -> str:
+    return (
+        f"WARNING: {count:,} of {total:,} images are unlike the training images, and the predictions for such images "
+        "mean little: check that they show the classes of the model."
+    )
+
+
+def count_classes(predictions: Iterable[Prediction], counts: Counter[str]) -> Iterator[Prediction]:
+    """Yields predictions, and counts their classes."""
+    for prediction in predictions:
+        counts[str(prediction.predicted)] += 1
+        yield prediction
+
+
+def write_counts(counts: Counter[str], format_: str) -> None:
+    """Prints the number of images of each predicted class; on standard error if standard output holds data."""
+    shown = counts.most_common(None if len(counts) <= MOST_CLASSES else FREQUENT_CLASSES)
+    rows = [("predicted", "images"), *((cli.printable(name), f"{count:,}") for name, count in shown)]
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    lines = [f"{set_cell_size(name, widths[0])}  {count:>{widths[1]}}" for name, count in rows]
+    if rest := len(counts) - len(shown):
+        lines.append(f"and {rest} more classes, of {cli.counted(counts.total() - sum(x for _, x in shown), 'image')}")
+    out = sys.stdout if format_ == "table" else sys.stderr
+    print(*([""] if format_ == "table" else []), *lines, sep="\n", file=out)
 
 
 def write_table(predictions: Iterable[Prediction], classes: Sequence[str]) -> None:
