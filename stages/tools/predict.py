@@ -10,6 +10,9 @@
                      the model's own threshold
     --calibrated     scale the probabilities by the model's temperature; the predicted classes stay
                      the same, because thresholds refer to unscaled probabilities
+    --rank           instead, print the at most 100 images whose labels would help most, best first,
+                     each with the number of images that are similar to it: of every kind of image
+                     that the model is uncertain of, the most typical one, without near-duplicates
     --format FORMAT  table (default); or jsonl (JSON Lines) or csv, which have the probabilities of
                      all classes
 
@@ -37,16 +40,19 @@ if __name__ == "__main__":
 
 import codecs
 import csv
+import dataclasses
+import functools
 import json
 import os
 import signal
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.cells import cell_len, set_cell_size
 from tqdm import tqdm
 
@@ -61,6 +67,7 @@ from stages.tools.inference import Prediction, Source
 MODEL = "data/models/classifier"
 MOST_CLASSES = 20  # maximum number of predicted classes that are counted in full
 FREQUENT_CLASSES = 10  # number of classes that are counted otherwise, the most frequent ones
+SIMILAR = "similar_images"  # of active_learning.Candidate, the column that --rank adds
 FEWEST_UNLIKE = 5  # minimum number of images for the warning that most are unlike the training images
 
 
@@ -70,6 +77,7 @@ def main() -> None:
     parser.add_argument("--model", default=MODEL)
     parser.add_argument("--threshold", type=float)
     parser.add_argument("--calibrated", action="store_true")
+    parser.add_argument("--rank", action="store_true")
     parser.add_argument("--format", choices=WRITERS, default="table")
     arguments = parser.parse_args()
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends this command quietly, like others
@@ -81,19 +89,26 @@ def main() -> None:
     model = saved_model.load(arguments.model)
     detector = find_detector(arguments.model)
     unlike: list[bool] = []
+    features: list[Features] = []
 
-    def compare(features: Features) -> None:
-        unlike.extend(detector.are_unlike(features) if detector else [])
+    def observe(batch: Features) -> None:
+        unlike.extend(detector.are_unlike(batch) if detector else [])
+        if arguments.rank:
+            features.append(batch.astype(np.float16))
 
-    predictions = inference.classify(
-        files, model, arguments.threshold, arguments.calibrated, on_features=compare if detector else None
+    classify = functools.partial(
+        inference.classify, model=model, threshold=arguments.threshold, calibrated=arguments.calibrated
     )
+    predictions = classify(files, on_features=observe if detector or arguments.rank else None)
     # On a terminal, the lines show the progress by themselves.
-    progress = tqdm(predictions, "predicting", len(files), unit="image", disable=sys.stdout.isatty() or None)
+    hidden = (sys.stdout.isatty() and not arguments.rank) or None
+    progress = tqdm(predictions, "predicting", len(files), unit="image", disable=hidden)
     unreadable: list[Prediction] = []
     counts: Counter[str] = Counter()
-    readable = count_classes(report_unreadable(progress, unreadable), counts)
-    WRITERS[arguments.format](readable, inference.classes_of(model))
+    written: Iterable[Prediction] = count_classes(report_unreadable(progress, unreadable), counts)
+    if arguments.rank:
+        written = report_unreadable(rank(written, features, classify, model), unreadable)
+    WRITERS[arguments.format](written, inference.classes_of(model), arguments.rank)
     if counts.total() > 1:
         write_counts(counts, arguments.format)
     if sum(unlike) > len(unlike) / 2 and len(unlike) >= FEWEST_UNLIKE:
@@ -178,6 +193,29 @@ def report_unreadable(predictions: Iterable[Prediction], unreadable: list[Predic
             yield prediction
 
 
+def rank(
+    predictions: Iterable[Prediction],
+    features: Sequence[Features],
+    classify: Callable[[Iterable[tuple[Source, str]]], Iterator[Prediction]],
+    model: Any,
+) -> Iterator[Prediction]:
+    """Yields an active_learning.Candidate for each of the images whose labels would help most, best first.
+
+    `features` has an array for each batch of `predictions`, once these have been read.
+    """
+    from stages.tools import active_learning  # here, because the import of scikit-learn takes a second
+
+    images = [(x.path, active_learning.uncertainty(x)) for x in predictions]  # without all probabilities
+    if not images:
+        return
+    rows, similar = active_learning.select(np.concatenate(features), np.array([weight for _, weight in images]))
+    paths = [images[row][0] for row in rows]
+    kept = active_learning.without_near_duplicates(paths, int(model.image_size), inference.background_of(model))
+    found = classify((paths[place], "") for place in kept)
+    for place, prediction in zip(kept, found, strict=True):
+        yield active_learning.Candidate(**dataclasses.asdict(prediction), similar_images=int(similar[place]))
+
+
 def find_detector(model: str) -> novelty.Detector | None:
     """Returns the detector of images unlike the training images; None for a model that lies elsewhere than MODEL."""
     folder, place = Path(os.path.abspath(model)), Path(MODEL)
@@ -212,24 +250,27 @@ def write_counts(counts: Counter[str], format_: str) -> None:
     print(*([""] if format_ == "table" else []), *lines, sep="\n", file=out)
 
 
-def write_table(predictions: Iterable[Prediction], classes: Sequence[str]) -> None:
+def write_table(predictions: Iterable[Prediction], classes: Sequence[str], ranked: bool = False) -> None:
     width = max(map(cell_len, ["predicted", *map(cli.printable, classes)]))
-    print(f"{'predicted':{width}}  probability  path")
+    print(f"{'predicted':{width}}  probability  {'similar images  ' if ranked else ''}path")
     for x in predictions:
         predicted = set_cell_size(cli.printable(str(x.predicted)), width)
-        print(f"{predicted}  {x.probability:11.1%}  {cli.printable(x.path)}")
+        similar = f"{getattr(x, SIMILAR):14,}  " if ranked else ""
+        print(f"{predicted}  {x.probability:11.1%}  {similar}{cli.printable(x.path)}")
 
 
-def write_jsonl(predictions: Iterable[Prediction], classes: Sequence[str]) -> None:
+def write_jsonl(predictions: Iterable[Prediction], classes: Sequence[str], ranked: bool = False) -> None:
+    names = ["path", "predicted", "probability", *([SIMILAR] if ranked else []), "probabilities"]
     for x in predictions:
-        print(json.dumps({name: getattr(x, name) for name in ("path", "predicted", "probability", "probabilities")}))
+        print(json.dumps({name: getattr(x, name) for name in names}))
 
 
-def write_csv(predictions: Iterable[Prediction], classes: Sequence[str]) -> None:
+def write_csv(predictions: Iterable[Prediction], classes: Sequence[str], ranked: bool = False) -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)  # a name may hold line breaks
-    writer.writerow(["path", "predicted", "probability", *(f"probability_{name}" for name in classes)])
+    names = ["path", "predicted", "probability", *([SIMILAR] if ranked else [])]
+    writer.writerow([*names, *(f"probability_{name}" for name in classes)])
     for x in predictions:
-        writer.writerow([x.path, x.predicted, x.probability, *(x.probabilities or {}).values()])
+        writer.writerow([*(getattr(x, name) for name in names), *(x.probabilities or {}).values()])
 
 
 WRITERS = {"table": write_table, "jsonl": write_jsonl, "csv": write_csv}
