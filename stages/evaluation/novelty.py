@@ -1,7 +1,7 @@
 """Novelty detection: which images are unlike the training images, by the distances of their features.
 
-Deep nearest neighbours (Y. Sun et al., arXiv:2204.06507, 2022): the distance of an image is that to its NEIGHBOUR-th
-nearest training image, of features of unit norm.
+The distance of an image is that to the nearest training image, of features of unit norm (Y. Sun et al.,
+"Out-of-distribution detection with deep nearest neighbors", arXiv:2204.06507, 2022).
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,6 @@ from stages.common.arrays import Features
 from stages.common.dataset import evenly_spaced
 
 FILE = "data/evaluation/known_features.npz"  # what `save` writes, of the fine-tuned model
-NEIGHBOUR = 5  # rank of the training image to which the distance is measured
 FLAGGED = 0.05  # maximum fraction of the validation images that count as unlike the training images
 MOST = 5000  # maximum number of training images, evenly spaced, that are compared
 
@@ -32,10 +31,8 @@ class Detector:
     threshold: float
 
     def distances(self, features: Features) -> np.ndarray:
-        """Returns the cosine distances of images to the training images, float32 [N] in [0, 2]."""
-        similarities = to_unit(features) @ self.known.T
-        rank = min(NEIGHBOUR, len(self.known))
-        return 1 - np.partition(similarities, -rank, axis=1)[:, -rank]
+        """Returns the cosine distance of each image to the nearest training image, float32 [N] in [0, 2]."""
+        return 1 - (to_unit(features) @ self.known.T).max(axis=1)
 
     def are_unlike(self, features: Features) -> np.ndarray:
         """Returns whether images are unlike the training images, bool [N]."""
