@@ -7,7 +7,8 @@ with evaluate.threshold, which may be chosen on the validation split; metrics/*.
 all metrics to data/evaluation/{metrics,classes,intervals}.json; data/evaluation/reliability.csv, plots/roc/*.csv and
 plots/precision_recall/*.csv; of the fine-tuned model data/evaluation/curves/*.csv, data/evaluation/slices.csv,
 plots/predictions.csv, data/evaluation/probabilities.npy and data/evaluation/samples.npz, and its mistakes on all splits
-to data/evaluation/mistakes.csv, for people to review; and data/features/test.npy, which the audit reads.
+to data/evaluation/mistakes.csv, for people to review; data/evaluation/known_features.npz, by which predict knows images
+that are unlike those of the training; and data/features/test.npy, which the audit reads.
 """
 
 if __name__ == "__main__":
@@ -17,6 +18,7 @@ if __name__ == "__main__":
 
 import functools
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,7 +27,7 @@ import pandas as pd
 from stages.common import arrays, cli, dataset, files, params, terminal
 from stages.common.arrays import Features, Labels, Probabilities
 from stages.common.phases import FINETUNE, PHASES, TRAIN_FROZEN
-from stages.evaluation import curves, examples, gradcam, model_evaluation, predictions, scores, slices
+from stages.evaluation import curves, examples, gradcam, model_evaluation, novelty, predictions, scores, slices
 from stages.evaluation.model_evaluation import Evaluation
 from stages.model import saved_model
 from stages.model.temperature import scale_probabilities
@@ -58,10 +60,11 @@ def main() -> None:
             evaluation.scores["threshold"] = threshold
         evaluations[phase.model] = evaluation
     mistakes = predictions.wrong_predictions(splits, {name: x for name, (x, _) in outputs.items()}, threshold)
+    known = {name: x for name, (_, x) in outputs.items()}
     a, b = (evaluations[phase.model].predicted == test.labels for phase in PHASES)
     comparison = test.manifest[["path", "group"]].assign(a=a, b=b)
     params.check_unchanged(p)
-    write(evaluations, comparison, test, features[TRAIN_FROZEN.model], mistakes, model)
+    write(evaluations, comparison, test, features[TRAIN_FROZEN.model], mistakes, known, model)
     difference = paired_test.describe_difference(comparison, *(phase.title.lower() for phase in PHASES))
     terminal.show(model_evaluation.summary(evaluations), difference)
     model_evaluation.require(evaluations[FINETUNE.model].scores, p.evaluate.min_metrics)
@@ -82,12 +85,13 @@ def write(
     split: dataset.Split,
     features: Features,
     mistakes: pd.DataFrame,
+    known: Mapping[str, Features],
     model: Any,
 ) -> None:
     """Writes all outputs of the stage.
 
     `comparison` is the table of paired_test.count_flips, `features` are the frozen model's, `mistakes` the fine-tuned
-    one's (predictions.wrong_predictions), `model` is the SavedModel.
+    one's (predictions.wrong_predictions), `known` its features of each split, `model` is the SavedModel.
     """
     frozen, finetuned = (evaluations[phase.model] for phase in PHASES)
     with files.replacing(
@@ -123,6 +127,7 @@ def write(
         files.write_csv(mistakes, out.folder / "mistakes.csv", errors="backslashreplace")
         arrays.save(out.folder / "probabilities.npy", finetuned.probabilities)
         arrays.save(out.features, features.astype(np.float16))
+        novelty.save(out.folder / Path(novelty.FILE).name, known["train"], known["validation"])
         by_slice = slices.score(split.manifest.assign(**slices.measure(split.pixels)), comparison["b"].to_numpy())
         files.write_csv(by_slice, out.folder / "slices.csv", errors="backslashreplace")
         heat_maps = functools.partial(

@@ -13,7 +13,7 @@ from scipy.special import softmax
 from stages import evaluate
 from stages.common import dataset, files
 from stages.common.cli import UserError
-from stages.evaluation import examples
+from stages.evaluation import examples, novelty
 from stages.evaluation.predictions import predict
 from stages.model import saved_model
 from stages.model.temperature import scale_probabilities
@@ -214,6 +214,18 @@ def test_the_features_are_those_of_the_frozen_model(run):
     features, pixels = np.load("data/features/test.npy"), dataset.load("test").pixels[:]
     assert features.dtype == np.float16 and set(features[:, 2]) == {120}
     np.testing.assert_array_equal(features[:, :2], pixels[:, 0, 0, :2])
+
+
+def test_the_detector_knows_the_fine_tuned_features_of_the_training_images(run):
+    run(2)
+    detector = novelty.load(Path(novelty.FILE))
+    pixels = dataset.load("train").pixels[:][:, 0, 0, :2].astype(np.float32)
+    expected = novelty.to_unit(
+        np.column_stack([pixels, np.full(len(pixels), 20)])
+    )  # its weight
+    np.testing.assert_allclose(detector.known, expected, atol=1e-3)
+    _, features = predict(saved_model.load("finetuned"), dataset.load("validation").pixels, 7, "")
+    assert detector.are_unlike(features).sum() <= 2  # 5% of 40
 
 
 def test_the_feature_maps_of_a_batch_are_gone_before_those_of_the_next_but_one():

@@ -5,7 +5,7 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sized
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from stages.common import machine
+from stages.common.arrays import Features
 from stages.common.cli import UserError
 from stages.decoding import bit_depth
 from stages.decoding.decode import decode, decode_image
@@ -109,8 +110,12 @@ def classify(
     threshold: float | None,
     calibrated: bool,
     max_wait: float | None = None,
+    on_features: Callable[[Features], None] | None = None,
 ) -> Iterator[Prediction]:
     """Predicts the classes of the images that `find` yields, in their order; see stages.tools.predict.predict.
+
+    `on_features`, if it is given, is called with the features of each batch's readable images, before their predictions
+    are yielded.
 
     An image waits at most `max_wait` seconds for others to fill its batch. With None, all batches but the last are
     full: the last digits of a probability depend on the batch, which must not depend on time.
@@ -127,7 +132,9 @@ def classify(
         raise UserError(f"a threshold is for two classes, but the model has {len(classes)}: leave it out.")
     elif not 0 <= threshold <= 1:
         raise UserError(f"the threshold is {threshold:g}, but must be from 0 to 1.")
-    return _predictions(files, model, threshold, float(model.temperature) if calibrated else None, max_wait)
+    return _predictions(
+        files, model, threshold, float(model.temperature) if calibrated else None, max_wait, on_features
+    )
 
 
 def _predictions(
@@ -136,6 +143,7 @@ def _predictions(
     threshold: float,
     temperature: float | None,
     max_wait: float | None,
+    on_features: Callable[[Features], None] | None,
 ) -> Iterator[Prediction]:
     """Yields a Prediction for each file, batch by batch."""
     classes = classes_of(model)
@@ -143,7 +151,13 @@ def _predictions(
         images = [image for _, _, image in batch if image is not None]
         results: Iterator[tuple[int, list[float]]] = iter(())
         if images:
-            probabilities = model.signatures["serving_uint8"](images=np.stack(images))["probabilities"].numpy()
+            pixels = np.stack(images)
+            if on_features is None:
+                outputs = model.signatures["serving_uint8"](images=pixels)
+            else:
+                outputs = model.predict(pixels)
+                on_features(outputs["features"].numpy())
+            probabilities = outputs["probabilities"].numpy()
             labels = scores.predict(probabilities, threshold)  # which was chosen on unscaled probabilities
             if temperature is not None:
                 probabilities = scale_probabilities(probabilities, temperature)

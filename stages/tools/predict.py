@@ -10,11 +10,17 @@
                      the model's own threshold
     --calibrated     scale the probabilities by the model's temperature; the predicted classes stay
                      the same, because thresholds refer to unscaled probabilities
+    --rank           instead, print the at most 100 images whose labels would help most, best first,
+                     each with the number of images that are similar to it: of every kind of image
+                     that the model is uncertain of, the most typical one, without near-duplicates
     --format FORMAT  table (default); or jsonl (JSON Lines) or csv, which have the probabilities of
                      all classes
 
 Prints a line per image as soon as it is done: the predicted class and its probability. Files that cannot be read are
-named with the reason on standard error. The exit status is 0 if all images could be read, 1 otherwise.
+named with the reason on standard error. Then come the number of images of each predicted class, below the table or on
+standard error, and a warning if most of the images are unlike the training images: farther from them than all but 5% of
+the validation images. For this, the model must lie where the pipeline wrote it, with data/evaluation. The exit status
+is 0 if all images could be read, 1 otherwise.
 
 The same in Python, for paths and for images in memory (PIL images, NumPy arrays in RGB, the bytes of a file); importing
 this module changes nothing else in the process:
@@ -34,24 +40,35 @@ if __name__ == "__main__":
 
 import codecs
 import csv
+import dataclasses
+import functools
 import json
 import os
 import signal
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.cells import cell_len, set_cell_size
 from tqdm import tqdm
 
 from stages.common import cli
+from stages.common.arrays import Features
 from stages.common.cli import UserError
+from stages.evaluation import novelty
 from stages.model import saved_model
 from stages.tools import inference
 from stages.tools.inference import Prediction, Source
 
 MODEL = "data/models/classifier"
+MOST_CLASSES = 20  # maximum number of predicted classes that are counted in full
+FREQUENT_CLASSES = 10  # number of classes that are counted otherwise, the most frequent ones
+SIMILAR = "similar_images"  # of active_learning.Candidate, the column that --rank adds
+FEWEST_UNLIKE = 5  # minimum number of images for the warning that most are unlike the training images
 
 
 def main() -> None:
@@ -60,6 +77,7 @@ def main() -> None:
     parser.add_argument("--model", default=MODEL)
     parser.add_argument("--threshold", type=float)
     parser.add_argument("--calibrated", action="store_true")
+    parser.add_argument("--rank", action="store_true")
     parser.add_argument("--format", choices=WRITERS, default="table")
     arguments = parser.parse_args()
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends this command quietly, like others
@@ -69,11 +87,32 @@ def main() -> None:
     if not files:
         raise UserError(f"there is no image in {cli.enumeration([*map(cli.printable, arguments.paths)])}.")
     model = saved_model.load(arguments.model)
-    predictions = inference.classify(files, model, arguments.threshold, arguments.calibrated)
+    detector = find_detector(arguments.model)
+    unlike: list[bool] = []
+    features: list[Features] = []
+
+    def observe(batch: Features) -> None:
+        unlike.extend(detector.are_unlike(batch) if detector else [])
+        if arguments.rank:
+            features.append(batch.astype(np.float16))
+
+    classify = functools.partial(
+        inference.classify, model=model, threshold=arguments.threshold, calibrated=arguments.calibrated
+    )
+    predictions = classify(files, on_features=observe if detector or arguments.rank else None)
     # On a terminal, the lines show the progress by themselves.
-    progress = tqdm(predictions, "predicting", len(files), unit="image", disable=sys.stdout.isatty() or None)
+    hidden = (sys.stdout.isatty() and not arguments.rank) or None
+    progress = tqdm(predictions, "predicting", len(files), unit="image", disable=hidden)
     unreadable: list[Prediction] = []
-    WRITERS[arguments.format](report_unreadable(progress, unreadable), inference.classes_of(model))
+    counts: Counter[str] = Counter()
+    written: Iterable[Prediction] = count_classes(report_unreadable(progress, unreadable), counts)
+    if arguments.rank:
+        written = report_unreadable(rank(written, features, classify, model), unreadable)
+    WRITERS[arguments.format](written, inference.classes_of(model), arguments.rank)
+    if counts.total() > 1:
+        write_counts(counts, arguments.format)
+    if sum(unlike) > len(unlike) / 2 and len(unlike) >= FEWEST_UNLIKE:
+        print(warning_of_unlike(sum(unlike), len(unlike)), file=sys.stderr)
     if unreadable:
         sys.exit(1)
 
@@ -154,24 +193,84 @@ def report_unreadable(predictions: Iterable[Prediction], unreadable: list[Predic
             yield prediction
 
 
-def write_table(predictions: Iterable[Prediction], classes: Sequence[str]) -> None:
+def rank(
+    predictions: Iterable[Prediction],
+    features: Sequence[Features],
+    classify: Callable[[Iterable[tuple[Source, str]]], Iterator[Prediction]],
+    model: Any,
+) -> Iterator[Prediction]:
+    """Yields an active_learning.Candidate for each of the images whose labels would help most, best first.
+
+    `features` has an array for each batch of `predictions`, once these have been read.
+    """
+    from stages.tools import active_learning  # here, because the import of scikit-learn takes a second
+
+    images = [(x.path, active_learning.uncertainty(x)) for x in predictions]  # without all probabilities
+    if not images:
+        return
+    rows, similar = active_learning.select(np.concatenate(features), np.array([weight for _, weight in images]))
+    paths = [images[row][0] for row in rows]
+    kept = active_learning.without_near_duplicates(paths, int(model.image_size), inference.background_of(model))
+    found = classify((paths[place], "") for place in kept)
+    for place, prediction in zip(kept, found, strict=True):
+        yield active_learning.Candidate(**dataclasses.asdict(prediction), similar_images=int(similar[place]))
+
+
+def find_detector(model: str) -> novelty.Detector | None:
+    """Returns the detector of images unlike the training images; None for a model that lies elsewhere than MODEL."""
+    folder, place = Path(os.path.abspath(model)), Path(MODEL)
+    if folder.parts[-len(place.parts) :] != place.parts:
+        return None
+    return novelty.load(folder.parents[len(place.parts) - 1] / novelty.FILE)
+
+
+def warning_of_unlike(count: int, total: int) -> str:
+    return (
+        f"WARNING: {count:,} of {total:,} images are unlike the training images, and the predictions for such images "
+        "mean little: check that they show the classes of the model."
+    )
+
+
+def count_classes(predictions: Iterable[Prediction], counts: Counter[str]) -> Iterator[Prediction]:
+    """Yields predictions, and counts their classes."""
+    for prediction in predictions:
+        counts[str(prediction.predicted)] += 1
+        yield prediction
+
+
+def write_counts(counts: Counter[str], format_: str) -> None:
+    """Prints the number of images of each predicted class; on standard error if standard output holds data."""
+    shown = counts.most_common(None if len(counts) <= MOST_CLASSES else FREQUENT_CLASSES)
+    rows = [("predicted", "images"), *((cli.printable(name), f"{count:,}") for name, count in shown)]
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    lines = [f"{set_cell_size(name, widths[0])}  {count:>{widths[1]}}" for name, count in rows]
+    if rest := len(counts) - len(shown):
+        lines.append(f"and {rest} more classes, of {cli.counted(counts.total() - sum(x for _, x in shown), 'image')}")
+    out = sys.stdout if format_ == "table" else sys.stderr
+    print(*([""] if format_ == "table" else []), *lines, sep="\n", file=out)
+
+
+def write_table(predictions: Iterable[Prediction], classes: Sequence[str], ranked: bool = False) -> None:
     width = max(map(cell_len, ["predicted", *map(cli.printable, classes)]))
-    print(f"{'predicted':{width}}  probability  path")
+    print(f"{'predicted':{width}}  probability  {'similar images  ' if ranked else ''}path")
     for x in predictions:
         predicted = set_cell_size(cli.printable(str(x.predicted)), width)
-        print(f"{predicted}  {x.probability:11.1%}  {cli.printable(x.path)}")
+        similar = f"{getattr(x, SIMILAR):14,}  " if ranked else ""
+        print(f"{predicted}  {x.probability:11.1%}  {similar}{cli.printable(x.path)}")
 
 
-def write_jsonl(predictions: Iterable[Prediction], classes: Sequence[str]) -> None:
+def write_jsonl(predictions: Iterable[Prediction], classes: Sequence[str], ranked: bool = False) -> None:
+    names = ["path", "predicted", "probability", *([SIMILAR] if ranked else []), "probabilities"]
     for x in predictions:
-        print(json.dumps({name: getattr(x, name) for name in ("path", "predicted", "probability", "probabilities")}))
+        print(json.dumps({name: getattr(x, name) for name in names}))
 
 
-def write_csv(predictions: Iterable[Prediction], classes: Sequence[str]) -> None:
+def write_csv(predictions: Iterable[Prediction], classes: Sequence[str], ranked: bool = False) -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)  # a name may hold line breaks
-    writer.writerow(["path", "predicted", "probability", *(f"probability_{name}" for name in classes)])
+    names = ["path", "predicted", "probability", *([SIMILAR] if ranked else [])]
+    writer.writerow([*names, *(f"probability_{name}" for name in classes)])
     for x in predictions:
-        writer.writerow([x.path, x.predicted, x.probability, *(x.probabilities or {}).values()])
+        writer.writerow([*(getattr(x, name) for name in names), *(x.probabilities or {}).values()])
 
 
 WRITERS = {"table": write_table, "jsonl": write_jsonl, "csv": write_csv}

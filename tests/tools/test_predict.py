@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,9 +23,10 @@ from rich.cells import cell_len
 
 from stages.common.cli import UserError
 from stages.decoding import decode
+from stages.evaluation import novelty
 from stages.model import network, saved_model
 from stages.model.temperature import scale_probabilities
-from stages.tools import inference, predict
+from stages.tools import active_learning, inference, predict
 from tests.benchmarks import fuzz
 from tests.support import ROOT, make_images, run_command
 
@@ -238,7 +240,8 @@ def test_a_model_of_an_earlier_version_is_one_line(images, tmp_path, capsys):
 
 
 def test_the_formats_and_the_exit_status(model, images, capsys):
-    table, errors = run(capsys, images, "--model", model, status=1)
+    output, errors = run(capsys, images, "--model", model, status=1)
+    table, counts = output.split("\n\n")
     assert errors.splitlines() == [
         f"{images}/x/deeper/003.png: image file is truncated",
         f"{images}/y/007.png: not an image in a known format, or truncated",
@@ -246,15 +249,125 @@ def test_the_formats_and_the_exit_status(model, images, capsys):
     head, *lines = table.splitlines()
     assert head.split() == ["predicted", "probability", "path"] and len(lines) == 38
     assert all(line.index("/") == head.index("path") for line in lines)
-    lines, _ = run(capsys, images / "y", "--model", model, "--format", "jsonl", status=1)
-    text, _ = run(capsys, images / "y", "--model", model, "--format", "csv", status=1)
+    assert counts.splitlines() == [
+        "predicted  images",
+        *(f"{name:9}  {count:6}" for name, count in Counter(line[:7].strip() for line in lines).most_common()),
+    ]
+    lines, errors = run(capsys, images / "y", "--model", model, "--format", "jsonl", status=1)
+    assert errors.splitlines()[1] == "predicted  images"
+    text, errors = run(capsys, images / "y", "--model", model, "--format", "csv", status=1)
+    assert errors.splitlines()[1] == "predicted  images"
     for row, line in zip(csv.DictReader(io.StringIO(text)), lines.splitlines(), strict=True):
         other = json.loads(line)
         assert list(other) == ["path", "predicted", "probability", "probabilities"]
         assert list(row) == ["path", "predicted", "probability", "probability_cat", "probability_nöt cat"]
         assert (row["path"], row["predicted"]) == (other["path"], other["predicted"])
         assert float(row["probability_nöt cat"]) == pytest.approx(other["probabilities"]["nöt cat"], abs=1e-6)
-    run(capsys, images / "y/000.png", "--model", model, status=0)
+    output, errors = run(capsys, images / "y/000.png", "--model", model, status=0)
+    assert output.count("\n") == 2 and errors == ""  # one image needs no counts
+
+
+@pytest.mark.parametrize(
+    ("classes", "shown", "last"), [(2, 2, None), (20, 20, None), (21, 10, "11 more classes, of 66")]
+)
+@pytest.mark.parametrize("format_", ["table", "csv"])
+def test_of_many_classes_the_most_frequent_are_counted(capsys, classes, shown, last, format_):
+    predict.write_counts(Counter({f"小 {k}": k + 1 for k in range(classes)}), format_)
+    captured = capsys.readouterr()
+    lines = (captured.out.removeprefix("\n") if format_ == "table" else captured.err).splitlines()
+    assert not (captured.err if format_ == "table" else captured.out)
+    assert lines[0] == "predicted  images" and lines[1].split() == ["小", str(classes - 1), str(classes)]
+    assert len(lines) == 1 + shown + (last is not None) and (last is None or lines[-1] == f"and {last} images")
+    assert len({cell_len(line) for line in lines[: shown + 1]}) == 1
+
+
+@pytest.fixture
+def pipeline(model, images, tmp_path, monkeypatch):
+    """A folder with what the pipeline leaves; images/y is like the training images, images/noise is not."""
+    monkeypatch.chdir(tmp_path)
+    Path("data/models").mkdir(parents=True)
+    Path("data/models/classifier").symlink_to(model)
+    Path("data/evaluation").mkdir()
+    pixels = [decode.decode(str(path), 32)[2] for path in images.glob("y/0*.png") if path.name != "007.png"]
+    features = load(model).predict(np.stack(pixels))["features"].numpy()
+    novelty.save(Path(novelty.FILE), features, features)
+    (images / "noise").mkdir()
+    for number in range(12):
+        noise = np.random.default_rng(number).integers(0, 256, (32, 32, 3), np.uint8)
+        Image.fromarray(noise).save(images / f"noise/{number:02}.png")
+    return images
+
+
+def ranked(capsys, model, *arguments, status=0):
+    """The rows of --rank, as a list of dicts."""
+    text, _ = run(capsys, *arguments, "--model", model, "--rank", "--format", "csv", status=status)
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_ranks_the_images_of_a_folder_without_near_duplicates(model, images, tmp_path, capsys):
+    for number in range(4):
+        image = Image.open(images / f"y/{number:03}.png")
+        image.resize((48, 48)).save(images / f"x/copy {number}.jpg", quality=90)
+        image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(images / f"x/mirrored {number}.png")
+    rows = ranked(capsys, model, images, status=1)
+    names = [os.path.relpath(row["path"], images) for row in rows]
+    assert len(names) == len(set(names)) == 38
+    for number in range(4):
+        assert len({f"y/{number:03}.png", f"x/copy {number}.jpg", f"x/mirrored {number}.png"} & set(names)) == 1
+    assert list(rows[0])[:4] == ["path", "predicted", "probability", "similar_images"]
+    [plain] = predict.predict(rows[0]["path"], model)
+    assert float(rows[0]["probability"]) == pytest.approx(plain.probability, abs=1e-5)
+    assert rows[0]["predicted"] == plain.predicted
+
+
+def test_each_ranked_image_stands_for_its_like(model, images, capsys, monkeypatch):
+    monkeypatch.setattr(active_learning, "MOST", 5)
+    rows = ranked(capsys, model, images, status=1)
+    assert len(rows) == 5 and sum(int(row["similar_images"]) + 1 for row in rows) == 38
+    table, errors = run(capsys, images, "--model", model, "--rank", status=1)
+    table, counts = table.split("\n\n")
+    head, *lines = table.splitlines()
+    assert head.split() == ["predicted", "probability", "similar", "images", "path"]
+    assert [line[line.index("/") :] for line in lines] == [row["path"] for row in rows]
+    assert all(line.index("/") == head.index("path") for line in lines)
+    assert [line.split("%")[1].split()[0] for line in lines] == [row["similar_images"] for row in rows]
+    assert sum(int(line.split()[-1]) for line in counts.splitlines()[1:]) == 38  # of all images
+    assert len(errors.splitlines()) == 2
+    lines, _ = run(capsys, images, "--model", model, "--rank", "--format", "jsonl", status=1)
+    assert [json.loads(line)["similar_images"] for line in lines.splitlines()] == [
+        int(row["similar_images"]) for row in rows
+    ]
+
+
+@pytest.mark.parametrize("names", [["y/000.png"], ["y/000.png", "y/001.png"], ["y/000.png"] * 3, ["y/007.png"]])
+def test_ranks_few_images_too(model, images, capsys, names):
+    readable = {name for name in names if name != "y/007.png"}
+    rows = ranked(capsys, model, *(images / name for name in names), status=0 if readable else 1)
+    assert {os.path.relpath(row["path"], images) for row in rows} == readable and len(rows) == len(readable)
+
+
+@pytest.mark.parametrize("format_", ["table", "jsonl", "csv"])
+def test_warns_if_most_images_are_unlike_the_training_images(pipeline, capsys, format_):
+    output, errors = run(capsys, pipeline / "noise", "--format", format_)
+    assert errors.splitlines()[-1].startswith("WARNING: 12 of 12 images are unlike the training images")
+    assert "WARNING" not in output
+    for few in (["000", "001", "002"], ["000", "001", "002", "003", "004", "005", "006", "008", "009", "010", "011"]):
+        known = [pipeline / f"y/{name}.png" for name in few]
+        unknown = sorted((pipeline / "noise").iterdir())[: 1 if len(few) < 4 else 8]
+        assert "WARNING" not in run(capsys, *known, *unknown, "--format", format_)[1]
+    assert "WARNING" not in run(capsys, *sorted((pipeline / "noise").iterdir())[:4], "--format", format_)[1]
+
+
+def test_a_model_elsewhere_or_without_its_evaluation_warns_of_nothing(pipeline, model, capsys, monkeypatch):
+    absolute = Path("data/models/classifier").absolute()
+    assert "WARNING" in run(capsys, pipeline / "noise", "--model", absolute)[1]
+    assert "WARNING" not in run(capsys, pipeline / "noise", "--model", model)[1]
+    expected, _ = run(capsys, pipeline / "noise", "--format", "csv")
+    Path(novelty.FILE).unlink()
+    output, errors = run(capsys, pipeline / "noise", "--format", "csv")
+    assert output == expected and "WARNING" not in errors
+    Path(novelty.FILE).write_bytes(b"damaged")
+    assert "known_features.npz is damaged" in run(capsys, pipeline / "noise", status=1)[1]
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\0"])
