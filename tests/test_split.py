@@ -768,3 +768,25 @@ def test_corrections_that_change_while_images_are_read_are_named(workplace, monk
     monkeypatch.setattr(split.overview, "save", save)
     with pytest.raises(UserError, match="data/corrections.csv changed while"):
         split.main()
+
+
+def test_images_without_a_usable_label_in_a_table_can_be_labelled_or_dropped(workplace):
+    folder = make_images(workplace.folder / "mine", {"x": 24})
+    names = [f"x/{number:03}.png" for number in range(24)]
+    labels = ["", *("ab"[number % 2] for number in range(1, 23))]  # the last file has no row
+    table = pd.DataFrame({"path": names[:23], "label": labels, "site": "s"})
+    pd.concat([table, pd.DataFrame({"path": ["gone.png"], "label": ["a"]})]).to_csv("labels.csv", index=False)
+    workplace.set({"data.images": "mine", "data.labels": "labels.csv", "image_size": 32})
+    rows = [(names[0], "label", "a"), (names[23], "label", "b"), ("gone.png", "drop", "")]
+    for count in range(3):
+        correct(workplace, *rows[:count])
+        with pytest.raises(UserError, match=f"do not go together in {3 - count} places"):
+            split.main()
+    correct(workplace, *rows)
+    split.main()
+    found = divided()
+    assert len(found) == 24 and found[names[0]] == ("train", "a") and found[names[23]] == ("train", "b")
+    assert files.read_csv("data/splits/unreadable.csv").empty and not (folder / "gone.png").exists()
+    correct(workplace, rows[0], rows[2], (names[23], "drop", ""))
+    split.main()
+    assert divided().keys() == {*names[:23]}

@@ -28,7 +28,8 @@ LOOKED_INTO = 100  # files that are opened to find out why there are no class fo
 def find(data: params.Data, fewest: int = 2, corrected: Sequence[Correction] = ()) -> Labelled:
     """Finds the images of data.images with their classes and, unless data.split is random, their given splits.
 
-    Classes are as given. Images that have none, but a correction that names one, are there with an empty class.
+    Classes are as given. Images that have none, but a correction that names one, are there with an empty class. Images
+    that corrections drop are no faults.
 
     Raises:
         UserError: there are fewer classes than `fewest`, one whose name is not UTF-8, a given split without labels,
@@ -41,6 +42,9 @@ def find(data: params.Data, fewest: int = 2, corrected: Sequence[Correction] = (
         labelled = classes.choose(label(separated, data), data.classes, fewest > 1, partial(_correct, corrected, data))
         images, before = labelled.images, {(file.path, file.problem) for file in found}
         faults = [image for image in images if image.problem and (image.path, image.problem) not in before]
+        resolved = _resolve(faults, corrected, data)
+        images = [resolved.get(image.path, image) for image in images]
+        faults = [image for image in faults if image.path not in resolved]
         if faults and data.on_unreadable == "error":
             raise UserError(
                 f"{labelled.source} and {data.images} do not go together in {len(faults)} places; mend them, or set "
@@ -77,6 +81,15 @@ def _correct(rows: Sequence[Correction], data: params.Data, images: list[ImageFi
     """Returns the classes that corrections name of images, by path."""
     found = corrections.match_files(rows, images, data)[0] if rows else {}
     return {path: row.label for path, row in found.items() if row.names_class}
+
+
+def _resolve(faults: list[ImageFile], rows: Sequence[Correction], data: params.Data) -> dict[str, ImageFile]:
+    """Returns, by path, images without a usable label that corrections label or drop; the former without a problem."""
+    found = corrections.match_files(rows, faults, data)[0] if rows else {}
+    named = {path for path, row in found.items() if row.names_class}
+    dropped = {path for path, row in found.items() if row.decision == "drop"}
+    resolved = {image.path: image for image in faults if image.path in named | dropped}
+    return {path: dataclasses.replace(x, problem="") if path in named else x for path, x in resolved.items()}
 
 
 def _containers(found: list[ImageFile], data: params.Data) -> list[str]:
