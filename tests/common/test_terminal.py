@@ -59,9 +59,19 @@ def test_long_texts_are_cut_and_numbers_are_not(capsys):
     assert " ".join(lines[2:]).split() == ["word"] * 50
 
 
+@pytest.mark.parametrize("length", [20, 120, 400])
+def test_paths_are_whole_and_last_so_that_they_can_be_copied(capsys, on_terminal, length):
+    path = "a" * (length - 4) + ".jpg"
+    frame = pd.DataFrame({"path": [path, "b.jpg"], "class": ["x" * 60, "y"], "count": [1, 123456789]})
+    terminal.show(terminal.table(frame))
+    header, first, second = lines_of(capsys)
+    assert header.endswith("path") and first.endswith(f" {path}") and second.endswith("123456789  b.jpg")
+    assert path in on_terminal(terminal.table(frame))  # of 60 columns
+
+
 def test_a_table_without_rows_has_its_header(capsys):
     terminal.show(terminal.table(pd.DataFrame({"path": [], "quality": []})))
-    assert lines_of(capsys)[0].split() == ["path", "quality"]
+    assert lines_of(capsys)[0].split() == ["quality", "path"]
 
 
 def test_a_terminal_has_its_width_and_colours_unless_it_does_not_want_them(on_terminal):
