@@ -61,9 +61,7 @@ def describe_review(count: int, error_rate: float | None, accuracy: float, image
     if error_rate is None:
         return f"No label is checked: the cross-validated classifiers hardly beat guessing (accuracy {accuracy:.1%})."
     if not count:
-        return (
-            f"No label is doubtful: the cross-validated classifiers agree with all of them (accuracy {accuracy:.1%})."
-        )
+        return f"No label is doubtful, by the cross-validated classifiers (accuracy {accuracy:.1%})."
     doubtful = f"{counted(count, 'label')} of {images:,} {'is' if count == 1 else 'are'} doubtful"
     classifiers = f"the cross-validated classifiers (accuracy {accuracy:.1%})"
     if not error_rate:

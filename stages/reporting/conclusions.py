@@ -95,20 +95,23 @@ def _exported_model(run: Run) -> str:
         reason = f"as its validation loss is lower than that of {frozen}: {loss} against {frozen_loss}"
     if run.finetune.model == "frozen":
         return f"{frozen.capitalize()} is exported, {reason}.{_better_epoch(run)}"
+    text = f"{finetuned.capitalize()} is exported, {reason}.{_better_epoch(run)}"
+    if not changed.gained and not changed.lost:
+        return f"{text} Both models are right on the same {run.right.sum():,} test images."
     finding = "not significantly different"
     if changed.significant:
         finding = f"significantly {'better' if changed.gained > changed.lost else 'worse'}"
     return (
-        f"{finetuned.capitalize()} is exported, {reason}.{_better_epoch(run)} On the test images it is {finding}: "
-        f"{percent(run.scores.finetuned['accuracy'])} against {percent(run.scores.frozen['accuracy'])} "
-        f"({changed.gained} gained, {changed.lost} lost, p = {changed.p_value:.2g})."
+        f"{text} On the test images it is {finding}: {percent(run.scores.finetuned['accuracy'])} against "
+        f"{percent(run.scores.frozen['accuracy'])} ({changed.gained} gained, {changed.lost} lost, "
+        f"p = {changed.p_value:.2g})."
     )
 
 
 def _better_epoch(run: Run) -> str:
     """Names the epoch of the lowest validation loss, if that is not the one whose weights are exported."""
     lowest, stage = run.history.loc[run.history["val_loss"].idxmin()], run.exported_phase.stage
-    loss, exported = pair(lowest["val_loss"], run.finetune.val_loss)
+    loss, _ = pair(lowest["val_loss"], run.finetune.val_loss)
     if lowest["val_loss"] >= run.finetune.val_loss or lowest["epoch"] == run.finetune.kept_epoch:
         return ""
     kept = _kept_by(run, lowest["phase"])

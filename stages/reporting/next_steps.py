@@ -85,8 +85,8 @@ def _comparison(run: Run, conclusions: Conclusions) -> Step:
     """Returns the step for a run that gives no reason for another setting: one to compare with, or a larger test."""
     if len(run.mistakes) < FEWEST_MISTAKES:
         reason = (
-            f"{conclusions.mistakes} No setting can be seen to be better on so few mistakes: cross-validation tests on "
-            "every image, and more images are a harder test."
+            f"{conclusions.mistakes} No other setting could be significantly better on these: cross-validation tests "
+            "on every image, and more images would make the test finer."
         )
         return Step(reason, CROSS_VALIDATE)
     default = params.defaults()["finetune.fine_tune_at"]
@@ -127,7 +127,8 @@ def _images(run: Run, quality: str) -> Iterator[Step]:
     if doubled and doubled["gain_interval"][0] > 0 and not run.images_card:
         reason = (
             f"Add images: twice as many would raise the accuracy by about {points(doubled['gain'])} percentage points "
-            f"(95% interval {' to '.join(map(points, doubled['gain_interval']))}), says the learning curve."
+            f"(95% interval {' to '.join(map(points, doubled['gain_interval']))}), by the learning curve of a linear "
+            "classifier."
         )
         yield Step(reason, f"cp -r new_images/. {folder} && dvc repro")
     elif quality == "guessing":

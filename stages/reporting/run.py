@@ -86,7 +86,9 @@ class Scores(Models[Metrics]):
 
 
 class SplitSummary(BaseModel):
-    """Numbers of images by class in each split, of files that are unreadable or dropped, of groups and corrections."""
+    """Numbers of images by class in each split, of files that are unreadable or dropped, of groups, and of corrections
+    of labels (labels.corrections.describe says them in words).
+    """
 
     train: dict[str, int]
     validation: dict[str, int]
@@ -94,7 +96,7 @@ class SplitSummary(BaseModel):
     unreadable: int
     dropped: int
     groups: int
-    corrections: dict[str, int] | int | None = None  # those of data.corrections that were applied, by decision
+    corrections: dict[str, int] = {}
 
 
 class Audit(BaseModel):
@@ -226,9 +228,8 @@ class Run:
 
     @property
     def corrected(self) -> int:
-        """Number of corrections that were applied."""
-        counts = self.split.corrections
-        return sum(counts.values()) if isinstance(counts, dict) else counts or 0
+        """Number of corrections that changed a label, gave one, or dropped an image."""
+        return sum(self.split.corrections.get(key, 0) for key in ("changed", "labelled", "dropped"))
 
     @cached_property
     def mixed_duplicates(self) -> int:

@@ -84,8 +84,8 @@ def test_near_duplicates_are_one_piece_of_evidence():
     ("count", "rate", "text"),
     [
         (0, None, "No label is checked: the cross-validated classifiers hardly beat guessing (accuracy 90.0%)."),
-        (0, 0.0, "No label is doubtful: the cross-validated classifiers agree with all of them (accuracy 90.0%)."),
-        (0, 0.01, "No label is doubtful: the cross-validated classifiers agree with all of them (accuracy 90.0%)."),
+        (0, 0.0, "No label is doubtful, by the cross-validated classifiers (accuracy 90.0%)."),
+        (0, 0.01, "No label is doubtful, by the cross-validated classifiers (accuracy 90.0%)."),
         (
             31,
             0.013,

@@ -227,6 +227,14 @@ def test_fine_tuning_that_harms_is_significantly_worse():
     assert "significantly worse" in conclusions.draw(run).exported_model
 
 
+@pytest.mark.parametrize(("accuracy", "right"), [(1, 200), (0.95, 190), (0.9, 180)])
+def test_models_that_are_right_on_the_same_images_are_said_to_be_that(accuracy, right):
+    run = make_run(accuracy=accuracy)
+    run.scores.changed = run.scores.changed.model_copy(update={"gained": 0, "lost": 0, "p_value": 1.0})
+    text = conclusions.draw(run).exported_model
+    assert text.endswith(f" Both models are right on the same {right} test images.") and "p = " not in text
+
+
 def test_int8_that_predicts_other_classes_is_named():
     run = make_run()
     run.exports["int8"]["agreement"] = 0.61

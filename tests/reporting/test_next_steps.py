@@ -43,7 +43,7 @@ def test_where_all_test_images_are_right_a_larger_test_is_advised_and_no_setting
     settings = {"image_size": 96}  # for which a run with mistakes asks for larger images
     run = make_run(accuracy=1, per_class=30, settings=settings, history=make_history([0.3, 0.25, 0.2]))
     *_, last = find(run)
-    assert last.reason.startswith("All 60 test images are predicted correctly. No setting can be seen to be better")
+    assert last.reason.startswith("All 60 test images are predicted correctly. No other setting could be")
     assert "more images" in last.reason and all_commands(run) == [USE, CROSS_VALIDATE]
 
 
@@ -125,12 +125,21 @@ def test_labels_are_to_be_reviewed_corrected_and_compared(rate, labels, accuracy
     )
 
 
-@pytest.mark.parametrize("corrections", [None, 0, {}, {"label": 0}, 3, {"label": 2, "drop": 0}])
-def test_after_corrections_a_comparison_comes_first(corrections):
+@pytest.mark.parametrize(
+    ("corrections", "applied"),
+    [
+        ({}, 0),
+        ({"changed": 0, "labelled": 0, "confirmed": 3, "dropped": 0, "unsure": 1, "obsolete": 1}, 0),  # change nothing
+        ({"changed": 1, "labelled": 0, "confirmed": 3, "dropped": 0, "unsure": 0, "obsolete": 0}, 1),
+        ({"changed": 4, "labelled": 1, "confirmed": 0, "dropped": 2, "unsure": 0, "obsolete": 0}, 7),
+    ],
+)
+def test_after_corrections_a_comparison_comes_first(corrections, applied):
     run = make_run()
     run.split.corrections = corrections
-    applied = corrections in (3, {"label": 2, "drop": 0})
-    assert (find(run)[0].command == "python -m stages.tools.compare") == applied
+    first = find(run)[0]
+    assert (first.command == "python -m stages.tools.compare") == bool(applied)
+    assert not applied or first.reason.startswith(f"{applied} correction")
 
 
 def test_rare_classes_that_do_worse_are_weighted():
