@@ -23,7 +23,7 @@ def panel(history: pd.DataFrame, column: str, averaged: Collection[str]) -> Figu
     """
     figure, axes = base.panel()
     _draw(axes, history, column)
-    _add_legend(figure, 3, history, averaged)
+    _add_legend(figure, 2, history, averaged)
     return figure
 
 
@@ -69,6 +69,6 @@ def _add_legend(figure: Figure, columns: int, history: pd.DataFrame, averaged: C
     for split in ("training", "validation"):
         handles.append(Line2D([], [], color=base.INK, linestyle=base.DASHES[split], label=split))
     kept = set(history["phase"][history["kept"]]) & set(averaged)
-    names = " and ".join(phase.title.lower() for phase in PHASES if phase.stage in kept)
-    handles.append(Line2D([], [], label=f"kept ({names}: averaged weights)" if names else "kept", **RING))
+    names = ", ".join(phase.title.lower() for phase in PHASES if phase.stage in kept)
+    handles.append(Line2D([], [], label=f"kept (averaged: {names})" if names else "kept", **RING))
     figure.legend(handles=handles, loc="outside lower center", ncols=columns)

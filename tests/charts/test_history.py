@@ -68,8 +68,8 @@ def test_both_panels_stand_side_by_side(tmp_path):
     ("averaged", "kept", "label"),
     [
         ([], [2, 4], "kept"),
-        (["finetune"], [2, 4], "kept (fine-tuned: averaged weights)"),
-        (["train_frozen", "finetune"], [2, 4], "kept (frozen and fine-tuned: averaged weights)"),
+        (["finetune"], [2, 4], "kept (averaged: fine-tuned)"),
+        (["train_frozen", "finetune"], [2, 4], "kept (averaged: frozen, fine-tuned)"),
         (["finetune"], [2], "kept"),  # the frozen model is
     ],
 )
