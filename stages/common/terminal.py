@@ -48,7 +48,7 @@ def paragraph(text: str, style: str = "", indent: str = "") -> Text:
     return Text("\n".join(map(wrapper.fill, text.split("\n"))), style)
 
 
-def table(frame: pd.DataFrame, number: str = "{:.4f}") -> Table:
+def table(frame: pd.DataFrame, number: str = "{:z.4f}") -> Table:
     """Returns a table of a DataFrame without its index; `number` is the format of floats.
 
     None and NaN leave a cell empty. Texts and names of columns are cut if there is no room; not those of a column path,

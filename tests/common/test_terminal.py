@@ -38,6 +38,12 @@ def test_a_table_is_aligned_and_plain_where_there_is_no_terminal(capsys):
     assert lines_of(capsys) == ["Two classes", "class  images      f1", "ant         5  0.5000", "bee      1000"]
 
 
+@pytest.mark.parametrize("value", [-0.0, -1e-9, -0.00004])
+def test_no_number_is_a_negative_zero(capsys, value):
+    terminal.show(terminal.table(pd.DataFrame({"change": [value, -0.1]})))
+    assert [line.strip() for line in lines_of(capsys)] == ["change", "0.0000", "-0.1000"]
+
+
 def test_names_are_shown_as_they_are_but_for_control_characters(capsys):
     names = ["[red]x[/red]", ":smile:", "a\x1b[31mb", "\udcff"]
     terminal.show(terminal.table(pd.DataFrame({"[bold]": names})))
