@@ -18,6 +18,8 @@ if __name__ == "__main__":
 
     cli.start()
 
+import textwrap
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -44,10 +46,14 @@ def main() -> None:
     head, by_head = cross_validation.select_head(units, labels, folds)
     probabilities = label_errors.average_with_neighbours(by_head, units, labels, folds)
     table, error_rate, accuracy = label_errors.review(images, groups, probabilities, splits["train"].classes)
-    table = table[~images.loc[table.index, "sha256"].isin(labelled_by_hand())]
+    reviewed = images["sha256"].isin(labelled_by_hand())
+    table = table[~reviewed[table.index]]
     curve = learning_curve.measure(head, by_head, units, labels, groups, folds, p.seed)
 
-    estimates = {"label_error_rate": error_rate, "cross_val_accuracy": accuracy}
+    finding = label_errors.describe_review(
+        len(table), error_rate, accuracy, len(images), "data/audit/labels.csv", int(reviewed.sum())
+    )
+    estimates = {"label_error_rate": error_rate, "cross_val_accuracy": accuracy, "finding": finding}
     pixels, sizes = read_images(images.loc[table.index[:CHART_IMAGES]], splits)
     with files.replacing(folder="data/audit", chart="plots/label_audit.png") as out:
         out.folder.mkdir()
@@ -56,8 +62,8 @@ def main() -> None:
         files.write_json(estimates | {"folds": len(folds), "images": len(images)}, out.folder / "summary.json")
         files.write_json(curve, out.folder / "learning_curve.json")
         np.savez(out.folder / "samples.npz", pixels=pixels, sizes=sizes)
-        base.save(draw(table[:CHART_IMAGES], pixels, sizes), out.chart)
-    terminal.show(label_errors.describe_review(len(table), error_rate, accuracy, "data/audit/labels.csv"))
+        base.save(draw(table[:CHART_IMAGES], pixels, sizes, finding), out.chart)
+    terminal.show(finding)
     if len(table):
         terminal.show(terminal.table(table.drop(columns="quality")[:TABLE_ROWS]))
 
@@ -82,17 +88,17 @@ def read_images(images: pd.DataFrame, splits: dict[str, dataset.Split]) -> tuple
     return np.array(pixels, np.uint8).reshape(-1, size, size, 3), images[["width", "height"]].to_numpy()
 
 
-def draw(table: pd.DataFrame, pixels: np.ndarray, sizes: Sizes) -> Figure:
-    """Draws the images of the rows of a table, with the given and the suggested label."""
+def draw(table: pd.DataFrame, pixels: np.ndarray, sizes: Sizes, finding: str) -> Figure:
+    """Draws the images of the rows of a table, with the given and the suggested label and the path."""
     if table.empty:
         figure = Figure(figsize=(6, 1))
-        figure.text(0.5, 0.5, "No label errors found", ha="center", va="center")
+        figure.text(0.5, 0.5, textwrap.fill(finding, 70), ha="center", va="center")
         return figure
-    titles = [
-        f"label {x.given} ({x.given_probability:.0%})\nsuggested {x.suggested} ({x.suggested_probability:.0%})"
-        for x in table.itertuples()
-    ]
-    return base.grid(pixels, titles, "Possible label errors, the most likely first", [base.WRONG] * len(table), sizes)
+    titles = []
+    for x in table.itertuples():
+        suggested = f"suggested {x.suggested} ({x.suggested_probability:.0%})"
+        titles.append(f"label {x.given} ({x.given_probability:.0%})\n{suggested}\n{x.path}")
+    return base.grid(pixels, titles, finding, [base.WRONG] * len(table), sizes)
 
 
 if __name__ == "__main__":

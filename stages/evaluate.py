@@ -110,8 +110,8 @@ def write(
         for phase in PHASES:
             compared = {metric: evaluations[phase.model].scores[metric] for metric in COMPARED}
             with files.checked(phase.metrics):
-                best_epoch = files.read_json(phase.metrics)["best_epoch"]
-            files.write_json(compared | {"best_epoch": best_epoch}, getattr(out, phase.model))
+                kept_epoch = files.read_json(phase.metrics)["kept_epoch"]
+            files.write_json(compared | {"kept_epoch": kept_epoch}, getattr(out, phase.model))
         for kind, curve in {"roc": curves.roc, "precision_recall": curves.precision_recall}.items():
             for name, x in evaluations.items():
                 pooled = curve(*curves.decisions(split.labels, x.probabilities))

@@ -18,16 +18,17 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from stages.charts import base, dataset, history, metrics, predictions
-from stages.common import cli, files, history as training_history, result_tables
+from stages.common import cli, files, history as training_history, params, result_tables
 from stages.common.cli import UserError
 from stages.common.dataset import CLASSES, SPLITS
-from stages.common.phases import PHASES
+from stages.common.phases import FINETUNE, PHASES, TRAIN_FROZEN
 
 MARKS = "[<{]"  # beginnings of tags and placeholders, which DVC's page would take for its own
 
 
 @base.style()
 def main() -> None:
+    p = params.read("train_frozen", "finetune")
     try:
         epochs = pd.concat(training_history.read(phase.history) for phase in PHASES)
         augmentations = files.read_array("data/training/augmentations.npy")
@@ -41,11 +42,12 @@ def main() -> None:
     except FileNotFoundError as error:
         raise UserError(f"{error.filename} is missing: run `dvc repro` first.") from None
     figures = draw_images(samples, table)
-    figures["history"] = history.panels(epochs)
+    fractions = {TRAIN_FROZEN.stage: p.train_frozen.averaging, FINETUNE.stage: p.finetune.averaging}
+    figures["history"] = history.panels(epochs, [stage for stage, fraction in fractions.items() if fraction])
     titles, sizes = [""] * len(augmentations), np.tile(overview["train_sizes"][0, 0], (len(augmentations), 1))
     figures["augmentations"] = base.grid(augmentations, titles, "Augmentations of one training image", sizes=sizes)
     figures["confusion"] = metrics.confusion_matrix(table["actual"], table["predicted"], classes)
-    figures["confusion"].suptitle("Confusion matrix of the fine-tuned model on the test split", fontsize=base.TEXT)
+    figures["confusion"].suptitle("Confusion matrix of the exported model on the test split", fontsize=base.TEXT)
     figures["curves"] = metrics.curves(roc, precision_recall)
     figures["reliability"] = metrics.reliability(bins)
     places = {name: f"plots/{name}.png" for name in figures}

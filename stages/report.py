@@ -38,7 +38,7 @@ def main() -> None:
             predict=next_steps.PREDICT,
         )
         out.page.write_text(page, encoding="utf-8")
-        out.card.write_text(model_card.render(run), encoding="utf-8")
+        out.card.write_text(model_card.render(run, found), encoding="utf-8")
     terminal_summary.show(run, found, steps)
 
 

@@ -38,6 +38,7 @@ def test_finds_images_in_the_wrong_folder_whatever_split_they_are_in(workplace, 
         assert row.path in set(dataset.load(row.split).manifest["path"])
     summary = files.read_json("data/audit/summary.json")
     assert 0.03 <= summary.pop("label_error_rate") <= 0.07
+    said = summary.pop("finding")
     assert summary == {"cross_val_accuracy": 57 / 60, "folds": 5, "images": 60}
     with np.load("data/audit/samples.npz") as samples:
         assert samples["pixels"].shape == (3, 32, 32, 3) and samples["pixels"].dtype == np.uint8
@@ -46,7 +47,13 @@ def test_finds_images_in_the_wrong_folder_whatever_split_they_are_in(workplace, 
     curve = files.read_json("data/audit/learning_curve.json")
     assert curve["sizes"][-1] == 48 and len(curve["accuracy"]) == len(curve["intervals"]) == len(curve["sizes"])
     Image.open("plots/label_audit.png").load()
-    assert "3 labels are worth a second look" in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert said.startswith("3 labels of 60 are doubtful;") and said in " ".join(output.split())
+    assert {" ".join(line.split()[-2:]) for line in output.splitlines()[-3:]} == {
+        "NA/moved 000.png",
+        "NA/moved 001.png",
+        "a/moved 002.png",
+    }
     before = [(workplace.folder / path).read_bytes() for path in OUTPUTS]
     audit.main()
     assert [(workplace.folder / path).read_bytes() for path in OUTPUTS] == before
@@ -75,7 +82,7 @@ def test_none_is_found_among_good_labels(workplace, monkeypatch, capsys):
     assert files.read_json("data/audit/summary.json")["label_error_rate"] == 0
     columns = "path split given suggested quality given_probability suggested_probability label note"
     assert list(files.read_csv("data/audit/labels.csv").columns) == columns.split()
-    assert "No label errors found" in capsys.readouterr().out
+    assert "No label is doubtful" in capsys.readouterr().out
 
 
 def test_labels_that_corrections_confirm_or_change_are_not_listed(workplace, monkeypatch, capsys):
@@ -89,7 +96,7 @@ def test_labels_that_corrections_confirm_or_change_are_not_listed(workplace, mon
     table = files.read_csv("data/audit/labels.csv", types={"label": str, "note": str})
     assert set(table["path"]) == {"b/moved 2.png", "b/moved 3.png"}
     assert (table[["label", "note"]] == "").all(axis=None)
-    assert "2 labels are worth a second look" in capsys.readouterr().out
+    assert "2 labels of 60 are doubtful, besides 2 that were reviewed. " in capsys.readouterr().out
     with np.load("data/audit/samples.npz") as samples:
         assert len(samples["pixels"]) == 2
 
@@ -100,15 +107,20 @@ def test_the_chart_shows_the_image_that_the_row_names(monkeypatch):
         split_.manifest[["width", "height"]] = 40, 30
     drawn = {}
     monkeypatch.setattr(
-        audit.base, "grid", lambda pixels, titles, *rest: drawn.update(pixels=pixels, titles=titles, sizes=rest[-1])
+        audit.base,
+        "grid",
+        lambda pixels, titles, heading, *rest: drawn.update(
+            pixels=pixels, titles=titles, heading=heading, sizes=rest[-1]
+        ),
     )
     columns = ["path", "split", "given", "suggested", "quality", "given_probability", "suggested_probability"]
     rows = [(splits[name].manifest["path"][3], name, "a", "b", 0.2, 0.2, 0.8) for name in ("test", "train")]
     images = pd.concat({name: split.manifest for name, split in splits.items()})
     images = images.loc[[("test", 3), ("train", 3)]]
-    audit.draw(pd.DataFrame(rows, columns=columns), *audit.read_images(images, splits))
+    audit.draw(pd.DataFrame(rows, columns=columns), *audit.read_images(images, splits), "2 labels are doubtful.")
+    assert drawn["heading"] == "2 labels are doubtful."
     assert (drawn["pixels"] == np.stack([splits["test"].pixels[3], splits["train"].pixels[3]])).all()
-    assert drawn["titles"] == ["label a (20%)\nsuggested b (80%)"] * 2
+    assert drawn["titles"] == [f"label a (20%)\nsuggested b (80%)\n{path}" for path, *_ in rows]
     assert drawn["sizes"].tolist() == [[40, 30]] * 2
 
 

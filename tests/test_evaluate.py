@@ -69,7 +69,7 @@ def run(workplace, monkeypatch):
             write_split(name, classes)
         Path("data/training").mkdir()
         for stage, epoch in {"train_frozen": 5, "finetune": 15}.items():
-            files.write_json({"best_epoch": epoch}, Path(f"data/training/{stage}.json"))
+            files.write_json({"kept_epoch": epoch}, Path(f"data/training/{stage}.json"))
         model, saved = made_up_model(classes), {"frozen": (frozen_wrong, 1), "finetuned": (20, 2)}
 
         def restore(weights, folder):
@@ -96,7 +96,7 @@ def test_dvc_compares_a_few_metrics_of_each_model(run):
     scores = run(2)
     for name, epoch in {"frozen": 5, "finetuned": 15}.items():
         compared = {key: scores[name][key] for key in ("accuracy", "loss", "auc", "f1")}
-        assert files.read_json(f"metrics/{name}.json") == compared | {"best_epoch": epoch}
+        assert files.read_json(f"metrics/{name}.json") == compared | {"kept_epoch": epoch}
 
 
 @pytest.mark.parametrize(("class_count", "threshold"), [(2, "max_f1"), (2, 0.25), (3, 0.5)])

@@ -79,7 +79,7 @@ def test_fine_tuning_changes_the_layers_from_fine_tune_at_on(sample):
 def test_fine_tuning_starts_where_the_frozen_phase_ended(finished):
     end, start = (
         read(finished, "data/training/train_frozen.json"),
-        read(finished, "data/training/finetune.json")["start"],
+        read(finished, "data/training/finetune.json")["candidates"]["frozen"],
     )
     assert start["val_loss"] == pytest.approx(end["val_loss"], abs=1e-6)
     assert start["val_accuracy"] == end["val_accuracy"]
@@ -142,10 +142,14 @@ def test_fine_tuning_that_raises_the_loss_ends_in_the_frozen_model(fine_tune, ca
     for stage in (evaluate, plot, report):
         stage.main()
     frozen, finetuned = read(project, "data/training/train_frozen.json"), read(project, "data/training/finetune.json")
-    assert finetuned["model"] == "frozen" and finetuned["best_epoch"] == frozen["best_epoch"]
-    assert finetuned["val_loss"] == finetuned["start"]["val_loss"] == pytest.approx(frozen["val_loss"], abs=1e-6)
+    assert finetuned["model"] == "frozen" and finetuned["kept_epoch"] == frozen["kept_epoch"]
+    assert (
+        finetuned["val_loss"]
+        == finetuned["candidates"]["frozen"]["val_loss"]
+        == pytest.approx(frozen["val_loss"], abs=1e-6)
+    )
     history = pd.read_csv(project.folder / "plots/history.csv")
-    assert history[history["kept"]]["epoch"].tolist() == [frozen["best_epoch"]]
+    assert history[history["kept"]]["epoch"].tolist() == [frozen["kept_epoch"]]
     models = (weights_of(project, "frozen"), weights_of(project, "finetuned"))
     assert all(np.array_equal(a, b) for a, b in zip(*models, strict=True))
     scores = read(project, "data/evaluation/metrics.json")

@@ -10,7 +10,17 @@ import pytest
 
 from stages import report
 from stages.common import cli, files
-from tests.reporting.support import MANY_CLASSES, TWELVE_CLASSES, TWO_CLASSES, change, read_run, write, write_run
+from stages.reporting import conclusions
+from tests.reporting.support import (
+    MANY_CLASSES,
+    TWELVE_CLASSES,
+    TWO_CLASSES,
+    change,
+    finding,
+    read_run,
+    write,
+    write_run,
+)
 from tests.support import MARKED_NAMES
 
 VOID = ("meta", "link", "img", "path", "circle", "use", "rect")  # elements without an end tag
@@ -98,7 +108,7 @@ def test_the_conclusions_come_first_and_mistakes_before_training(workplace):
     conclusions = ["<h1", "Which model is exported?", "May int8 be used?", "What to do next"]
     places = [html.index(text) for text in [*conclusions, 'id="mistakes"', 'id="training"']]
     assert places == sorted(places)
-    assert "<code>head -n 20 data/audit/labels.csv</code>" in html  # of a step
+    assert "<code>python -m stages.tools.relabel ~/Downloads/corrections.csv &amp;&amp; dvc repro" in html  # of a step
 
 
 def test_two_reports_can_be_told_apart(workplace):
@@ -128,22 +138,47 @@ def test_the_page_states_how_many_test_images_are_right(workplace):
     assert f"{right} of 40 test images are predicted correctly" in write_page().text
 
 
-FEW = "At most an estimated 2% of all 80 labels are wrong. These 3 labels are doubted by simple classifiers"
-NONE = "Probably no label errors: the classifiers make about this many mistakes. This label is doubted by simple"
-
-
-@pytest.mark.parametrize(
-    ("rate", "labels", "text"),
-    [(None, 0, "The audit cannot tell"), (0.0, 0, "None found, by simple classifiers"), (0.0, 1, NONE), (0.02, 3, FEW)],
-)
-def test_the_label_audit_says_what_it_knows(workplace, rate, labels, text):
+@pytest.mark.parametrize(("rate", "labels"), [(None, 0), (0.0, 0), (0.0, 1), (0.02, 3)])
+def test_the_label_audit_has_one_sentence_on_the_page_and_on_the_card(workplace, rate, labels):
     write_run(TWO_CLASSES)
-    change("data/audit/summary.json", label_error_rate=rate)
+    text = finding(labels, rate, 80)
+    change("data/audit/summary.json", label_error_rate=rate, finding=text)
     samples = {name: values[:labels] for name, values in files.read_arrays("data/audit/samples.npz").items()}
     write(
         {"data/audit/labels.csv": files.read_csv("data/audit/labels.csv")[:labels], "data/audit/samples.npz": samples}
     )
-    assert text in write_page().text
+    assert text in write_page().text.replace("&#39;", "'")
+    assert f"The label audit: {text}" in Path("data/models/README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("agreement", [1.0, 0.6])
+def test_page_and_card_have_the_same_sentences(workplace, agreement):
+    write_run(TWO_CLASSES, per_class=20, separation=0.2)
+    exports = files.read_json("data/models/exported/comparison.json")
+    exports["int8"]["agreement"] = agreement
+    write({"data/models/exported/comparison.json": exports})
+    run = read_run()
+    found = conclusions.draw(run)
+    page = " ".join(re.sub("<[^>]*>", "", write_page().html).split())
+    card = " ".join(Path("data/models/README.md").read_text(encoding="utf-8").split())
+    assert found.int8.startswith("int8 may be used" if agreement == 1 else "Do not use int8")
+    shared = ("headline", "doubted", "exported_model", "kept_weights", "overfitting", "int8")
+    sentences = [run.audit.finding, *(getattr(found, name) for name in shared)]
+    assert [text for text in sentences if text not in card or text not in page] == []
+    assert f"{found.mistakes} {found.doubted}".strip() in page
+
+
+@pytest.mark.parametrize(("int8", "float16", "name"), [(1, 1, "int8"), (0.55, 1, "float16"), (0.55, 0.6, "SavedModel")])
+def test_the_smallest_file_is_one_that_agrees_wherever_it_is_named(workplace, int8, float16, name):
+    write_run(TWO_CLASSES, per_class=20)
+    exports = files.read_json("data/models/exported/comparison.json")
+    for key, agreement in {"int8": int8, "float16": float16, "onnx": float16}.items():
+        exports[key]["agreement"] = agreement
+    write({"data/models/exported/comparison.json": exports})
+    [tile] = [text for tag, _, text in write_page().all("dt") if text.startswith("Smallest file")]
+    assert name in tile
+    card = Path("data/models/README.md").read_text(encoding="utf-8")
+    assert ("Do not use int8 unchecked" in card) == (int8 < 1)
 
 
 def test_the_flagged_slice_comes_before_those_of_the_lowest_accuracy(workplace):
@@ -172,7 +207,7 @@ def test_a_frozen_model_that_was_kept_stands_once(workplace):
     write_run(TWO_CLASSES)
     change("data/training/finetune.json", model="frozen")
     text = write_page().text
-    assert "The frozen model is exported: fine-tuning" in text
+    assert "The frozen model of epoch 2 is exported, as the fine-tuned model of epoch 3" in text
     assert "Accuracy: frozen, exported" in text and "Accuracy: frozen<" not in text
 
 
@@ -221,7 +256,7 @@ def test_without_a_mistake_the_page_says_so(workplace):
     assert scores["finetuned"]["accuracy"] == 1
     html = write_page().html
     assert "No image was misclassified." in html
-    assert "None: all 16 test images are predicted correctly." in html
+    assert "All 16 test images are predicted correctly." in html
     assert "Both models are right and wrong on the same images." in html
 
 

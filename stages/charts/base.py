@@ -6,6 +6,7 @@ import io
 import math
 import re
 import sys
+import textwrap
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -149,6 +150,7 @@ def grid(
     Args:
         pixels: uint8 [N, height, width, 3].
         titles: a title for each image; each of its lines is shortened to the width of the image.
+        heading: the title of the figure, which is wrapped.
         colours: colours of the titles; the colour of text if not given.
         sizes: sizes of the files, whose aspect ratios the images are drawn in; those of `pixels` if not given.
     """
@@ -156,7 +158,11 @@ def grid(
     columns = math.ceil(math.sqrt(len(pixels) * height / width))
     rows = math.ceil(len(pixels) / columns)
     place = min(2.2 * width / height, WIDTH / columns)  # inches
-    figure = Figure(figsize=(place * columns, (place * height / width + 0.4) * rows + 0.4), layout="constrained")
+    wide = max(place * columns, PANEL[0])
+    heading = textwrap.fill(heading, int(9 * wide))
+    lines = 0.2 * max(2, *(title.count("\n") + 1 for title in titles))
+    high = (place * height / width + lines) * rows + 0.2 * heading.count("\n") + 0.4
+    figure = Figure(figsize=(wide, high), layout="constrained")
     figure.suptitle(heading)
     for number, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
         axes.axis("off")

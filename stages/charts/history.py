@@ -1,5 +1,6 @@
 """Charts of the training history, as matplotlib figures."""
 
+from collections.abc import Collection
 from typing import Any
 
 import pandas as pd
@@ -14,24 +15,25 @@ from stages.common.phases import FINETUNE, PHASES, TRAIN_FROZEN
 RING: dict[str, Any] = {"marker": "o", "markersize": 11, "fillstyle": "none", "linestyle": "", "color": base.INK}
 
 
-def panel(history: pd.DataFrame, column: str) -> Figure:
+def panel(history: pd.DataFrame, column: str, averaged: Collection[str]) -> Figure:
     """Draws the accuracy or the loss (cross-entropy) of all epochs, with a ring around each phase's kept epoch.
 
-    `history` has the COLUMNS of common/history.py, and the epochs of both phases.
+    `history` has the COLUMNS of common/history.py, and the epochs of both phases. `averaged` names the stages whose
+    weights are averaged over steps: validation is that of the averages, which are kept.
     """
     figure, axes = base.panel()
     _draw(axes, history, column)
-    _add_legend(figure, 3)
+    _add_legend(figure, 2, history, averaged)
     return figure
 
 
-def panels(history: pd.DataFrame) -> Figure:
+def panels(history: pd.DataFrame, averaged: Collection[str]) -> Figure:
     """Draws the panels of accuracy and loss side by side."""
     figure = Figure(figsize=(10, 4.2), layout="constrained")
     for axes, column in zip(figure.subplots(1, 2), ("accuracy", "loss"), strict=True):
         _draw(axes, history, column)
     figure.suptitle("Training and validation in both phases, train_frozen and finetune")
-    _add_legend(figure, 5)
+    _add_legend(figure, 5, history, averaged)
     return figure
 
 
@@ -62,9 +64,11 @@ def _draw(axes: Axes, history: pd.DataFrame, column: str) -> None:
         axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-def _add_legend(figure: Figure, columns: int) -> None:
+def _add_legend(figure: Figure, columns: int, history: pd.DataFrame, averaged: Collection[str]) -> None:
     handles = [Line2D([], [], color=base.LIGHT[phase.model], linewidth=3, label=phase.title) for phase in PHASES]
     for split in ("training", "validation"):
         handles.append(Line2D([], [], color=base.INK, linestyle=base.DASHES[split], label=split))
-    handles.append(Line2D([], [], label="kept", **RING))
+    kept = set(history["phase"][history["kept"]]) & set(averaged)
+    names = ", ".join(phase.title.lower() for phase in PHASES if phase.stage in kept)
+    handles.append(Line2D([], [], label=f"kept (averaged: {names})" if names else "kept", **RING))
     figure.legend(handles=handles, loc="outside lower center", ncols=columns)

@@ -67,7 +67,7 @@ def precision_recall_curves(table: pd.DataFrame) -> Figure:
 def curves(roc: pd.DataFrame, precision_recall: pd.DataFrame) -> Figure:
     """Draws the panels of `roc_curves` and `precision_recall_curves` side by side."""
     figure = Figure(figsize=(2 * base.PANEL[0], _height(roc) + 0.4), layout="constrained")
-    figure.suptitle("One-versus-rest curves of the fine-tuned model on the test split")
+    figure.suptitle("One-versus-rest curves of the exported model on the test split")
     left, right = figure.subplots(1, 2)
     _draw_roc(left, roc)
     _draw_precision_recall(right, precision_recall)

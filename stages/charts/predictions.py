@@ -18,7 +18,7 @@ from stages.common.arrays import Sizes
 def predictions(pixels: np.ndarray, sizes: Sizes, table: pd.DataFrame) -> Figure:
     """Draws images with their true and predicted class; the titles of the wrong ones are red."""
     titles = [f"{row.predicted} {row.probability:.0%}\n{_outcome(row)}" for row in table.itertuples()]
-    return base.grid(pixels, titles, "Predictions of the fine-tuned model on test images", _colours(table), sizes)
+    return base.grid(pixels, titles, "Predictions of the exported model on test images", _colours(table), sizes)
 
 
 def by_class(pixels: np.ndarray, sizes: Sizes, rows: np.ndarray, table: pd.DataFrame, heading: str) -> Figure:

@@ -42,8 +42,8 @@ def table(rows: list[dict[str, Any]], kept: dict[str, Any] | None = None) -> pd.
 
 
 def summary(rows: list[dict[str, Any]], kept: dict[str, Any]) -> dict[str, Any]:
-    """Returns the metrics of a phase: best_epoch, epochs (their number), and METRICS of the epoch that is kept."""
-    return {"best_epoch": int(kept["epoch"]), "epochs": len(rows)} | {name: float(kept[name]) for name in METRICS}
+    """Returns the metrics of a phase: kept_epoch, epochs (their number), and METRICS of the epoch that is kept."""
+    return {"kept_epoch": int(kept["epoch"]), "epochs": len(rows)} | {name: float(kept[name]) for name in METRICS}
 
 
 def write(history: pd.DataFrame, metrics: dict[str, Any], path: str, metrics_path: str) -> None:

@@ -28,6 +28,7 @@ COLUMNS = {
     "data/audit/labels.csv": _columns("path split given suggested", "given_probability suggested_probability"),
     "data/splits/unreadable.csv": _columns("path reason"),
     "data/splits/corrections.csv": _columns("path sha256 split decision given label note"),
+    "data/splits/near_duplicates.csv": _columns("path class split", duplicates=int, classes_mix=int),
 } | {f"data/splits/{name}/manifest.csv": _columns("sha256", label=int) for name in SPLITS}
 
 

@@ -14,6 +14,7 @@ from stages.common import cli
 
 WIDTH = 100  # maximum width of the output in characters
 GAP = 2  # characters between two columns of a table
+UNBROKEN = 10_000  # characters: more than any line of a table, which rich would otherwise narrow
 NARROWEST = 8  # minimum width in characters of a column of texts that is cut
 
 
@@ -35,6 +36,7 @@ def show(*parts: str | Text | Table) -> None:
         shown = paragraph(part) if isinstance(part, str) else part
         if isinstance(shown, Text):
             shown.plain = cli.escaped(shown.plain)
+        out.width = UNBROKEN if isinstance(shown, Table) else console().width
         out.print(shown, soft_wrap=True)
     sys.stdout.flush()
 
@@ -46,16 +48,19 @@ def paragraph(text: str, style: str = "", indent: str = "") -> Text:
     return Text("\n".join(map(wrapper.fill, text.split("\n"))), style)
 
 
-def table(frame: pd.DataFrame, number: str = "{:.4f}") -> Table:
+def table(frame: pd.DataFrame, number: str = "{:z.4f}") -> Table:
     """Returns a table of a DataFrame without its index; `number` is the format of floats.
 
-    None and NaN leave a cell empty. Texts and names of columns are cut if there is no room.
+    None and NaN leave a cell empty. Texts and names of columns are cut if there is no room; not those of a column path,
+    which stands last, because people copy paths.
     """
+    frame = frame[[*frame.columns.drop("path"), "path"]] if "path" in frame else frame
     frame = frame.rename(columns=lambda name: cli.printable(str(name)))
     numeric = {name: pd.api.types.is_numeric_dtype(column) for name, column in frame.items()}
     cells = frame.astype(object).map(lambda value: _cell(value, number))
     widths = {name: max(map(cell_len, [name, *column])) for name, column in cells.items()}
-    least = {name: max(map(cell_len, cells[name]), default=0) if numeric[name] else NARROWEST for name in widths}
+    whole = {name: numeric[name] or name == "path" for name in widths}
+    least = {name: max(map(cell_len, cells[name]), default=0) if whole[name] else NARROWEST for name in widths}
     room = console().width - GAP * (len(widths) - 1)
     while sum(widths.values()) > room and (wide := [name for name in widths if widths[name] > least[name]]):
         widths[max(wide, key=lambda name: widths[name])] -= 1

@@ -18,6 +18,7 @@ from sklearn.preprocessing import normalize
 
 from stages.common import files
 from stages.common.arrays import Features, Groups, Labels, Probabilities
+from stages.common.cli import counted
 from stages.label_audit import cross_validation
 from stages.label_audit.cross_validation import Folds
 from stages.statistics import paired_test
@@ -52,14 +53,29 @@ def review(
     return table[differs & (estimate is not None)], estimate, float((~differs).mean())
 
 
-def describe_review(count: int, error_rate: float | None, accuracy: float, path: str) -> str:
-    """Says in one line what `review` found: its results, with the number of labels that the file at `path` lists."""
+def describe_review(
+    count: int, error_rate: float | None, accuracy: float, images: int, path: str, reviewed: int = 0
+) -> str:
+    """Says what `review` found in so many images: its results, with the number of labels that the file at `path` lists.
+
+    It lists none that people have reviewed; of the others, no number of wrong ones is estimated then. The terminal, the
+    chart, the report and the model card all show this text.
+    """
     if error_rate is None:
         return f"No label is checked: the cross-validated classifiers hardly beat guessing (accuracy {accuracy:.1%})."
+    classifiers = f"the cross-validated classifiers (accuracy {accuracy:.1%})"
     if not count:
-        return f"No label errors found (cross-validated accuracy {accuracy:.1%})."
-    labels = "1 label is" if count == 1 else f"{count} labels are"
-    return f"{labels} worth a second look: the most doubtful first in {path}."
+        besides = f" besides the {counted(reviewed, 'label')} that {'was' if reviewed == 1 else 'were'} reviewed"
+        return f"No label is doubtful{besides if reviewed else ''}, by {classifiers}."
+    doubtful = f"{counted(count, 'label')} of {images:,} {'is' if count == 1 else 'are'} doubtful"
+    wrong = round(error_rate * images)
+    if reviewed:
+        estimate = f", besides {reviewed:,} that {'was' if reviewed == 1 else 'were'} reviewed"
+    elif not error_rate:
+        estimate = f"; {classifiers} make about as many mistakes, so perhaps no label is wrong"
+    else:
+        estimate = f"; {classifiers} estimate that about {wrong:,} {'is' if wrong == 1 else 'are'} wrong"
+    return f"{doubtful}{estimate}. The most doubtful come first in {path}."
 
 
 def rank(images: pd.DataFrame, probabilities: Probabilities, classes: list[str]) -> pd.DataFrame:

@@ -8,8 +8,9 @@ from typing import Literal
 
 import pandas as pd
 
-from stages.common import dataset
-from stages.reporting.formatting import number, percent, percent_interval, points
+from stages.common import cli, dataset
+from stages.common.phases import FINETUNE, TRAIN_FROZEN
+from stages.reporting.formatting import pair, percent, percent_interval, points
 from stages.reporting.run import Run
 from stages.statistics import intervals
 
@@ -18,16 +19,26 @@ GOOD = 0.8
 # MLPerf Inference asks a quantized model for 99% of the original's accuracy (V. J. Reddi et al., ISCA 2020). Here it
 # must predict 99% of the original's classes, which is more.
 SAME = 0.99
+# Difference of training and validation accuracy that is worth a mention: all that could be gained by closing it.
+ROOM = 0.05
+# A validation loss rises if it is a tenth above its lowest value, two epochs later or more: single epochs fluctuate.
+RISE, RISING = 1.1, 2
 
 
 @dataclass(frozen=True)
 class Conclusions:
-    """Conclusions from a run: sentences, but for `quality`, `overfits` and `smallest_file`, a key of Run.exports."""
+    """Conclusions from a run: sentences, but for `quality`, `overfits` and `smallest_file`, a key of Run.exports.
+
+    `overfits` names the sign of overfitting: a gap between training and validation accuracy, or a rising loss.
+    """
 
     quality: Literal["good", "fair", "guessing"]
     headline: str
+    mistakes: str
+    doubted: str  # of the mistakes; empty if the audit doubts none of their labels
     exported_model: str
-    overfits: bool
+    kept_weights: str
+    overfits: Literal["no", "gap", "loss"]
     overfitting: str
     int8: str
     smallest_file: str
@@ -35,7 +46,16 @@ class Conclusions:
 
 def draw(run: Run) -> Conclusions:
     """Returns the conclusions from a run."""
-    return Conclusions(*_quality(run), _exported_model(run), *_overfitting(run), _int8(run), _smallest_file(run))
+    return Conclusions(
+        *_quality(run),
+        _mistakes(run),
+        _doubted(run),
+        _exported_model(run),
+        _kept_weights(run),
+        *_overfitting(run),
+        _int8(run),
+        _smallest_file(run),
+    )
 
 
 def cohens_kappa(predictions: pd.DataFrame) -> float:
@@ -62,41 +82,120 @@ def _quality(run: Run) -> tuple[Literal["good", "fair", "guessing"], str]:
 
 
 def _exported_model(run: Run) -> str:
-    """Says which of the two models is exported and why."""
-    keep, changed = run.p.finetune.keep, run.scores.changed
-    loss, frozen_loss = number(run.finetune.val_loss), number(run.finetune.start["val_loss"])
+    """Says which of the two models is exported and why, and which epochs were no candidates."""
+    keep, changed, candidates = run.p.finetune.keep, run.scores.changed, run.finetune.candidates
+    loss, frozen_loss = pair(candidates.finetuned.val_loss, candidates.frozen.val_loss)
+    finetuned = f"the fine-tuned model of epoch {candidates.finetuned.epoch}"
+    frozen = f"the frozen model of epoch {candidates.frozen.epoch}"
+    if keep != "better":
+        reason = f"as finetune.keep is {keep}; the validation loss is {loss} fine-tuned and {frozen_loss} frozen"
+    elif run.finetune.model == "frozen":
+        reason = f"as {finetuned} has no lower validation loss: {loss} against {frozen_loss}"
+    else:
+        reason = f"as its validation loss is lower than that of {frozen}: {loss} against {frozen_loss}"
     if run.finetune.model == "frozen":
-        why = "fine-tuning did not lower the validation loss" if keep == "better" else "finetune.keep is frozen"
-        return f"The frozen model is exported: {why} ({frozen_loss})."
-    why = "as it has the lower" if keep == "better" else "as finetune.keep is finetuned; its"
+        return f"{frozen.capitalize()} is exported, {reason}.{_better_epoch(run)}"
+    text = f"{finetuned.capitalize()} is exported, {reason}.{_better_epoch(run)}"
+    if not changed.gained and not changed.lost:
+        return f"{text} Both models are right on the same {run.right.sum():,} test images."
     finding = "not significantly different"
     if changed.significant:
         finding = f"significantly {'better' if changed.gained > changed.lost else 'worse'}"
     return (
-        f"The fine-tuned model is exported, {why} validation loss: {loss}, against {frozen_loss} of the frozen "
-        f"model. On the test images it is {finding}: {percent(run.scores.finetuned['accuracy'])} against "
+        f"{text} On the test images it is {finding}: {percent(run.scores.finetuned['accuracy'])} against "
         f"{percent(run.scores.frozen['accuracy'])} ({changed.gained} gained, {changed.lost} lost, "
         f"p = {changed.p_value:.2g})."
     )
 
 
-def _overfitting(run: Run) -> tuple[bool, str]:
-    """Says whether the exported model overfits: whether its accuracy is lower in validation than in training."""
+def _better_epoch(run: Run) -> str:
+    """Names the epoch of the lowest validation loss, if that is not the one whose weights are exported."""
+    lowest, stage = run.history.loc[run.history["val_loss"].idxmin()], run.exported_phase.stage
+    loss, _ = pair(lowest["val_loss"], run.finetune.val_loss)
+    if lowest["val_loss"] >= run.finetune.val_loss or lowest["epoch"] == run.finetune.kept_epoch:
+        return ""
+    kept = _kept_by(run, lowest["phase"])
+    other = "" if lowest["phase"] == stage else f" of {lowest['phase']}"
+    return f" Epoch {lowest['epoch']} had a lower one, {loss}, but {kept}{other} is kept."
+
+
+def _kept_by(run: Run, stage: str) -> str:
+    """Says which epoch of a phase is kept: that of the best monitored metric, or the last."""
+    monitor = run.settings[f"{stage}.early_stopping.monitor"]
+    return "the last epoch" if monitor == "none" else f"the epoch with the best {monitor}"
+
+
+def _kept_weights(run: Run) -> str:
+    """Says which epochs the weights of both models are of."""
+    texts = []
+    for phase, epoch in (
+        (TRAIN_FROZEN, run.train_frozen.kept_epoch),
+        (FINETUNE, run.finetune.candidates.finetuned.epoch),
+    ):
+        fraction = run.settings[f"{phase.stage}.averaging"]
+        averaged = f", averaged over about {percent(fraction)} of all steps of {phase.stage}" if fraction else ""
+        kept = f"{_kept_by(run, phase.stage)} of {phase.stage}"
+        texts.append(f"the {phase.title.lower()} model has the weights of epoch {epoch}, {kept}{averaged}")
+    text = "; ".join(texts)
+    return f"{text[0].upper()}{text[1:]}. The {run.exported_phase.title.lower()} model is exported."
+
+
+def _overfitting(run: Run) -> tuple[Literal["no", "gap", "loss"], str]:
+    """Says whether the exported model overfits.
+
+    It does if its training went on while the validation loss rose and the training loss fell, or if its accuracy is
+    lower in validation than in training by more than noise and by ROOM. A model that is right on all training images
+    and on nearly all others is none the worse for the difference: little could be gained without it.
+    """
+    rows = run.history[run.history["phase"] == run.exported_phase.stage]
+    rows = rows[rows["epoch"] <= run.finetune.kept_epoch]
+    lowest, kept = rows.loc[rows["val_loss"].idxmin()], rows.iloc[-1]
+    if (
+        kept["epoch"] - lowest["epoch"] >= RISING
+        and kept["val_loss"] > RISE * lowest["val_loss"]
+        and kept["loss"] < lowest["loss"]
+    ):
+        losses, trained = pair(lowest["val_loss"], kept["val_loss"]), pair(lowest["loss"], kept["loss"])
+        return "loss", (
+            f"It overfits: from epoch {lowest['epoch']} to epoch {kept['epoch']}, which is kept, the validation loss "
+            f"rose from {' to '.join(losses)}, while the training loss fell from {' to '.join(trained)}."
+        )
     train, validation = run.finetune.accuracy, run.finetune.val_accuracy
     numbers = f"accuracy {percent(train)} in training, {percent(validation)} in validation"
     sizes = (run.independent(run.totals[name]) for name in ("train", "validation"))
     low, high = intervals.newcombe(train, validation, *sizes)
     if train <= validation:
-        return False, f"No sign of overfitting: {numbers}."
+        return "no", f"No sign of overfitting: {numbers}."
     lower = f"{points(train - validation)} percentage points lower (95% interval {points(low)} to {points(high)})"
-    if low > 0:
-        return True, f"It overfits: {numbers}, {lower}."
-    return False, f"No sign of overfitting: {numbers}, {lower}, within noise."
+    if low <= 0:
+        return "no", f"No sign of overfitting: {numbers}, {lower}, within noise."
+    if train - validation < ROOM:
+        return (
+            "no",
+            f"No harmful overfitting: {numbers}, {lower}; the validation loss did not rise, and little is to gain.",
+        )
+    return "gap", f"It overfits: {numbers}, {lower}."
+
+
+def _mistakes(run: Run) -> str:
+    """Says how many test images are misclassified."""
+    count, total = len(run.mistakes), run.totals["test"]
+    if not count:
+        return f"All {total:,} test images are predicted correctly."
+    return f"{count:,} of {total:,} test images {'is' if count == 1 else 'are'} misclassified."
+
+
+def _doubted(run: Run) -> str:
+    """Says how many of the mistakes may be correct predictions of images with wrong labels."""
+    count, mistakes = len(run.doubtful_mistakes), cli.counted(len(run.mistakes), "mistake")
+    if not count:
+        return ""
+    return f"{count:,} of the {mistakes} {'has a label' if count == 1 else 'have labels'} that the audit doubts."
 
 
 def _int8(run: Run) -> str:
     """Says whether the int8 file may be used in place of the SavedModel."""
-    int8, float16, original = (run.exports[name] for name in ("int8", "float16", "savedmodel"))
+    int8, original, smallest = run.exports["int8"], run.exports["savedmodel"], _smallest_file(run)
     low, high = _agreement_interval(run, "int8")
     numbers = (
         f"it predicts the class of the SavedModel for {percent(int8['agreement'])} of the test images (95% interval "
@@ -105,7 +204,10 @@ def _int8(run: Run) -> str:
     )
     if high >= SAME:
         return f"int8 may be used: {numbers}."
-    return f"Do not use int8 unchecked: {numbers}. float16 predicts the same class for {percent(float16['agreement'])}."
+    return (
+        f"Do not use int8 unchecked: {numbers}. The smallest file that agrees is {smallest}, which predicts the same "
+        f"class for {percent(run.exports[smallest]['agreement'])}."
+    )
 
 
 def _smallest_file(run: Run) -> str:

@@ -23,8 +23,8 @@ def charts(run: Run) -> dict[str, str]:
     table, overview, curve = run.predictions, run.overview, run.learning_curve
     sizes = dataset.sizes(overview["sizes"], overview["labels"], run.classes) if len(run.image_sizes) > 1 else None
     figures = {
-        "accuracy": history.panel(run.history, "accuracy"),
-        "loss": history.panel(run.history, "loss"),
+        "accuracy": history.panel(run.history, "accuracy", run.averaged),
+        "loss": history.panel(run.history, "loss", run.averaged),
         "confusion": metrics.confusion_matrix(table["actual"], table["predicted"], run.classes),
         "roc": metrics.roc_curves(run.roc),
         "precision_recall": metrics.precision_recall_curves(run.precision_recall),

@@ -18,15 +18,24 @@ LINKED = r"@(?=\w)|#(?=\d+\b)|\bGH(?=-)|:(?=[/\w+-])|www(?=\.)"
 def number(value: float) -> str:
     """Formats with three decimals, such as 0.975, or two significant digits below 0.01, such as 0.0012."""
     if value == 0 or abs(value) >= 0.01:
-        return f"{value:.3f}"
+        return f"{value:z.3f}"
     return np.format_float_positional(value, precision=2, fractional=False, trim="-")
+
+
+def pair(first: float, second: float) -> list[str]:
+    """Formats two numbers as `number` does, with as many more decimals as it takes to tell them apart."""
+    texts, decimals = [number(first), number(second)], 3
+    while texts[0] == texts[1] and first != second:
+        decimals += 1
+        texts = [f"{value:z.{decimals}f}" for value in (first, second)]
+    return texts
 
 
 def interval(bounds: Sequence[float]) -> str:
     """Formats two bounds, such as "0.93 to 0.99"; as in `number` where they are close together or small."""
     low, high = bounds
     if high - low >= 0.05 or low == high == 1:
-        return f"{low:.2f} to {high:.2f}"
+        return f"{low:z.2f} to {high:z.2f}"
     return f"{number(low)} to {number(high)}"
 
 
@@ -36,7 +45,7 @@ def percent(fraction: float) -> str:
         return "<0.1%"
     if 0.9995 <= fraction < 1:
         return ">99.9%"
-    return f"{fraction:.1%}".replace(".0%", "%")
+    return f"{fraction:z.1%}".replace(".0%", "%")
 
 
 def percent_interval(bounds: Sequence[float]) -> str:
@@ -46,7 +55,7 @@ def percent_interval(bounds: Sequence[float]) -> str:
 
 def points(difference: float) -> str:
     """Formats a difference of two fractions in percentage points, such as "1.2"."""
-    return f"{100 * difference:.1f}"
+    return f"{100 * difference:z.1f}"
 
 
 def setting(value: Any) -> str:

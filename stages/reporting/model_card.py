@@ -8,6 +8,7 @@ import yaml
 from stages.common import cli
 from stages.reporting import formatting, next_steps
 from stages.reporting.cards import Card
+from stages.reporting.conclusions import Conclusions
 from stages.reporting.run import METRICS, Run
 
 HUB_METRICS = {"accuracy": "accuracy", "auc": "roc_auc", "precision": "precision", "recall": "recall", "f1": "f1"}
@@ -57,7 +58,7 @@ label = probabilities[1] >= float(model.threshold) if len(classes) == 2 else np.
 print(classes[label], dict(zip(classes, probabilities)))"""
 
 
-def render(run: Run) -> str:
+def render(run: Run, conclusions: Conclusions) -> str:
     """Returns the card as text."""
     folder, weights = cli.printable(Path(run.p.data.images).name), formatting.markdown(run.p.model.weights)
     images = run.images_card or Card(
@@ -73,6 +74,7 @@ def render(run: Run) -> str:
     blocks = {"trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True}
     return formatting.template("model_card.md.jinja", **blocks).render(
         run=run,
+        conclusions=conclusions,
         front_matter=front_matter(run, images.title),
         images=images,
         weights=run.weights_card or own_weights,

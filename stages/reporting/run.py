@@ -16,7 +16,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from stages.common import files, history, params, result_tables
 from stages.common.cli import UserError
 from stages.common.dataset import CLASSES, SPLITS
-from stages.common.phases import FINETUNE, PHASES, TRAIN_FROZEN
+from stages.common.phases import FINETUNE, PHASES, TRAIN_FROZEN, Phase
 from stages.reporting import cards
 from stages.reporting.cards import Card
 from stages.statistics import paired_test
@@ -39,17 +39,25 @@ class PhaseMetrics(BaseModel):
     """Number of epochs of a phase of training, the epoch that is kept, and the metrics of the model that is kept."""
 
     epochs: int
-    best_epoch: int
+    kept_epoch: int
     accuracy: float
     val_accuracy: float
     val_loss: float
 
 
+class Candidate(BaseModel):
+    """One of the two models that fine-tuning chooses from: the epoch of its weights, and its validation metrics."""
+
+    epoch: int
+    val_accuracy: float
+    val_loss: float
+
+
 class FinetuneMetrics(PhaseMetrics):
-    """Metrics of fine-tuning, which model is kept, and validation metrics of the frozen model."""
+    """Metrics of fine-tuning, which model is kept, and the two models that it was chosen from."""
 
     model: Literal["frozen", "finetuned"]
-    start: Metrics
+    candidates: "Models[Candidate]"
 
 
 class Flips(BaseModel):
@@ -92,8 +100,12 @@ class SplitSummary(BaseModel):
 
 
 class Audit(BaseModel):
-    """The estimated fraction of wrong labels, None if the classifiers hardly beat guessing, and their accuracy."""
+    """The estimated fraction of wrong labels, None if the classifiers hardly beat guessing, and their accuracy.
 
+    `finding` says in words what the audit found.
+    """
+
+    finding: str
     label_error_rate: float | None
     cross_val_accuracy: float
     folds: int
@@ -112,6 +124,7 @@ class Run:
     classes: Annotated[list[str], CLASSES]
     split: Annotated[SplitSummary, "data/splits/summary.json"]
     unreadable: Annotated[pd.DataFrame, "data/splits/unreadable.csv"]
+    near_duplicates: Annotated[pd.DataFrame, "data/splits/near_duplicates.csv"]
     overview: Annotated[Arrays, "data/splits/overview.npz"]
     train_frozen: Annotated[PhaseMetrics, TRAIN_FROZEN.metrics]
     finetune: Annotated[FinetuneMetrics, FINETUNE.metrics]
@@ -157,6 +170,16 @@ class Run:
         defaults = params.defaults()
         return {key: x for key, x in self.settings.items() if x != defaults[key] and key != "data.images"}
 
+    @property
+    def averaged(self) -> list[str]:
+        """The stages whose weights are averaged over steps."""
+        return [phase.stage for phase in PHASES if self.settings[f"{phase.stage}.averaging"]]
+
+    @property
+    def exported_phase(self) -> Phase:
+        """The phase that trained the exported model."""
+        return FINETUNE if self.finetune.model == FINETUNE.model else TRAIN_FROZEN
+
     @cached_property
     def totals(self) -> dict[str, int]:
         """Number of images of each split."""
@@ -197,6 +220,22 @@ class Run:
     def mistakes(self) -> pd.DataFrame:
         """Wrong predictions, the most confident first."""
         return self.predictions[~self.right].sort_values("probability", ascending=False, kind="stable")
+
+    @cached_property
+    def doubtful_mistakes(self) -> pd.DataFrame:
+        """The mistakes on images whose labels the audit doubts."""
+        return self.mistakes[self.mistakes["path"].isin(self.labels["path"])]
+
+    @property
+    def corrected(self) -> int:
+        """Number of corrections that changed a label, gave one, or dropped an image."""
+        return sum(self.split.corrections.get(key, 0) for key in ("changed", "labelled", "dropped"))
+
+    @cached_property
+    def mixed_duplicates(self) -> int:
+        """Number of sets of near-duplicates whose images have different labels."""
+        mixed = self.near_duplicates["classes_mix"] == 1
+        return int(self.near_duplicates.loc[mixed, "duplicates"].nunique())
 
     @cached_property
     def flipped(self) -> pd.DataFrame:

@@ -101,7 +101,7 @@ def summarise(names: Sequence[str]) -> None:
         model_evaluation.summary({"finetuned": evaluation}),
         paired_test.describe_difference(comparison, "frozen", "fine-tuned"),
         f"Accuracy by fold: {', '.join(map('{:.4f}'.format, by_fold))}.",
-        label_errors.describe_review(len(doubtful), error_rate, accuracy, PATHS["labels"]),
+        label_errors.describe_review(len(doubtful), error_rate, accuracy, len(table), PATHS["labels"]),
     )
 
 

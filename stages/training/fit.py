@@ -55,8 +55,9 @@ def fit(
     """Trains the trainable weights of a network with a fresh Adam, or resumes this training from its checkpoint.
 
     Validates averaged weights (optimizer.Adam) and keeps those of the best epoch by `early_stopping.monitor`, or of the
-    last if that is "none". Calls `on_epoch_end` after every epoch with the history and the metrics so far. The views of
-    the training split enter `trained`, the trained part of the network (network.split_at).
+    last if that is "none". Calls `on_epoch_end` after every epoch with the history and the metrics of the epoch that is
+    the one to keep so far. The views of the training split enter `trained`, the trained part of the network
+    (network.split_at).
 
     Raises:
         UserError: the loss is no longer a number.
@@ -87,7 +88,7 @@ def fit(
             best = [logits, *averages]
         if distribution.is_chief():
             checkpoint.save(rows, [variable.numpy() for variable in state], best)
-            on_epoch_end(history.table(rows), history.summary(rows, row))
+            on_epoch_end(history.table(rows), history.summary(rows, rows[history.best(rows, monitor)]))
             print(history.format_epoch(row, time.monotonic() - began), flush=True)
     logits, *averages = best
     for weight, average in zip(weights, averages, strict=True):
@@ -95,7 +96,14 @@ def fit(
     if len(rows) < phase.epochs:
         distribution.print_once(f"stopped early: no better {monitor} in {phase.early_stopping.patience} epochs")
     kept = rows[history.best(rows, monitor)]
-    return Result(rows, kept, logits, f"epoch {kept['epoch']}")
+    return Result(rows, kept, logits, _description(kept, phase))
+
+
+def _description(kept: dict[str, Any], phase: params.TrainFrozen) -> str:
+    monitor = phase.early_stopping.monitor
+    why = "the last" if monitor == "none" else f"which has the best {monitor}"
+    averaged = f", with weights averaged over about {phase.averaging:.0%} of all steps" if phase.averaging else ""
+    return f"epoch {kept['epoch']}, {why}{averaged}"
 
 
 def _stopped_early(rows: list[dict[str, Any]], settings: Settings) -> bool:

@@ -33,12 +33,14 @@ def select(result: Result, frozen: FrozenModel, network: keras.Model, keep: str)
     """Returns the outcome of fine-tuning with the model that is kept, whose weights the network then has.
 
     `keep` is "frozen", "finetuned", or "better": the one with the lower validation loss, the frozen one of equals. The
-    metrics of the outcome name it as `model`, and have those of the frozen model as `start`.
+    metrics of the outcome name it as `model`; `candidates` has epoch, val_accuracy and val_loss of both.
     """
+    measured = {"frozen": {"epoch": int(frozen.row["epoch"])} | frozen.metrics}
+    measured["finetuned"] = {name: result.kept[name] for name in measured["frozen"]}
     worse = result.kept["val_loss"] >= frozen.metrics["val_loss"]
     if keep == "finetuned" or keep == "better" and not worse:
-        return replace(result, metrics={"model": "finetuned", "start": frozen.metrics})
+        return replace(result, metrics={"model": "finetuned", "candidates": measured})
     network.set_weights(frozen.weights)
     reason = ", because fine-tuning did not lower the validation loss" if keep == "better" else ""
-    metrics = {"model": "frozen", "start": frozen.metrics}
+    metrics = {"model": "frozen", "candidates": measured}
     return Result(result.rows, frozen.row | frozen.metrics, frozen.logits, f"the frozen model{reason}", metrics)

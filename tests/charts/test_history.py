@@ -27,7 +27,7 @@ def test_the_history_has_a_colour_for_each_model_a_dash_for_each_split_and_marks
     tmp_path, column, kept_epochs
 ):
     history = some_history(kept_epochs)
-    figure = history_charts.panel(history, column)
+    figure = history_charts.panel(history, column, [])
     [axes] = figure.axes
     *lines, kept = axes.lines
     expected = [
@@ -48,7 +48,7 @@ def test_the_history_has_a_colour_for_each_model_a_dash_for_each_split_and_marks
 
 def test_early_losses_hide_no_later_ones():
     history = some_history([2]).assign(loss=[9, 0.5, 0.1, 0.02, 0.01], val_loss=[8, 1, 0.2, 0.1, 0.08])
-    figure = history_charts.panel(history, "loss")
+    figure = history_charts.panel(history, "loss", [])
     base.svg(figure, "")
     [axes] = figure.axes
     last = [axes.transData.transform((5, loss))[1] for loss in (0.01, 0.02, 0.1)]
@@ -56,9 +56,25 @@ def test_early_losses_hide_no_later_ones():
 
 
 def test_both_panels_stand_side_by_side(tmp_path):
-    figure = history_charts.panels(some_history([2, 4]))
+    figure = history_charts.panels(some_history([2, 4]), [])
     assert [axes.get_ylabel().split()[0] for axes in figure.axes] == ["Accuracy", "Cross-entropy"]
     [legend] = figure.legends
     names = [text.get_text() for text in legend.get_texts()]
     assert names == ["Frozen", "Fine-tuned", "training", "validation", "kept"]
     saved_size(figure, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("averaged", "kept", "label"),
+    [
+        ([], [2, 4], "kept"),
+        (["finetune"], [2, 4], "kept (averaged: fine-tuned)"),
+        (["train_frozen", "finetune"], [2, 4], "kept (averaged: frozen, fine-tuned)"),
+        (["finetune"], [2], "kept"),  # the frozen model is
+    ],
+)
+def test_the_ring_says_where_averages_are_kept(averaged, kept, label, tmp_path):
+    figure = history_charts.panels(some_history(kept), averaged)
+    assert [text.get_text() for text in figure.legends[0].get_texts()][-1] == label
+    saved_size(figure, tmp_path)
+    saved_size(history_charts.panel(some_history(kept), "loss", averaged), tmp_path)

@@ -41,18 +41,18 @@ def test_a_table_marks_the_epoch_that_is_kept():
 def test_the_summary_is_that_of_the_epoch_that_is_kept():
     rows = some_rows()
     values = {"accuracy": 0.5, "loss": 0.333333, "val_accuracy": 0.7, "val_loss": 0.2}
-    assert history.summary(rows, rows[0]) == {"best_epoch": 3, "epochs": 2, **values}
+    assert history.summary(rows, rows[0]) == {"kept_epoch": 3, "epochs": 2, **values}
     of_frozen = history.summary(rows, FROZEN)
-    assert of_frozen["best_epoch"] == 2 and of_frozen["epochs"] == 2 and of_frozen["loss"] == 0.3
+    assert of_frozen["kept_epoch"] == 2 and of_frozen["epochs"] == 2 and of_frozen["loss"] == 0.3
 
 
 @pytest.mark.parametrize("kept", [some_rows()[0], FROZEN])
 def test_a_history_is_read_as_it_was_written_beside_its_metrics(workplace, kept):
     table = history.table(some_rows(), kept)
-    history.write(table, {"best_epoch": 3, "loss": 1 / 3}, "deep/history.csv", "metrics.json")
+    history.write(table, {"kept_epoch": 3, "loss": 1 / 3}, "deep/history.csv", "metrics.json")
     pd.testing.assert_frame_equal(history.read("deep/history.csv"), table, check_exact=True)
     numbers = json.loads((workplace.folder / "metrics.json").read_text())
-    assert numbers["best_epoch"] == 3 and numbers["loss"] == pytest.approx(1 / 3)
+    assert numbers["kept_epoch"] == 3 and numbers["loss"] == pytest.approx(1 / 3)
 
 
 def test_a_history_that_is_missing_or_still_growing_is_not_read(workplace):

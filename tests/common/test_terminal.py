@@ -38,6 +38,12 @@ def test_a_table_is_aligned_and_plain_where_there_is_no_terminal(capsys):
     assert lines_of(capsys) == ["Two classes", "class  images      f1", "ant         5  0.5000", "bee      1000"]
 
 
+@pytest.mark.parametrize("value", [-0.0, -1e-9, -0.00004])
+def test_no_number_is_a_negative_zero(capsys, value):
+    terminal.show(terminal.table(pd.DataFrame({"change": [value, -0.1]})))
+    assert [line.strip() for line in lines_of(capsys)] == ["change", "0.0000", "-0.1000"]
+
+
 def test_names_are_shown_as_they_are_but_for_control_characters(capsys):
     names = ["[red]x[/red]", ":smile:", "a\x1b[31mb", "\udcff"]
     terminal.show(terminal.table(pd.DataFrame({"[bold]": names})))
@@ -59,9 +65,19 @@ def test_long_texts_are_cut_and_numbers_are_not(capsys):
     assert " ".join(lines[2:]).split() == ["word"] * 50
 
 
+@pytest.mark.parametrize("length", [20, 120, 400])
+def test_paths_are_whole_and_last_so_that_they_can_be_copied(capsys, on_terminal, length):
+    path = "a" * (length - 4) + ".jpg"
+    frame = pd.DataFrame({"path": [path, "b.jpg"], "class": ["x" * 60, "y"], "count": [1, 123456789]})
+    terminal.show(terminal.table(frame))
+    header, first, second = lines_of(capsys)
+    assert header.endswith("path") and first.endswith(f" {path}") and second.endswith("123456789  b.jpg")
+    assert path in on_terminal(terminal.table(frame))  # of 60 columns
+
+
 def test_a_table_without_rows_has_its_header(capsys):
     terminal.show(terminal.table(pd.DataFrame({"path": [], "quality": []})))
-    assert lines_of(capsys)[0].split() == ["path", "quality"]
+    assert lines_of(capsys)[0].split() == ["quality", "path"]
 
 
 def test_a_terminal_has_its_width_and_colours_unless_it_does_not_want_them(on_terminal):

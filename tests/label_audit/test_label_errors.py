@@ -78,3 +78,34 @@ def test_near_duplicates_are_one_piece_of_evidence():
     assert label_errors.beats_guessing(LABELS, np.arange(100), correct)
     few_groups = np.repeat(np.arange(5), [60, 10, 10, 10, 10])  # three groups gain: p is 0.25
     assert not label_errors.beats_guessing(LABELS, few_groups, correct)
+
+
+@pytest.mark.parametrize(
+    ("count", "rate", "text"),
+    [
+        (0, None, "No label is checked: the cross-validated classifiers hardly beat guessing (accuracy 90.0%)."),
+        (0, 0.0, "No label is doubtful, by the cross-validated classifiers (accuracy 90.0%)."),
+        (0, 0.01, "No label is doubtful, by the cross-validated classifiers (accuracy 90.0%)."),
+        (
+            31,
+            0.013,
+            "31 labels of 2,000 are doubtful; the cross-validated classifiers (accuracy 90.0%) estimate that about 26 "
+            "are wrong. The most doubtful come first in labels.csv.",
+        ),
+        (
+            1,
+            0.0005,
+            "1 label of 2,000 is doubtful; the cross-validated classifiers (accuracy 90.0%) estimate that about 1 is "
+            "wrong. The most doubtful come first in labels.csv.",
+        ),
+        (
+            2,
+            0.0,
+            "2 labels of 2,000 are doubtful; the cross-validated classifiers (accuracy 90.0%) make about as many "
+            "mistakes, so perhaps no label is wrong. The most doubtful come first in labels.csv.",
+        ),
+    ],
+)
+def test_one_sentence_says_what_the_review_found(count, rate, text):
+    assert label_errors.describe_review(count, rate, 0.9, 2000, "labels.csv") == text
+    assert "at most" not in text  # an estimate is no bound

@@ -9,7 +9,8 @@ import pandas as pd
 from stages.common import files, params
 from stages.common.dataset import SPLITS
 from stages.evaluation import curves, scores as metrics
-from stages.reporting.run import Audit, FinetuneMetrics, Flips, Models, Run, Scores, SplitSummary
+from stages.label_audit import label_errors
+from stages.reporting.run import Audit, FinetuneMetrics, Flips, Models, PhaseMetrics, Run, Scores, SplitSummary
 from stages.statistics import intervals
 from tests.support import ROOT
 
@@ -36,6 +37,7 @@ def write_run(classes, per_class=8, separation=0.8):
         {
             "data/splits/classes.json": classes,
             "data/splits/summary.json": split_summary(classes, per_class),
+            "data/splits/near_duplicates.csv": near_duplicates(),
             "data/splits/unreadable.csv": pd.DataFrame({"path": ["a/\udcff.jpg"], "reason": ["cut off <here>"]}),
             **{f"data/splits/{name}/manifest.csv": manifest for name in SPLITS},
             "data/evaluation/metrics.json": evaluate,
@@ -81,15 +83,21 @@ def make_run(classes=2, per_class=100, accuracy=0.95, settings=(), **changes):
     actual = np.repeat(np.arange(classes), per_class)
     wrong = np.tile(np.arange(per_class) >= round(accuracy * per_class), classes)
     accuracy = float((~wrong).mean())
-    start = {"val_accuracy": accuracy - 0.02, "val_loss": 0.3}
-    fit = {"epochs": 3, "best_epoch": 2, "accuracy": accuracy, "val_accuracy": accuracy, "val_loss": 0.2}
+    fit = {"accuracy": accuracy, "val_accuracy": accuracy, "val_loss": 0.2}
+    candidates = {"frozen": {"epoch": 2, "val_accuracy": accuracy - 0.02, "val_loss": 0.3}}
+    candidates["finetuned"] = candidate(5, fit)
     compared = {"accuracy": accuracy, "agreement": 1.0}
     known = {
         "p": parameters({"data.images": "data/mine"} | dict(settings)),
         "classes": names,
         "split": SplitSummary(**split_summary(names, per_class)),
         "predictions": pd.DataFrame(
-            {"actual": actual, "predicted": (actual + wrong) % classes, "probability": 1.0}
+            {
+                "path": [f"{row}.jpg" for row in range(len(actual))],
+                "actual": actual,
+                "predicted": (actual + wrong) % classes,
+                "probability": 1.0,
+            }
         ).replace({column: dict(enumerate(names)) for column in ("actual", "predicted")}),
         "scores": Scores(
             finetuned={"accuracy": accuracy},
@@ -97,18 +105,34 @@ def make_run(classes=2, per_class=100, accuracy=0.95, settings=(), **changes):
             changed=Flips(gained=5, lost=1, p_value=0.2),
         ),
         "intervals": Models(finetuned={"accuracy": intervals.wilson(accuracy, len(actual))}, frozen={}),
-        "finetune": FinetuneMetrics(**fit, model="finetuned", start=start),
-        "history": pd.DataFrame({"phase": "finetune", "val_loss": [0.3, 0.2, 0.25]}),
+        "train_frozen": PhaseMetrics(epochs=2, kept_epoch=2, accuracy=0.8, val_accuracy=accuracy - 0.02, val_loss=0.3),
+        "finetune": FinetuneMetrics(**fit, epochs=3, kept_epoch=5, model="finetuned", candidates=candidates),
+        "history": make_history([0.25, 0.2, 0.2]),
         "exports": {
             name: compared | {"megabytes": size}
             for name, size in {"savedmodel": 10, "float16": 4.5, "int8": 2.7}.items()
         },
         "overview": {"sizes": np.array([[300, 400]] * 5)},
         "labels": pd.DataFrame({"path": []}),
-        "audit": Audit(label_error_rate=0.0, cross_val_accuracy=0.9, folds=5),
+        "near_duplicates": pd.DataFrame({"duplicates": [], "classes_mix": []}),
+        "audit": Audit(label_error_rate=0.0, cross_val_accuracy=0.9, folds=5, finding=finding(0, 0.0)),
         "learning_curve": {"sizes": [50, 100], "doubled": {"gain": 0.002, "gain_interval": [-0.01, 0.014]}},
     }
     return Run(**dict.fromkeys(Run.__dataclass_fields__) | known | changes)
+
+
+def make_history(val_losses, losses=None):
+    """The history of two epochs of train_frozen, and of an epoch of finetune for each loss, whose last one is kept."""
+    phases = ["train_frozen"] * 2 + ["finetune"] * len(val_losses)
+    losses = losses or [0.1 - 0.01 * number for number in range(len(val_losses))]
+    return pd.DataFrame(
+        {
+            "epoch": range(1, len(phases) + 1),
+            "phase": phases,
+            "loss": [0.5, 0.4, *losses],
+            "val_loss": [0.6, 0.3, *val_losses],
+        }
+    )
 
 
 def write(outputs):
@@ -218,12 +242,21 @@ def split_summary(classes, per_class):
     return counts | {"unreadable": 1, "dropped": 0, "groups": len(classes) * per_class * 5}
 
 
+def candidate(epoch, metrics):
+    return {"epoch": epoch} | {name: metrics[name] for name in ("val_accuracy", "val_loss")}
+
+
+def finding(count, rate, images=1000):
+    """What the audit says of so many doubtful labels; its classifiers have an accuracy of 90%."""
+    return label_errors.describe_review(count, rate, 0.9, images, "data/audit/labels.csv")
+
+
 def training():
     """Histories and metrics of both phases: two epochs, and one more."""
-    kept = {"epochs": 2, "best_epoch": 2, "accuracy": 0.7, "loss": 0.7, "val_accuracy": 0.7, "val_loss": 0.72}
-    start = {"val_accuracy": kept["val_accuracy"], "val_loss": kept["val_loss"]}
-    finetune = {"epochs": 1, "best_epoch": 3, "val_accuracy": 0.8, "val_loss": 0.55}
-    finetune |= {"model": "finetuned", "start": start}
+    kept = {"epochs": 2, "kept_epoch": 2, "accuracy": 0.7, "loss": 0.7, "val_accuracy": 0.7, "val_loss": 0.72}
+    finetune = {"epochs": 1, "kept_epoch": 3, "val_accuracy": 0.8, "val_loss": 0.55}
+    frozen, tuned = candidate(2, kept), candidate(3, finetune)
+    finetune |= {"model": "finetuned", "candidates": {"frozen": frozen, "finetuned": tuned}}
     columns = ["epoch", "phase", "accuracy", "val_accuracy", "loss", "val_loss", "learning_rate", "kept"]
     epochs = [
         (1, "train_frozen", 0.5, 0.45, 1.4, 1.2, 0.005, False),
@@ -243,14 +276,23 @@ def other_metrics():
     megabytes = {"savedmodel": 9.98, "float16": 4.51, "int8": 2.74, "onnx": 8.91}
     doubled = {"size": 160, "accuracy": 0.85, "interval": [0.8, 0.9], "gain": 0.07, "gain_interval": [0.01, 0.12]}
     curve = {"sizes": [40, 80], "accuracy": [0.7, 0.78], "intervals": [[0.6, 0.8], [0.7, 0.85]], "doubled": doubled}
+    audit = {"label_error_rate": 0.0431, "cross_val_accuracy": 0.905, "folds": 5, "images": 80}
+    audit["finding"] = finding(5, 0.0431, 80)
     compared = {"accuracy": 0.8, "agreement": 0.9921, "max_abs_difference": 0.0123456}
     return {
-        "data/audit/summary.json": {"label_error_rate": 0.0431, "cross_val_accuracy": 0.905, "folds": 5, "images": 80},
+        "data/audit/summary.json": audit,
         "data/audit/learning_curve.json": curve,
         "data/models/exported/comparison.json": {
             key: compared | {"megabytes": size} for key, size in megabytes.items()
         },
     }
+
+
+def near_duplicates():
+    """Two sets of near-duplicates, of which the second has two labels."""
+    paths, classes = ["a/1.jpg", "a/2.jpg", "a/3.jpg", "b/3.jpg"], ["a", "a", "a", "b"]
+    table = pd.DataFrame({"duplicates": [0, 0, 1, 1], "path": paths, "class": classes, "split": "train"})
+    return table.assign(classes_mix=[0, 0, 1, 1], splits_mix=0)
 
 
 def reliability():

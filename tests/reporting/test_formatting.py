@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from stages.reporting import formatting
@@ -44,6 +46,29 @@ def test_a_percentage_is_not_rounded_to_none_or_all(fraction, text):
 )
 def test_a_setting_is_written_as_in_params_yaml(value, text):
     assert formatting.setting(value) == text
+
+
+FORMATS = [formatting.number, formatting.percent, formatting.points]
+FORMATS += [lambda value: formatting.interval([value, value + 0.03]), lambda value: formatting.interval([value, 1])]
+FORMATS += [lambda value: formatting.percent_interval([value, 0.02]), lambda value: formatting.pair(value, 0.5)[0]]
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("value", [-0.0, -1e-9, -0.0004, -0.0049, -1e-17])
+def test_nothing_is_a_negative_zero(form, value):
+    assert not re.match(r"-0(\.0*)?(%|$| )", form(value))
+
+
+def test_a_difference_below_zero_keeps_its_sign():
+    assert [formatting.points(value) for value in (-0.0004, -0.0006, 0.0004)] == ["0.0", "-0.1", "0.0"]
+
+
+@pytest.mark.parametrize(
+    ("values", "texts"),
+    [((0.2, 0.3), ["0.200", "0.300"]), ((0.0171, 0.0172), ["0.0171", "0.0172"]), ((0.5, 0.5), ["0.500", "0.500"])],
+)
+def test_two_numbers_that_differ_look_different(values, texts):
+    assert formatting.pair(*values) == texts
 
 
 def test_an_interval_of_percentages_is_not_rounded_to_all():

@@ -9,7 +9,7 @@ from markdown_it import MarkdownIt
 from stages import report
 from stages.common import cli
 from stages.reporting import formatting, model_card
-from tests.reporting.support import MANY_CLASSES, TWO_CLASSES, change, write_run
+from tests.reporting.support import MANY_CLASSES, TWO_CLASSES, write_run
 from tests.support import MARKED_NAMES, PLAIN_NAMES, ROOT
 
 
@@ -60,21 +60,6 @@ def test_the_card_states_known_licences_and_asks_for_the_others(workplace, image
     assert [words for words in expected if words not in text] == []
     assert [words for words in absent if words in text] == []
     assert "**This model: none has been chosen yet.**" in text
-
-
-@pytest.mark.parametrize(
-    ("rate", "words"),
-    [
-        (None, "The label audit gives no estimate of them"),
-        (0, "The label audit found none."),
-        (0.0431, "The label audit estimates that at most 4.3% of all labels are wrong."),
-    ],
-)
-def test_the_audit_is_quoted_as_far_as_it_knows(workplace, rate, words):
-    write_run(TWO_CLASSES)
-    change("data/audit/summary.json", label_error_rate=rate)
-    text = " ".join(write_card()[1].split())
-    assert words in text and text.count("The label audit") == 1
 
 
 def test_the_card_has_the_snippet_and_says_what_carries_the_threshold(workplace):

@@ -1,3 +1,4 @@
+import dataclasses
 import hashlib
 import json
 import subprocess
@@ -14,16 +15,25 @@ from stages.reporting.conclusions import Conclusions
 from stages.reporting.next_steps import Step
 from tests.support import environment
 
-CONCLUSIONS = Conclusions("good", "Good: 97.5% are right.", "The fine-tuned model is exported.", False, "", "", "int8")
+TEXTS = dict.fromkeys(("mistakes", "doubted", "kept_weights", "overfitting", "int8"), "")
+CONCLUSIONS = Conclusions(
+    quality="good",
+    headline="Good: 97.5% are right.",
+    exported_model="The fine-tuned model is exported.",
+    overfits="no",
+    smallest_file="int8",
+    **TEXTS,
+)
 LOOK = Step("Look at 7 labels.", "head -n 20 data/audit/labels.csv")
-STEPS = [LOOK, Step("A.", "run " * 40), Step("B.", "b"), Step("Never.", "never")]
+STEPS = [LOOK, Step("A.", "run " * 40), Step("B.", "b"), Step("C.", "c"), Step("Never.", "never")]
+BACK = "git checkout HEAD params.yaml metrics && dvc checkout"
 
 
-def write_metrics(folder, accuracy, agreement):
+def write_metrics(folder, accuracy, agreement, loss=0.2):
     (folder / "metrics").mkdir(exist_ok=True)
     for name, values in {
-        "finetuned": {"accuracy": accuracy, "loss": 0.2, "best_epoch": round(100 * accuracy)},
-        "frozen": {"accuracy": 0.5, "loss": 0.7, "best_epoch": 5},
+        "finetuned": {"accuracy": accuracy, "loss": loss, "kept_epoch": round(100 * accuracy)},
+        "frozen": {"accuracy": 0.5, "loss": 0.7, "kept_epoch": 5},
         "export": {"agreement": agreement},
     }.items():
         (folder / f"metrics/{name}.json").write_text(json.dumps(values))
@@ -82,10 +92,11 @@ def show(workplace, capsys):
     """A function that shows the end of a run, in a working folder with the default parameters and metrics."""
     write_metrics(workplace.folder, 0.95, 0.99)
 
-    def show(**changes):
+    def show(steps=STEPS, doubted="", **changes):
         now = params.flatten(params.read(*params.Params.model_fields).model_dump())
         settings = now | {name.replace("__", "."): value for name, value in changes.items()}
-        terminal_summary.show(SimpleNamespace(settings=settings, **present_run()), CONCLUSIONS, STEPS)
+        conclusions = dataclasses.replace(CONCLUSIONS, doubted=doubted)
+        terminal_summary.show(SimpleNamespace(settings=settings, **present_run()), conclusions, steps)
         return capsys.readouterr().out
 
     return show
@@ -112,6 +123,8 @@ def test_says_which_model_how_good_it_is_what_to_do_and_where_the_report_is(show
         f"     {'run ' * 40}".rstrip(),  # one line, to be copied
         "  3. B.",
         "     b",
+        "  4. C.",
+        "     c",
         "",
         "The report, for any browser: plots/report.html",
     ]
@@ -128,10 +141,57 @@ def test_names_metrics_and_settings_that_differ_from_the_last_commit(committed, 
     assert header.split() == ["model", "accuracy", "agreement"]
     assert finetuned.split() == ["fine-tuned", "0.950", "->", "0.975"]
     assert export.split() == ["exported", "files", "0.990", "->", "0.980"]
-    assert "`git checkout params.yaml`" in said
+    assert f"Settings that differ from the last commit; `{BACK}` takes them back" in said
     assert "  finetune.learning_rate: auto -> 0.00001\n" in said
     assert "  evaluate.min_metrics: accuracy: 0 -> accuracy: 0.9\n" in said
     assert said.count(" -> ") == 4
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "loss", "sentence"),
+    [
+        (0.95, 0.237, "Worse than the last commit: the loss rose by 0.037, from 0.200 to 0.237."),
+        (0.945, 0.2, "Worse than the last commit: the accuracy fell by 0.5 points, from 95% to 94.5%."),
+        (0.9, 0.4, "the loss rose by 0.200, from 0.200 to 0.400; the accuracy fell by 5.0 points, from 95% to 90%."),
+        (
+            0.96,
+            0.237,
+            "Worse in part than the last commit: the loss rose by 0.037, from 0.200 to 0.237; the accuracy rose",
+        ),
+        (0.96, 0.2, ""),
+        (0.95, 0.2001, ""),
+        (0.95, 0.1, ""),
+    ],
+)
+def test_a_worse_experiment_is_said_to_be_worse_and_how_to_go_back(accuracy, loss, sentence, committed, show):
+    write_metrics(committed, accuracy, 0.99, loss)
+    said = " ".join(show(train__views=10).split())
+    assert sentence in said and ("than the last commit:" in said) == bool(sentence)
+    back = f"1. Go back to the settings of the last commit, and to their outputs. {BACK} 2. Look at 7 labels."
+    assert (back in said) == bool(sentence) and said.count(BACK) == 1
+    assert said.index("Good:") <= said.index(sentence)
+
+
+def test_a_worse_run_of_the_same_settings_has_no_settings_to_go_back_to(committed, show):
+    write_metrics(committed, 0.9, 0.99)
+    said = show()
+    assert "Worse than the last commit" in said and "git checkout" not in said
+
+
+@pytest.mark.parametrize(
+    ("key", "committed_value", "other"),
+    [("train.views", 5, 10), ("image_size", 224, 96), ("finetune.keep", "better", "frozen")],
+)
+def test_no_setting_of_the_last_commit_is_advised(key, committed_value, other, committed, show):
+    changed = {key.replace(".", "__"): other}
+    assert "Try." not in show(steps=[Step.change("Try.", key, committed_value), LOOK], **changed)
+    assert f"1. Try.\n     dvc exp run -S {key}={other}" in show(steps=[Step.change("Try.", key, other), LOOK])
+
+
+def test_mistakes_with_doubtful_labels_are_said_to_be_that(show):
+    sentence = "2 of the 10 mistakes have labels that the audit doubts."
+    lines = show(doubted=sentence).splitlines()
+    assert lines[1].startswith("Good:") and lines[2] == sentence
 
 
 def test_is_the_same_below_the_root_of_the_repository(workplace, committed, show, monkeypatch):
@@ -246,6 +306,12 @@ def test_the_same_test_images_are_compared_in_full(first_run, show, workplace):
     write_metrics(workplace.folder, 0.7, 0.99)
     said = show()
     assert "0.950 -> 0.700" in said and "test split" not in said
+    assert "Worse than the last commit: the accuracy fell by 25.0 points, from 95% to 70%." in said
+
+
+def test_of_other_test_images_the_shared_ones_say_whether_it_is_worse(first_run, show, workplace):
+    write_run(*images_of(*range(3, 13), wrong=(3, 4, 5)), images="images 2")
+    assert "Worse than the last commit: the accuracy fell by 40.0 points, from 80% to 40%." in " ".join(show().split())
 
 
 def test_after_labels_were_corrected_both_models_are_measured_by_those_of_today(first_run, show, workplace):

@@ -24,7 +24,7 @@ def test_stops_when_the_monitored_value_gets_no_better_and_keeps_the_best_weight
     result = train(model, SPLIT, recorder, validate, epochs=9, monitor=monitor, patience=2)
     assert history_of(result)["kept"].tolist() == [False, True, False, False]
     assert same(model, recorder[1]) and not same(model, recorder[3])
-    assert result.description == "epoch 2" and result.kept["val_loss"] == 0.5
+    assert result.description == f"epoch 2, which has the best {monitor}" and result.kept["val_loss"] == 0.5
     header, *rows, stopped = capsys.readouterr().out.splitlines()
     assert header == history.HEADER and [len(row) for row in rows] == [len(header)] * 4
     assert [row.split()[0] for row in rows] == ["1", "2", "3", "4"] and rows[0].split()[3:5] == ["0.5500", "0.9000"]
@@ -49,6 +49,11 @@ def test_without_a_monitor_all_epochs_run_and_the_last_is_kept():
     result = train(model, SPLIT, recorder, scripted_validation(0.1, 0.5, 0.7, 0.9), epochs=4, patience=1)
     assert history_of(result)["kept"].tolist() == [False, False, False, True]
     assert same(model, recorder[3])
+
+
+def test_averaged_weights_are_said_to_be_that():
+    result = train(small(), SPLIT, validate=scripted_validation(0.1), averaging=0.3)
+    assert result.description == "epoch 1, the last, with weights averaged over about 30% of all steps"
 
 
 @pytest.mark.parametrize(("monitor", "kept"), [("none", 0.7), ("val_loss", 0.3)])

@@ -61,18 +61,20 @@ def test_exactly_as_many_epochs_run_as_asked_for_and_are_counted_on(steps):
     assert epochs["phase"].tolist() == ["finetune"] * 3
     assert epochs["learning_rate"].tolist() == pytest.approx([0.01] * 3, rel=1e-6)
     assert epochs["kept"].tolist() == [False, False, True]
-    assert result.description == "epoch 8" and result.metrics == {}
+    assert result.description == "epoch 8, the last" and result.metrics == {}
 
 
-def test_while_it_runs_no_epoch_is_kept_and_the_metrics_are_those_of_the_last(steps):
+@pytest.mark.parametrize(("monitor", "kept"), [("none", [6, 7, 8]), ("val_loss", [6, 7, 7])])
+def test_while_it_runs_no_epoch_is_kept_and_the_metrics_are_those_of_the_one_to_keep_so_far(monitor, kept, steps):
     model = small()
     recorder = Recorder(model)
-    train(model, make_split(8, ["a", "b"]), recorder, losses(2), epochs=2, initial_epoch=6)
-    assert len(recorder.given) == 2
+    validate = scripted_validation(0.5, 0.3, 0.4)
+    train(model, make_split(8, ["a", "b"]), recorder, validate, epochs=3, initial_epoch=6, monitor=monitor, patience=3)
+    assert len(recorder.given) == 3
     for count, (epochs, metrics) in enumerate(recorder.given, 1):
         assert len(epochs) == count and epochs["kept"].isna().all()
-        assert metrics == history.summary(epochs.to_dict("records"), epochs.iloc[-1])
-        assert metrics["best_epoch"] == 5 + count
+        assert metrics == history.summary(epochs.to_dict("records"), epochs.iloc[kept[count - 1] - 6])
+        assert metrics["kept_epoch"] == kept[count - 1]
 
 
 @pytest.fixture

@@ -29,11 +29,17 @@ def select(frozen_loss, keep):
     return model_selection.select(Result([TUNED], TUNED, np.float32([[1]]), "epoch 7"), frozen, model, keep), model
 
 
+def candidates(frozen_loss):
+    """What the metrics have of both models, whichever is kept."""
+    frozen = {"epoch": 5, "val_accuracy": 0.6, "val_loss": frozen_loss}
+    return {"frozen": frozen, "finetuned": {"epoch": 7, "val_accuracy": 0.8, "val_loss": 0.5}}
+
+
 @pytest.mark.parametrize(("frozen_loss", "keep"), [(0.6, "better"), (0.4, "finetuned")])
 def test_the_fine_tuned_model_is_kept_if_its_loss_is_lower_or_if_it_is_asked_for(frozen_loss, keep):
     result, model = select(frozen_loss, keep)
     assert same(model, END) and result.logits == [[1]] and result.kept == TUNED and result.description == "epoch 7"
-    assert result.metrics == {"model": "finetuned", "start": {"val_accuracy": 0.6, "val_loss": frozen_loss}}
+    assert result.metrics == {"model": "finetuned", "candidates": candidates(frozen_loss)}
 
 
 @pytest.mark.parametrize(
@@ -48,7 +54,7 @@ def test_the_frozen_model_is_kept_to_the_bit_otherwise(frozen_loss, keep, words)
     result, model = select(frozen_loss, keep)
     assert same(model, START) and result.logits == [[0]] and result.description == words
     assert result.kept == FROZEN | {"val_accuracy": 0.6, "val_loss": frozen_loss}
-    assert result.metrics == {"model": "frozen", "start": {"val_accuracy": 0.6, "val_loss": frozen_loss}}
+    assert result.metrics == {"model": "frozen", "candidates": candidates(frozen_loss)}
     kept = history.table(result.rows, result.kept)["kept"]
     assert kept.tolist() == [False] and kept.dtype == bool
 
