@@ -86,6 +86,7 @@ class SplitSummary(BaseModel):
     unreadable: int
     dropped: int
     groups: int
+    corrections: dict[str, int] = {}
 
 
 class Audit(BaseModel):
