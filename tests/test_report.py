@@ -366,9 +366,8 @@ def test_sections_that_would_say_nothing_are_a_sentence(workplace):
     )
     curve = files.read_json("data/audit/learning_curve.json")
     change("data/audit/learning_curve.json", sizes=curve["sizes"][:1], accuracy=[0.7], intervals=[[0.6, 0.8]])
-    change(
-        "data/evaluation/samples.npz", **{f"uncertain_{name}": np.zeros((0, 8, 8, 3)) for name in ("rows", "pixels")}
-    )
+    none = {"rows": np.zeros(0, int), "pixels": np.zeros((0, 8, 8, 3), np.uint8), "sizes": np.zeros((0, 2), int)}
+    change("data/evaluation/samples.npz", **{f"uncertain_{name}": values for name, values in none.items()})
     page = write_page()
     charts = [attributes for _, attributes, _ in page.all("svg") if attributes.get("class") != "whisker"]
     assert len(charts) == 2  # the confusion matrix, and the sizes of the images

@@ -27,6 +27,7 @@ for (const image of document.querySelectorAll("main img")) {
   button.addEventListener("click", () => {
     larger.src = image.src;
     larger.alt = image.alt;
+    larger.style.setProperty("--ratio", image.naturalWidth / image.naturalHeight);
     caption.replaceChildren(...button.closest("figure").querySelector("figcaption").cloneNode(true).childNodes);
     dialog.showModal();
   });
