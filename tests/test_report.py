@@ -313,9 +313,9 @@ def test_the_page_has_the_id_of_the_run_and_the_command_that_finds_it(workplace)
 
 @pytest.mark.slow
 def test_the_id_of_the_run_stands_in_dvc_lock(default_run):
-    project, _ = default_run
-    [identity] = re.findall("<code>([0-9a-f]{12})</code> ", (project.folder / "plots/report.html").read_text())
-    assert f"md5: {identity}" in (project.folder / "dvc.lock").read_text()
+    page = (default_run.folder / "plots/report.html").read_text(encoding="utf-8")
+    [identity] = re.findall("<code>([0-9a-f]{12})</code> ", page)
+    assert f"md5: {identity}" in (default_run.folder / "dvc.lock").read_text()
 
 
 @pytest.mark.parametrize(("most", "text"), [(200, None), (5, "5 mistakes are shown"), (1, "1 mistake is shown")])

@@ -7,12 +7,11 @@ const make = (tag, properties, ...children) => {
   return element;
 };
 
-const larger = make("img"), caption = make("figcaption");
-const dialog = make("dialog", { className: "larger" }, make("figure", {}, larger, caption),
-                    make("button", { type: "button", textContent: "Close" }));
+const figure = make("figure");
+const dialog = make("dialog", { className: "larger" }, figure, make("button", { type: "button", textContent: "Close" }));
 dialog.setAttribute("aria-label", "Enlarged image");
 dialog.addEventListener("click", (event) => {
-  if (!caption.contains(event.target)) dialog.close(); // the path in the caption can be selected
+  if (!event.target.closest("figcaption")) dialog.close(); // the path in the caption can be selected
 });
 const announcement = make("p", { className: "unseen" });
 announcement.setAttribute("role", "status");
@@ -25,10 +24,9 @@ for (const image of document.querySelectorAll("main img")) {
   image.replaceWith(button);
   button.append(image);
   button.addEventListener("click", () => {
-    larger.src = image.src;
-    larger.alt = image.alt;
+    const larger = image.cloneNode();
     larger.style.setProperty("--ratio", image.naturalWidth / image.naturalHeight);
-    caption.replaceChildren(...button.closest("figure").querySelector("figcaption").cloneNode(true).childNodes);
+    figure.replaceChildren(larger, button.closest("figure").querySelector("figcaption").cloneNode(true));
     dialog.showModal();
   });
 }

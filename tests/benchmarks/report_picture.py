@@ -38,7 +38,9 @@ def main():
         image = Image.open(shot).convert("RGB").resize(SIZE, Image.Resampling.LANCZOS)
     text = PngImagePlugin.PngInfo()
     text.add_text(KEY, template_hash())
-    image.quantize(COLOURS, dither=Image.Dither.NONE).save(arguments.picture, optimize=True, pnginfo=text)
+    # The default method has no green of its own, which is in few pixels.
+    image = image.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    image.save(arguments.picture, optimize=True, pnginfo=text)
     print(f"{arguments.picture}: {arguments.picture.stat().st_size:,} bytes")
 
 
