@@ -89,7 +89,8 @@ def test_links_and_labels_lead_to_elements_of_the_page(page):
 
 def test_every_chart_is_described_in_words_and_every_table_has_a_caption_and_scopes(page):
     charts = [attributes for _, attributes, _ in page.all("svg") if attributes.get("class") != "whisker"]
-    assert len(charts) == 9
+    perfect = files.read_json("data/evaluation/metrics.json")["finetuned"]["auc"] == 1  # without two charts of curves
+    assert len(charts) == (7 if perfect else 9)
     assert all(chart["role"] == "img" and len(chart["aria-label"]) > 40 for chart in charts)
     assert all(attributes["alt"] and attributes["width"] for _, attributes, _ in page.all("img"))
     assert len(page.all("caption")) == len(page.all("table"))
