@@ -81,7 +81,8 @@ def draw_overview(overview: dict[str, np.ndarray], classes: list[str]) -> dict[s
 def draw_images(samples: dict[str, np.ndarray], table: pd.DataFrame) -> dict[str, Figure]:
     """Returns the figures of test images, by their names, from the arrays of examples.save and all predictions."""
     figures = {}
-    headings = {"mistakes": "The most confident mistakes", "uncertain": "The least certain predictions"}
+    uncertain = f"The least certain predictions, below {result_tables.CERTAIN:.0%}"
+    headings = {"mistakes": "The most confident mistakes", "uncertain": uncertain}
     for sheet, heading in headings.items():
         pixels, sizes, rows = (samples[f"{sheet}_{array}"] for array in ("pixels", "sizes", "rows"))
         figures[sheet] = predictions.by_class(pixels, sizes, rows, table, heading)

@@ -12,10 +12,8 @@ if __name__ == "__main__":
 
     cli.start()
 
-from stages.charts import base
 from stages.common import cli, files, params
-from stages.common.phases import PHASES
-from stages.reporting import conclusions, figures, formatting, model_card, next_steps, terminal_summary
+from stages.reporting import conclusions, model_card, next_steps, page, terminal_summary
 from stages.reporting.run import Run
 
 
@@ -24,20 +22,7 @@ def main() -> None:
     found = conclusions.draw(run)
     steps = next_steps.find(run, found)
     with files.replacing(page="plots/report.html", card="data/models/README.md") as out:
-        page = formatting.template("report.html.jinja", autoescape=True).render(
-            run=run,
-            conclusions=found,
-            steps=steps,
-            charts=figures.charts(run),
-            galleries=figures.galleries(run),
-            COLOURS=base.CSS,
-            PHASES=PHASES,
-            EXPORTS=model_card.EXPORTS,
-            SAME=conclusions.SAME,
-            usage=model_card.USAGE,
-            predict=next_steps.PREDICT,
-        )
-        out.page.write_text(page, encoding="utf-8")
+        out.page.write_text(page.render(run, found, steps), encoding="utf-8")
         out.card.write_text(model_card.render(run, found), encoding="utf-8")
     terminal_summary.show(run, found, steps)
 

@@ -15,6 +15,7 @@ def _columns(texts: str, numbers: str = "", **others: type) -> dict[str, type]:
 
 
 PREDICTIONS = "plots/predictions.csv"
+CERTAIN = 0.99  # probability from which a prediction is certain: it is not among the least certain ones
 COLUMNS = {
     PREDICTIONS: _columns("path actual predicted frozen", "probability margin", group=int),
     "data/evaluation/reliability.csv": _columns(

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from stages.common import dataset
+from stages.common.result_tables import CERTAIN
 
 SPLIT_IMAGES = 16  # number of images that show the whole split
 GRADCAM_IMAGES = 16  # number of images with a heat map
@@ -47,9 +48,13 @@ def mistakes(predictions: pd.DataFrame) -> np.ndarray:
 
 
 def uncertain(predictions: pd.DataFrame) -> np.ndarray:
-    """Returns rows of the predictions with the lowest margin, int [K], of the classes with the lowest mean margin."""
+    """Returns rows of the predictions with the lowest margin, int [K], of the classes with the lowest mean margin.
+
+    Those that are CERTAIN are left out.
+    """
     margins = predictions.groupby("actual")["margin"].mean()
-    return _by_class(predictions, np.arange(len(predictions)), predictions["margin"], margins)
+    rows = np.flatnonzero(predictions["probability"] < CERTAIN)
+    return _by_class(predictions, rows, predictions["margin"], margins)
 
 
 def for_gradcam(predictions: pd.DataFrame) -> np.ndarray:

@@ -37,11 +37,22 @@ for (const [number, path] of pages.entries()) {
       await page.$$eval("details", (all) => all.forEach((one) => { one.open = true; }));
       await page.evaluate(axe);
       const { violations, incomplete } = await page.evaluate(() => window.axe.run());
+      // An image enlarges by the keyboard; Escape closes it and leads back.
+      let enlarges = true;
+      if (await page.$(".enlarge")) {
+        await page.focus(".enlarge");
+        await page.keyboard.press("Enter");
+        enlarges = await page.$eval("dialog", (dialog) => dialog.open && dialog.querySelector("img").naturalWidth > 0);
+        violations.push(...(await page.evaluate(() => window.axe.run("dialog"))).violations);
+        if (shots) await page.screenshot({ path: join(shots, `${number}-${width}-${colorScheme}-enlarged.png`) });
+        await page.keyboard.press("Escape");
+        enlarges &&= await page.evaluate(() => !document.querySelector("dialog").open && document.activeElement.className === "enlarge");
+      }
       const brief = ({ id, impact, nodes }) => ({
         id, impact, count: nodes.length, first: nodes[0].html.slice(0, 200), why: nodes[0].any[0]?.message ?? "",
       });
       views.push({
-        page: basename(path), width, colorScheme, requests, messages, broken, overflow, skipLinkFirst: first === "skip",
+        page: basename(path), width, colorScheme, requests, messages, broken, overflow, skipLinkFirst: first === "skip", enlarges,
         violations: violations.map(brief), incomplete: incomplete.map(brief),
       });
       if (shots && width === 1280 && colorScheme === "light") {

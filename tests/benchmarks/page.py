@@ -3,9 +3,9 @@
     dvc repro && python -m tests.benchmarks.page [PAGE...] [--shots FOLDER]
 
 At 360, 768, 1280 and 1920 pixels, in light and dark: no request to another address, nothing on the console, no broken
-image, no horizontal overflow, the skip link is the first element that the Tab key reaches, and axe-core finds no
-violation, and no contrast that it cannot tell, with all details open. Needs Node.js and Chromium; npm fetches
-playwright-core and axe-core into a temporary folder.
+image, no horizontal overflow, the skip link is the first element that the Tab key reaches, an image enlarges and closes
+by the keyboard, and axe-core finds no violation, and no contrast that it cannot tell, with all details open and in the
+enlarged image. Needs Node.js and Chromium; npm fetches playwright-core and axe-core into a temporary folder.
 """
 
 import argparse
@@ -57,6 +57,8 @@ def find_problems(view):
         problems.append(f"{view['overflow']} pixels too wide")
     if not view["skipLinkFirst"]:
         problems.append("the Tab key does not reach the skip link first")
+    if not view["enlarges"]:
+        problems.append("an image does not enlarge and close by the keyboard")
     unclear = [x for x in view["incomplete"] if x["id"] == "color-contrast"]
     problems += [
         f"axe {x['impact']}: {x['id']}, {x['count']} times, such as {x['first']}: {x['why']}"

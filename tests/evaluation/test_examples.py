@@ -39,6 +39,12 @@ def test_uncertain_ones_are_those_with_the_smallest_margin_right_or_wrong():
     assert examples.uncertain(table(rows)).tolist() == [1, 0, 3, 2]
 
 
+def test_certain_predictions_are_none_of_the_least_certain_ones():
+    rows = [("a", "a", 0.995, 0.99), ("a", "b", 0.9899, 0.98), ("b", "b", 0.99, 0.98), ("b", "b", 1.0, 1.0)]
+    assert examples.uncertain(table(rows)).tolist() == [1]
+    assert examples.uncertain(table(rows[2:])).tolist() == []
+
+
 def test_heat_maps_are_of_wrong_and_of_right_predictions_evenly_over_classes():
     rows = [(c, "c", 0.5, 0) for c in "a" * 60 + "b" * 40 + "c" * 20]
     chosen = table(rows).iloc[examples.for_gradcam(table(rows))]

@@ -40,6 +40,7 @@ def write_run(classes, per_class=8, separation=0.8):
             "data/splits/near_duplicates.csv": near_duplicates(),
             "data/splits/unreadable.csv": pd.DataFrame({"path": ["a/\udcff.jpg"], "reason": ["cut off <here>"]}),
             **{f"data/splits/{name}/manifest.csv": manifest for name in SPLITS},
+            **test_split(manifest, predictions, rng),
             "data/evaluation/metrics.json": evaluate,
             "data/evaluation/classes.json": class_scores,
             "data/evaluation/intervals.json": around_scores(scores, class_scores),
@@ -168,6 +169,16 @@ def overview(class_count, rng):
         "train_sizes": sizes,
         "sizes": np.tile([[20, 20], [40, 20]], (class_count, 1)),
         "labels": np.repeat(np.arange(class_count), 2),
+    }
+
+
+def test_split(manifest, predictions, rng):
+    """What the stage split writes of the test split, of images twice as wide as high."""
+    shape = {"width": 40, "height": 20, "group": range(len(manifest)), "duplicates": range(len(manifest))}
+    manifest = manifest.assign(path=predictions["path"], **{"class": predictions["actual"]}, **shape)
+    return {
+        "data/splits/test/manifest.csv": manifest,
+        "data/splits/test/pixels.npy": random_images(rng, len(manifest)),
     }
 
 
