@@ -3,6 +3,8 @@
 import numpy as np
 import pandas as pd
 
+from stages.common.cli import counted
+
 SIGNIFICANCE = 0.05  # significance level, the usual one
 
 
@@ -39,14 +41,27 @@ def count_flips(table: pd.DataFrame) -> dict[str, int | float]:
 
 def describe_difference(table: pd.DataFrame, a: str, b: str) -> str:
     """Says in words how the predictions called `a` and `b` differ; the table is as in `count_flips`."""
-    flips, images = count_flips(table), table["path"].nunique()
-    total = f"{images} images" if len(table) == images else f"{len(table)} predictions for {images} images"
+    flips, right = count_flips(table), int(table["a"].sum())
+    total = _total(table)
     if not flips["gained"] and not flips["lost"]:
-        return f"{a} and {b} are right on the same {table['a'].sum()} of {total}: accuracy {table['a'].mean():.4f}."
+        wrong = len(table) - right
+        if not wrong or not right:
+            return f"Both models are {'right' if right else 'wrong'} on the same {total}."
+        return (
+            f"Both models are right on the same {right}, and wrong on the same {wrong} of {total}: accuracy "
+            f"{table['a'].mean():.4f}."
+        )
     better = b if flips["gained"] > flips["lost"] else a
-    conclusion = f"significant, {better} is better" if flips["p_value"] < SIGNIFICANCE else "not significant"
+    conclusion = f"more than noise, {better} is better" if flips["p_value"] < SIGNIFICANCE else "within noise"
     return (
         f"Of {total}, {b} alone is right on {flips['gained']}, and {a} alone on {flips['lost']}.\n"
         f"Accuracy {table['a'].mean():.4f} ({a}) against {table['b'].mean():.4f} ({b}): the difference is {conclusion} "
         f"(p = {flips['p_value']:.2g})."
     )
+
+
+def _total(table: pd.DataFrame) -> str:
+    images = table["path"].nunique()
+    if len(table) == images:
+        return counted(images, "image")
+    return f"{counted(len(table), 'prediction')} for {counted(images, 'image')}"
