@@ -18,6 +18,7 @@ from stages.reporting.conclusions import Conclusions
 from stages.reporting.last_commit import OtherTest
 from stages.reporting.next_steps import Step
 from stages.reporting.run import Metrics, Run
+from stages.statistics import common_images
 
 # What each file of metrics/ is about.
 METRICS = {phase.model: phase.title.lower() for phase in (FINETUNE, TRAIN_FROZEN)} | {"export": "exported files"}
@@ -54,8 +55,8 @@ def _changed(run: Run) -> list[str | Text | Table]:
     if before.predictions is None:
         return _section(f"{what} The metrics are of another test split, and cannot be compared.")
     now = run.predictions.assign(sha256=run.manifests[SPLITS.index("test")]["sha256"])
-    both = before.predictions.merge(now, on=["path", "actual", "sha256"], suffixes=("_before", ""))
-    if len(both) == len(before.predictions) == len(now):
+    both = common_images.merge(before.predictions, now, ("_before", ""))  # the labels are those of today
+    if len(both) == len(before.predictions) == len(now) and both["actual_before"].equals(both["actual"]):
         return _changed_metrics()
     what += f" The test splits, of {len(before.predictions):,} images then and {len(now):,} now, share"
     if both.empty:

@@ -4,6 +4,7 @@ Names come from `dvc.api.exp_show`. Its values are text for a table, which does 
 from a metric of that name: values come from `dvc.api.params_show` and from files of the experiment.
 """
 
+import collections
 import contextlib
 import hashlib
 import io
@@ -35,6 +36,7 @@ from stages.common.phases import FINETUNE, PHASES
 REPOSITORY_ERRORS = (DvcException, SCMError, pygit2.GitError)
 Parsed = TypeVar("Parsed")
 YAML = ruamel.yaml.YAML(typ="safe")  # DVC's reader of values, to which 1e-05 is a number
+WORKSPACE = "workspace"  # DVC's name of what is checked out, with all that `dvc repro` has made, committed or not
 
 
 def setting(text: str) -> tuple[str, Any]:
@@ -183,6 +185,28 @@ def predictions(revision: str) -> pd.DataFrame:
     return _read("plots/predictions.csv", revision, parse)
 
 
+def test_manifest(revision: str) -> pd.DataFrame:
+    """Returns path, class and sha256 of the images of the test split, in the order of their predictions."""
+    return _read("data/splits/test/manifest.csv", revision, lambda data: _texts(data)[["path", "class", "sha256"]])
+
+
+def classes(revision: str) -> list[str]:
+    """Returns the names of all classes, sorted."""
+    return _read(dataset.CLASSES, revision, json.loads)
+
+
+def corrections(revision: str) -> pd.DataFrame | None:
+    """Returns data/splits/corrections.csv, a row per correction of an image, or None if the split wrote none."""
+    path = f"{dataset.ROOT}/corrections.csv"
+    if path not in hashes(revision)["split"]:
+        return None
+    return _read(path, revision, lambda data: _texts(data)[["sha256", "split", "decision", "given", "label"]])
+
+
+def _texts(data: bytes) -> pd.DataFrame:
+    return files.read_csv(io.BytesIO(data), types=collections.defaultdict(lambda: str))
+
+
 @contextlib.contextmanager
 def test_split(revision: str) -> Iterator[dataset.Split]:
     """Opens a copy of the test split, which is deleted at the end of the block."""
@@ -209,8 +233,9 @@ def _read(path: str, revision: str, parse: Callable[[bytes], Parsed]) -> Parsed:
 
 
 def _content(path: str, revision: str) -> bytes:
-    content = dvc.api.read(path, rev=revision, mode="rb")
-    _check(dvc.api.DVCFileSystem(rev=revision), path, content, revision)
+    rev = None if revision == WORKSPACE else revision
+    content = dvc.api.read(path, rev=rev, mode="rb")
+    _check(dvc.api.DVCFileSystem(rev=rev), path, content, revision)
     return content
 
 
@@ -230,4 +255,5 @@ def _one_line_error(path: str, revision: str) -> Iterator[None]:
     try:
         yield
     except (*REPOSITORY_ERRORS, OSError, ValueError, LookupError, RecursionError) as error:  # the last are of YAML
-        raise UserError(f"{path} of {revision}: {error}. `dvc exp show` lists the experiments.") from None
+        remedy = "Run `dvc repro`." if revision == WORKSPACE else "`dvc exp show` lists the experiments."
+        raise UserError(f"{path} of {revision}: {error}. {remedy}") from None
