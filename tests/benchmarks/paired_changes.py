@@ -6,6 +6,9 @@ Made-up predictions of two models for the same images of two classes, whose true
 the first is right on 70% to 97% of the images, and the second on as many or more. The logits of both have 70% of the
 variance of their noise in common. With near-duplicates, 30% of the groups have 2 to 6 images, which have 90% of the
 variance in common.
+
+Of accuracy, 0.946 to 0.974 of the intervals hold the true change; of loss, 0.935 to 0.951 without near-duplicates, and
+with them 0.885 of 40 images, 0.912 of 65, 0.938 of 200 and 0.946 of 1,000: few groups have most of the difference.
 """
 
 import argparse

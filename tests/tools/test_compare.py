@@ -158,6 +158,12 @@ def test_the_corrections_in_test_are_counted_with_a_warning_and_the_accuracy_wit
     ) in text
 
 
+def test_labels_that_the_first_run_had_corrected_already_are_corrected_ones():
+    rows = [f"of {number}.png,test,label,cat,dog" for number in range(4)] + ["of 5.png,test,label,cat,cat"]
+    table = evaluated_run.pair(*(run(MANY, CORRECTED, "cat", corrections=corrections(*rows)) for _ in "ab"))
+    assert table["corrected"].tolist() == [True] * 4 + [False] * 16
+
+
 @pytest.mark.parametrize("found", [None, corrections("x,train,label,cat,dog"), corrections("y,,drop,cat,")])
 def test_without_a_correction_in_test_there_is_no_warning(found):
     text = said(run(MANY, "cat", "cat"), run(MANY, "cat", CORRECTED, corrections=found))
