@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from stages import review
-from stages.common import cli, files
+from stages.common import cli
 from stages.reporting.review import REASONS
 from tests.reporting.review_support import (
     IMAGES,
@@ -18,8 +18,8 @@ from tests.reporting.review_support import (
     labels,
     mistakes,
     near_duplicates,
-    table,
     unreadable,
+    write_corrections,
     write_images,
     write_tables,
 )
@@ -118,7 +118,7 @@ def test_hostile_names_are_inert_and_come_back(first):
 def test_the_corrections_of_the_project_are_in_the_page():
     images = make_run()
     rows = [("cat/007.jpg", images["sha256"][7], "label", "dog", "a,b"), ("gone.jpg", "f" * 64, "drop", "", "")]
-    files.write_csv(table("path sha256 decision label note", *rows), Path("data/corrections.csv"))
+    write_corrections("data/corrections.csv", *rows)
     assert [tuple(row.values()) for row in data_of(write_page())["corrections"]] == rows
 
 

@@ -10,11 +10,22 @@ const classes = new Set(data.classes);
 const selected = new Set();
 let past = [], future = [], focused = 0, anchor = 0, shown = cards.map((_, n) => n);
 let listed = [], choice = -1, targets = [], opener = null, noteShown = "";
-let stores = true, unsaved = false;
+let viewed = 0, stores = true, unsaved = false;
 
 // Texts ---------------------------------------------------------------------------------------------------------------
-// Invisible characters, such as those that turn the direction of writing, as escapes.
-const visible = (text) => text.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, (x) => `\\u{${x.codePointAt(0).toString(16)}}`);
+// A name as the page writes it elsewhere: with invisible characters, such as those that turn the direction of writing, it is
+// in quotes, and these are escapes.
+const invisible = /[\p{C}\p{Zl}\p{Zp}]|(?! )\p{Zs}/gu;
+
+function visible(text) {
+  if (text.search(invisible) < 0) return text;
+  const escaped = text.replaceAll("\\", "\\\\").replace(invisible, (x) => {
+    const code = x.codePointAt(0), digits = code < 0x100 ? 2 : code < 0x10000 ? 4 : 8;
+    return { "\n": "\\n", "\r": "\\r", "\t": "\\t" }[x] ?? `\\${{ 2: "x", 4: "u", 8: "U" }[digits]}${code.toString(16).padStart(digits, "0")}`;
+  });
+  return `'${escaped}'`;
+}
+
 const counted = (count, noun) => `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
 const say = (text) => { $("message").textContent = text; };
 
@@ -80,7 +91,7 @@ function load() {
   }
   for (const [k, row] of saved?.further ?? []) others.set(k, row);
   if (!stores) say("This browser stores nothing for this page: save before you close it.");
-  else if (conflicts) say(`${counted(conflicts, "decision")} of this browser differ from the project's corrections, which are shown.`);
+  else if (conflicts) say(`${counted(conflicts, "decision")} of this browser ${conflicts === 1 ? "differs" : "differ"} from the project's corrections, which are shown.`);
 }
 
 // Changes decisions, [[number, decision or null]], and rows of other images, [[key, row]], in one step that undo takes back.
@@ -159,10 +170,10 @@ function decide(numbers, action, label = "", note = null) {
     const item = items[n], before = current[n];
     let after = given[n];
     if (action !== "clear") {
-      if (!item.label && action !== "drop" && action !== "unsure") continue; // a file that cannot be read has no class
-      const name = action === "keep" ? item.label : label;
-      const decision = action === "drop" || action === "unsure" ? action : classes.has(name) ? "label" : "new_class";
-      after = { decision, label: decision === action ? "" : name, note: note ?? before?.note ?? "" };
+      const named = action === "keep" || action === "label", name = action === "keep" ? item.label : label;
+      if (named && !item.label) continue; // a file that cannot be read has no class
+      const decision = !named ? action : classes.has(name) ? "label" : "new_class";
+      after = { decision, label: named ? name : "", note: note ?? before?.note ?? "" };
     }
     steps.push([n, after]);
   }
@@ -246,6 +257,7 @@ const viewer = $("viewer"), chooser = $("chooser");
 function view(n) {
   const card = cards[n], image = card.querySelector("img"), pressed = document.activeElement?.dataset.do;
   rove(n);
+  viewed = n;
   $("viewer-title").replaceChildren(...[...card.querySelector("h2").childNodes].map((node) => node.cloneNode(true)));
   $("viewer-image").replaceChildren(image ? image.cloneNode() : "This file cannot be read.");
   $("viewer-decision").textContent = describe(current[n], items[n]);
@@ -261,7 +273,7 @@ function view(n) {
   }
 }
 
-viewer.addEventListener("close", () => cards[focused] && focusCard(focused));
+viewer.addEventListener("close", () => focusCard(viewed)); // the browser gives the focus back to the image that was first
 
 function choose(numbers, field) {
   targets = numbers;

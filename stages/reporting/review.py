@@ -19,6 +19,7 @@ import pandas as pd
 from PIL import Image
 
 from stages.charts import base
+from stages.common.cli import printable
 from stages.common.dataset import SPLITS
 from stages.decoding import decode
 from stages.labels.corrections import COLUMNS, Correction
@@ -146,7 +147,7 @@ def select(tables: Tables) -> tuple[list[list[Item]], int]:
     for place, row in enumerate(tables.unreadable.to_dict("records")):
         found = item(row["path"])
         found.readable = False
-        found.add("unreadable", f"This file cannot be read: {row['reason']}", place)
+        found.add("unreadable", f"This file cannot be read: {printable(row['reason'])}", place)
     for place, row in enumerate(tables.corrected.to_dict("records")):
         found = item(row["path"])
         found.readable &= bool(row["sha256"])  # which a file that cannot be read and was dropped has not
@@ -168,12 +169,13 @@ def _most_confident(mistakes: pd.DataFrame) -> pd.DataFrame:
 
 def _doubt(row: Mapping[str, Any]) -> str:
     suggested, given = (formatting.percent(row[f"{name}_probability"]) for name in ("suggested", "given"))
-    return f"Doubtful: classifiers trained on other images give {row['suggested']} {suggested}, the label {given}"
+    name = printable(row["suggested"])
+    return f"Doubtful: classifiers trained on other images give {name} {suggested}, the label {given}"
 
 
 def _mistake(row: Mapping[str, Any]) -> str:
     trained = ", although it was trained on this image" if row["split"] == SPLITS[0] else ""
-    return f"The model predicts {row['predicted']} with {formatting.percent(row['probability'])}{trained}"
+    return f"The model predicts {printable(row['predicted'])} with {formatting.percent(row['probability'])}{trained}"
 
 
 def _group(group: pd.DataFrame, row: Mapping[str, Any]) -> str:

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from stages.common import files
 from stages.common.dataset import SPLITS
 from stages.review import TABLES
 from tests.reporting.support import write
@@ -85,4 +84,9 @@ def write_tables(images, **tables):
     classes = sorted(images["class"].unique())
     write({"data/splits/classes.json": classes, **manifests, **outputs})
     if not Path("data/corrections.csv").exists():
-        files.write_csv(table("path sha256 decision label note"), Path("data/corrections.csv"))
+        write_corrections("data/corrections.csv")
+
+
+def write_corrections(path, *rows):
+    """Writes a table of corrections, from rows of path, sha256, decision, label, note."""
+    write({path: table("path sha256 decision label note", *rows)})
