@@ -90,7 +90,9 @@ def read_images(items: list[Item], paths: dict[str, str], p: params.Params) -> d
         file = Path(p.data.images, paths[item.path])
         try:
             return review.read_image(file, side, p.data.max_pixels, p.background)
-        except ValueError as error:  # it may have gone
+        except ValueError as error:
+            if "corrected" in item.reasons and not item.split:  # dropped, maybe because it cannot be read
+                return Shown("")
             name = cli.printable(str(file))
             raise cli.UserError(f"{name} cannot be read ({error}): run `dvc repro`, which reads all anew.") from None
 

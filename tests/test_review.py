@@ -143,6 +143,13 @@ def test_files_with_the_same_bytes_are_told_apart_by_their_paths():
     assert [item["twin"] for item in data_of(write_page())["items"]] == [True, False]
 
 
+def test_a_file_that_was_dropped_may_be_broken():
+    images = write_images({"cat": 3, "dog": 3})
+    Path(f"{IMAGES}/cat/000.jpg").write_bytes(b"no image")
+    write_tables(images[1:], corrected=corrected((images["path"][0], "", "", "drop", "cat", "", "")))
+    assert write_page().count('<div class="image none">') == 1
+
+
 def test_nothing_to_check_is_said():
     write_tables(write_images({"cat": 3, "dog": 3}))
     page = write_page()

@@ -35,8 +35,8 @@ REASONS = {  # why an image is on the page: names that its filter shows, the mos
 }
 MOST_IMAGES = 2000  # maximum number of images on the page
 MOST_MISTAKES = 200  # maximum number of mistakes of a split, the most confident ones
-# Longer side of an image in pixels, by the maximum number of images: pages of either size can be mailed.
-SIDES = {300: 512, 1000: 384, MOST_IMAGES: 256}
+# Longer side of an image in pixels, by the maximum number of images: a page of photographs has up to 18 MB.
+SIDES = {300: 512, 700: 384, 1500: 256, MOST_IMAGES: 224}
 IMAGE_BYTES = 44_000  # maximum size of an image in bytes; as text in a data: URI it takes a third more
 QUALITIES = (80, 60, 40, 20)  # of WebP, tried in this order
 MOST_SUGGESTIONS = 3  # maximum number of classes that an image suggests
@@ -87,7 +87,7 @@ class Item:
 
     Attributes:
         path: relative to data.images.
-        label: its class; empty for a file that cannot be read, and for an image that is not used.
+        label: its class, or what it was before it was dropped; empty if it has none.
         split: its split; empty if it is in none.
         reasons: why it is here, by the keys of REASONS, in words.
         suggestions: other classes that it may have.
@@ -149,8 +149,7 @@ def select(tables: Tables) -> tuple[list[list[Item]], int]:
         found.readable = False
         found.add("unreadable", f"This file cannot be read: {printable(row['reason'])}", place)
     for place, row in enumerate(tables.corrected.to_dict("records")):
-        found = item(row["path"])
-        found.readable &= bool(row["sha256"])  # which a file that cannot be read and was dropped has not
+        found = item(row["path"], row["given"])
         found.add("corrected", _correction(row), place, row["given"])
 
     units: dict[Any, list[Item]] = defaultdict(list)

@@ -67,7 +67,7 @@ await page.keyboard.press("k");
 await page.keyboard.press("n");
 await page.keyboard.type('who\nknows, "this"?');
 await page.locator("#chooser [data-do=apply]").press("Enter");
-check((await decision(3)).startsWith("Unsure (who"), `a note: ${await decision(3)}`);
+check((await decision(3)).startsWith("Unsure ('who"), `a note: ${await decision(3)}`);
 check((await focused()) === "3", "after the dialog, the focus is elsewhere");
 
 // The list of classes.

@@ -72,7 +72,10 @@ def main():
 
 
 def write_hostile():
-    """Writes plots/review.html of 20 images, two of each class; rebuilt.html, in which the project has decided on three; and opened.csv, two corrections of which one is unknown."""
+    """Writes plots/review.html, of 20 images, two of each class, and what else review_page.mjs opens.
+
+    In rebuilt.html the project has decided on three images; opened.csv has a row of a moved file and an unknown one.
+    """
     images = made.write_images(dict.fromkeys(CLASSES, 2), size=(600, 400))
     rows = [
         (x.path, x.split, x[2], CLASSES[(place // 2 + 1) % len(CLASSES)]) for place, x in enumerate(images.itertuples())
