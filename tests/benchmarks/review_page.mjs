@@ -53,7 +53,7 @@ check((await decision(2)) === "", "a second click does not take the decision bac
 check((await progress()) === "3 of 20 decided", `after the mouse: ${await progress()}`);
 
 // The keyboard: the Tab key reaches the images, one stop for all.
-await page.locator("[data-do=select-all]").focus();
+await page.locator("[data-do=open]").focus();
 await page.keyboard.press("Tab");
 check((await focused()) === "2", `the Tab key stops at image ${await focused()}`);
 await page.keyboard.press("ArrowLeft");
