@@ -20,7 +20,7 @@ from stages.common import cli
 from stages.common.dataset import Split
 
 ROOT = Path(__file__).parent.parent
-STAGES = ["split", "train_frozen", "finetune", "evaluate", "plot", "vega", "export", "audit", "report"]
+STAGES = ["split", "train_frozen", "finetune", "evaluate", "plot", "vega", "export", "audit", "review", "report"]
 # A network of 30 layers with few channels in place of MobileNetV2: it is built, traced and saved in half the time.
 SMALL_BLOCKS = [(1, 8, 1, 1), (2, 8, 2, 2)]
 SMALL_RUN = {

@@ -127,7 +127,7 @@ def test_dvc_yaml_depends_on_rooms():
         for dependency in stage["deps"]
         if dependency.startswith("stages/")
     ]
-    assert len(code) <= 42, "\n".join(code)
+    assert len(code) <= 43, "\n".join(code)
     single = [x.split(": ")[1] for x in code if x.endswith(".py") and len(Path(x).parts) > 2]
     assert single == ["stages/charts/base.py"]
 

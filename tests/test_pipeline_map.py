@@ -119,7 +119,7 @@ def test_the_readme_and_ci_run_the_same_tests():
     assert command in (ROOT / "README.md").read_text()
 
 
-@pytest.mark.parametrize("stage", ["split", "plot", "vega", "audit", "report"])
+@pytest.mark.parametrize("stage", ["split", "plot", "vega", "audit", "review", "report"])
 def test_stages_that_need_no_tensorflow_do_not_import_it(stage):
     code = f"import sys, stages.{stage}; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

@@ -55,6 +55,7 @@ COLOURS = {
     "plot": "#e69f00",
     "export": "#cc79a7",
     "audit": "#999933",
+    "review": "#882255",
     "report": "#aa4499",
     "DVC": "#333333",
     "exit": "#666666",
