@@ -26,15 +26,18 @@ def is_tested(revision: str) -> bool:
 
 def arguments(settings: Mapping[str, Any]) -> str:
     """Returns settings as the arguments KEY=VALUE of a tool, quoted for a shell."""
-    texts = {key: f"[{','.join(value)}]" if isinstance(value, list) else value for key, value in settings.items()}
-    return " ".join(shlex.quote(f"{key}={value}") for key, value in texts.items())
+    return " ".join(map(shlex.quote, _texts(settings)))
 
 
 def options(settings: Mapping[str, Any]) -> str:
     """Returns settings as the options -S KEY=VALUE of `dvc exp run`, quoted for Hydra and a shell if need be."""
-    texts = [f"{key}={value}" for key, value in settings.items()]
-    plain = [text if re.fullmatch(r"[\w.=/-]+", text) else experiments.override(text) for text in texts]
+    plain = [text if re.fullmatch(r"[\w.=/-]+", text) else experiments.override(text) for text in _texts(settings)]
     return " ".join(f"-S {shlex.quote(text)}" for text in plain)
+
+
+def _texts(settings: Mapping[str, Any]) -> list[str]:
+    values = {key: f"[{','.join(value)}]" if isinstance(value, list) else value for key, value in settings.items()}
+    return [f"{key}={value}" for key, value in values.items()]
 
 
 def describe_gain(best: Mapping[str, float], baseline: Mapping[str, float], images: int) -> str:
@@ -55,19 +58,29 @@ def describe_gain(best: Mapping[str, float], baseline: Mapping[str, float], imag
 
 def advise_repeats(name: str) -> str:
     """Returns the commands that tell whether an experiment's settings help, with several seeds and the paired test."""
-    repeat = "python -m stages.tools.repeat_seeds"
     return (
         "Whether it is better on other splits, several seeds and the paired test say:\n"
-        f"    {repeat} committed\n"
-        f"    {repeat} best {arguments(changes(name))}\n"
+        f"    {repeat('committed', COMMIT, name)}\n"
+        f"    {repeat('best', name, name)}\n"
         "    python -m stages.tools.compare committed best"
     )
 
 
-def changes(name: str) -> dict[str, Any]:
-    """Returns the parameters besides the seed, by dotted name, that differ from the committed ones in an experiment."""
+def repeat(name: str, revision: str, changed: str) -> str:
+    """Returns the command that repeats the settings of a revision, whatever the workspace's are, under a name.
+
+    It has the parameters that an experiment, `changed`, or the workspace changes.
+    """
+    keys = changes(changed) | changes(experiments.WORKSPACE)
+    settings = experiments.parameters(revision)
+    own = {key: settings[key] for key in keys if key in settings}
+    return f"python -m stages.tools.repeat_seeds {name} {arguments(own)}".rstrip()
+
+
+def changes(revision: str) -> dict[str, Any]:
+    """Returns the parameters besides the seed, by dotted name, that differ from the committed ones in a revision."""
     committed = experiments.parameters(COMMIT)
-    return {x: y for x, y in experiments.parameters(name).items() if committed.get(x) != y and x != "seed"}
+    return {x: y for x, y in experiments.parameters(revision).items() if committed.get(x) != y and x != "seed"}
 
 
 def describe_changes(changed: Mapping[str, Any]) -> str:

@@ -62,9 +62,11 @@ def with_heading(by_score: pd.DataFrame) -> pd.DataFrame:
 
 def describe(accuracy: pd.Series, row: pd.Series) -> str:
     """Says in words what the repeats' accuracies show; `row` is theirs of `summary`."""
+    low, high = accuracy.min(), accuracy.max()
+    single = f"each seed has {low:.4f}" if low == high else f"single seeds have {low:.4f} to {high:.4f}"
     return (
         f"Fine-tuned, the mean test accuracy over {len(accuracy)} seeds is {row['mean']:.4f} (95% interval "
-        f"{row['from']:.4f} to {row['to']:.4f}); single seeds have {accuracy.min():.4f} to {accuracy.max():.4f}."
+        f"{row['from']:.4f} to {row['to']:.4f}); {single}."
     )
 
 
@@ -84,13 +86,18 @@ def compare_with_commit(name: str, accuracy: pd.Series, images: int) -> str:
     seed = experiments.parameters(baseline.COMMIT)["seed"]
     half = stats.t.ppf(0.975, n - 1) * accuracy.std(ddof=1) * (1 + 1 / n) ** 0.5 + 1 / images
     difference = abs(accuracy.mean() - committed)
-    meaning = "another seed alone may do that" if difference <= half else "more than another seed alone explains"
-    text = f"The committed run, seed {seed}, has {committed:.4f}, {difference:.4f} away from the mean: {meaning}."
+    if difference < 0.00005:
+        meaning = "as the mean"
+    elif difference <= half:
+        meaning = f"{difference:.4f} away from the mean: another seed alone may do that"
+    else:
+        meaning = f"{difference:.4f} away from the mean: more than another seed alone explains"
+    text = f"The committed run, seed {seed}, has {committed:.4f}, {meaning}."
     if not changes:
         return text
     return (
         f"{text} Whether {baseline.arguments(changes)} helps, the same seeds of the committed settings say:\n"
-        "    python -m stages.tools.repeat_seeds committed\n"
+        f"    {baseline.repeat('committed', baseline.COMMIT, f'{name}-seed-1')}\n"
         f"    python -m stages.tools.compare committed {name}"
     )
 

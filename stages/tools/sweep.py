@@ -17,7 +17,7 @@ if __name__ == "__main__":
 
     cli.start()
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -61,7 +61,7 @@ def main() -> None:
     points = chosen[[*keys, "seed"]].join(validation).rename_axis("experiment").reset_index()
     points = common_seeds(points, keys)
     points = points.sort_values([*keys, "seed"], key=lambda column: column.map(rank), ignore_index=True)
-    check_settings(points, keys, committed)
+    check_settings(points, keys, committed, baseline.changes(experiments.WORKSPACE))
     settings = points.groupby(keys, dropna=False, sort=False)[["val_accuracy", "val_loss"]].mean().reset_index()
     lowest = settings["val_loss"].idxmin()
     points["best"] = (points[keys] == settings.loc[lowest, keys]).all(axis=1)
@@ -134,8 +134,10 @@ def choose(
             there = cli.enumeration([str(other) for other in parameters[key].unique()])
             raise UserError(f"no experiment with the values given before it has {key}={value}: there are {there}.")
         parameters = having
-    if not {*keys, *wanted} & {"data.fold"}:  # set by cross_validate for its own models
-        parameters = leave_out(parameters, "data.fold", committed)
+    unknown = [str(key) for key in parameters if key not in committed]  # added by -S +KEY=VALUE
+    for key in (*unknown, "data.fold"):  # cross_validate sets the fold, for models of its own
+        if key not in (*keys, *wanted):
+            parameters = leave_out(parameters, key, committed)
     drawn = [key for key in varied(parameters, []) if key in keys and key.startswith("data.")]
     others, alike = varied(parameters, keys), parameters
     for key in others:
@@ -219,14 +221,20 @@ def common_seeds(points: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
     return points[kept]
 
 
-def check_settings(points: pd.DataFrame, keys: Sequence[str], committed: Mapping[str, Any]) -> None:
-    """Raises a UserError, with what to run, if all points have the same setting of `keys`."""
+def check_settings(
+    points: pd.DataFrame, keys: Sequence[str], committed: Mapping[str, Any], changed: Iterable[str]
+) -> None:
+    """Raises a UserError, with what to run, if all points have the same setting of `keys`.
+
+    `changed` are the parameters that the workspace changes: an experiment would take them along.
+    """
     if len(points.drop_duplicates(list(keys))) > 1:
         return
     only = {key: points[key].iloc[0] for key in keys}
     missing = {key: committed[key] for key in keys if committed[key] != only[key]}  # has not run, or not on this seed
     seed = {"seed": points["seed"].iloc[0]} if points["seed"].iloc[0] != committed["seed"] else {}
-    example = baseline.options((missing or {keys[0]: "VALUE"}) | seed)
+    back = {key: committed[key] for key in changed if key in committed and key not in keys}
+    example = baseline.options((missing or {keys[0]: "VALUE"}) | seed | back)
     raise UserError(
         f"there is nothing to compare: {baseline.arguments(only)} is the only setting that has run. Run another one, "
         f"`dvc exp run --temp {example} plot`, then this again."

@@ -238,6 +238,19 @@ def test_labels_slices_and_mistakes_are_of_all_images(workplace, monkeypatch, ca
 
 
 @pytest.mark.parametrize(
+    ("changes", "command"),
+    [
+        ([], "`dvc repro`"),
+        (["finetune.epochs=5"], "`dvc exp run -S finetune.epochs=5`"),
+        (["data.classes=[cat,dog]"], "`dvc exp run -S 'data.classes=[cat,dog]'`"),
+        (["data.split=random", "finetune.epochs=5"], "`dvc exp run -S data.split=random -S finetune.epochs=5`"),
+    ],
+)
+def test_the_end_says_how_to_train_a_model_on_these_settings(changes, command):
+    assert command in cross_validate.conclusion(changes)
+
+
+@pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["--folds", "1"], "--folds is 1, but must be at least 2"),

@@ -114,7 +114,11 @@ def test_the_table_says_what_the_interval_is_of():
     low, high = interval([0.9, 0.8, 0.85])
     assert shown.iloc[0, -1] == f"{low:.4f} to {high:.4f}"
     said = repeat_seeds.describe(table["finetuned accuracy"], repeat_seeds.summary(table, **SPLIT).iloc[0])
-    assert "mean test accuracy over 3 seeds is 0.8500 (95% interval" in said and "0.8000 to 0.9000" in said
+    assert "mean test accuracy over 3 seeds is 0.8500 (95% interval" in said
+    assert said.endswith("; single seeds have 0.8000 to 0.9000.")
+    equal = pd.DataFrame({"finetuned accuracy": [0.9, 0.9]})
+    said = repeat_seeds.describe(equal["finetuned accuracy"], repeat_seeds.summary(equal, **SPLIT).iloc[0])
+    assert said.endswith("; each seed has 0.9000.")
 
 
 @pytest.fixture
@@ -125,7 +129,7 @@ def commit(monkeypatch):
     model = {"data/models/finetuned": "1"}
     monkeypatch.setattr(experiments, "is_run", lambda revision: state["known"])
     monkeypatch.setattr(experiments, "hashes", lambda revision: {"finetune": model, "evaluate": model})
-    monkeypatch.setattr(experiments, "parameters", lambda x: committed | (state["repeats"] if x != "HEAD" else {}))
+    monkeypatch.setattr(experiments, "parameters", lambda x: committed | (state["repeats"] if "seed" in x else {}))
     monkeypatch.setattr(experiments, "scores", lambda x: {"finetuned accuracy": state["accuracy"]})
     return state
 
@@ -136,7 +140,8 @@ ACCURACIES = pd.Series([0.8, 0.85, 0.9], name="finetuned accuracy")
 @pytest.mark.parametrize(
     ("accuracy", "meaning"),
     [
-        (0.85, "0.0000 away from the mean: another seed alone may do that."),
+        (0.85, "as the mean."),
+        (0.9, "0.0500 away from the mean: another seed alone may do that."),
         (
             0.61,
             "0.2400 away from the mean: another seed alone may do that.",
@@ -155,7 +160,7 @@ def test_changed_settings_are_to_be_compared_with_the_same_seeds(commit):
     commit["repeats"] = {"seed": 1, "finetune.epochs": 5}
     said = repeat_seeds.compare_with_commit("x", ACCURACIES, 100)
     assert "Whether finetune.epochs=5 helps" in said
-    assert said.endswith("repeat_seeds committed\n    python -m stages.tools.compare committed x")
+    assert said.endswith("repeat_seeds committed finetune.epochs=10\n    python -m stages.tools.compare committed x")
 
 
 @pytest.mark.parametrize("other", [{"known": False}, {"repeats": {"seed": 1, "data.images": "b"}}])

@@ -150,7 +150,7 @@ def test_the_errors_of_a_failed_trial_are_shown(dvc, monkeypatch, capsys):
     assert "-1.0000  1.0" in capsys.readouterr().err
 
 
-COMMITTED = {"seed": 1, "data.images": "data/mine", "finetune.epochs": 10}
+COMMITTED = {"seed": 1, "train.l2": 1, "data.images": "data/mine", "finetune.epochs": 10}
 
 
 @pytest.fixture
@@ -160,7 +160,7 @@ def conclude(monkeypatch):
     def describe(loss, accuracy, known=True, **changes):
         study = optuna.create_study()
         study.add_trials([optuna.trial.create_trial(value=value) for value in (9.0, loss)])
-        found = {"HEAD": COMMITTED, "x-trial-1": COMMITTED | changes}
+        found = {"HEAD": COMMITTED, "workspace": COMMITTED | {"train.l2": 3}, "x-trial-1": COMMITTED | changes}
         monkeypatch.setattr(experiments, "parameters", found.get)
         monkeypatch.setattr(experiments, "is_run", lambda revision: known)
         validation = {"HEAD": {"val_loss": 0.5, "val_accuracy": 0.75}}
@@ -187,7 +187,8 @@ def test_the_best_trial_is_named_with_what_it_changes_and_gains(conclude, accura
     assert "lowest validation loss, 0.2500, is that of x-trial-1: finetune.epochs from 10 to 5." in said
     assert "Validation loss 0.2500 against 0.5000 of the committed settings" in said and words in said
     assert "`dvc exp apply x-trial-1`, then `dvc repro`" in said
-    assert "python -m stages.tools.repeat_seeds best finetune.epochs=5\n" in said
+    assert "python -m stages.tools.repeat_seeds committed finetune.epochs=10 train.l2=1\n" in said
+    assert "python -m stages.tools.repeat_seeds best finetune.epochs=5 train.l2=1\n" in said
 
 
 def test_committed_settings_that_are_better_are_kept(conclude):

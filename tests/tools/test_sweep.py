@@ -115,7 +115,13 @@ def test_settings_without_the_seed_that_most_have_are_left_out(capsys):
 def test_one_setting_alone_ends_in_a_sentence_with_what_to_run(only, seed, example):
     words = f"nothing to compare: cut={only} is the only setting that has run. .*`dvc exp run --temp {example} plot`"
     with pytest.raises(UserError, match=words):
-        sweep.check_settings(pd.DataFrame({"cut": [only], "seed": [seed]}), ["cut"], DEFAULTS)
+        sweep.check_settings(pd.DataFrame({"cut": [only], "seed": [seed]}), ["cut"], DEFAULTS, [])
+
+
+def test_what_the_workspace_changes_is_not_taken_along():
+    points = pd.DataFrame({"cut": [60], "seed": [1]})
+    with pytest.raises(UserError, match="-S cut=VALUE -S rate=0.1 plot"):
+        sweep.check_settings(points, ["cut"], DEFAULTS, ["rate", "cut", "unknown"])
 
 
 @pytest.fixture
@@ -124,7 +130,7 @@ def project(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     rows = {f"cut{cut}-{seed}": DEFAULTS | {"cut": cut, "seed": seed} for cut in LOSSES for seed in (1, 2)}
     monkeypatch.setattr(experiments, "names", lambda: list(rows))
-    monkeypatch.setattr(experiments, "parameters", lambda name, required=(): ({"HEAD": DEFAULTS} | rows)[name])
+    monkeypatch.setattr(experiments, "parameters", lambda name, required=(): rows.get(name, DEFAULTS))
     monkeypatch.setattr(experiments, "is_run", lambda revision: False)
     monkeypatch.setattr(params, "check_name", lambda key: None)
     loss = {name: LOSSES[row["cut"]] + row["seed"] / 100 for name, row in rows.items()}
@@ -178,7 +184,7 @@ def test_the_run_of_the_commit_is_a_point(committed, monkeypatch, capsys):
     assert ["60", "0.7500", "0.3000", "committed"] in [line.split() for line in said.splitlines()]
     text = " ".join(said.split())
     assert "Validation loss 0.2000 against 0.3000 of the committed settings, and as many of the 17 valid" in text
-    assert "python -m stages.tools.repeat_seeds best cut=80" in text
+    assert "repeat_seeds committed cut=60 python -m stages.tools.repeat_seeds best cut=80 python" in text
 
 
 def test_if_the_committed_settings_are_the_best_nothing_is_to_be_done(committed, monkeypatch, capsys):
