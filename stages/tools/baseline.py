@@ -47,7 +47,7 @@ def describe_gain(best: Mapping[str, float], baseline: Mapping[str, float], imag
     more are right: the p-value is the lowest possible, that of as many gained and none lost.
     """
     difference = round((best["val_accuracy"] - baseline["val_accuracy"]) * images)
-    text = f"Validation loss {best['val_loss']:.4f} against {baseline['val_loss']:.4f} of the committed settings, and "
+    text = f"Validation loss {best['val_loss']:.3g} against {baseline['val_loss']:.3g} of the committed settings, and "
     if difference == 0:
         return f"{text}as many of the {images} validation images right: in accuracy, that is within noise."
     amount = f"{cli.counted(abs(difference), 'image')} {'more' if difference > 0 else 'fewer'} of {images} right"
@@ -84,6 +84,6 @@ def changes(revision: str) -> dict[str, Any]:
 
 
 def describe_changes(changed: Mapping[str, Any]) -> str:
-    """Says in words what settings change in the commit: "finetune.epochs from 10 to 5"."""
+    """Says in words what settings change in the commit: "finetune.epochs 5 instead of 10"."""
     committed = experiments.parameters(COMMIT)
-    return ", ".join(f"{key} from {committed.get(key)} to {value}" for key, value in changed.items()) or "no change"
+    return ", ".join(f"{key} {value} instead of {committed.get(key)}" for key, value in changed.items()) or "no change"

@@ -69,9 +69,9 @@ def check_space(space: Sequence[Sequence[str]]) -> None:
             raise UserError(f"{key}={values} must lie between whole numbers, as {key} is one.")
     candidates = {key: values.split("..") if is_range(key, values) else choices(values) for key, values in space}
     first = {key: values[0] for key, values in candidates.items()}
-    experiments.check_changes(f"{key}={values}" for key, values in first.items())
-    for key, values in candidates.items():
-        for value in values[1:]:
+    experiments.check_changes(f"{key}={value}" for key, value in first.items())
+    for key, others in candidates.items():
+        for value in others[1:]:
             experiments.check_changes(f"{x}={y}" for x, y in (first | {key: value}).items())
 
 
@@ -81,20 +81,20 @@ def describe(study: optuna.Study, name: str) -> str:
         return "No trial has finished, so there is nothing to apply: the errors of trials stand above."
     best = f"{name}-trial-{study.best_trial.number}"
     loss, changes = study.best_value, baseline.changes(best)
-    text = f"The lowest validation loss, {loss:.4f}, is that of {best}: {baseline.describe_changes(changes)}. "
+    text = f"The best trial is {best}, with {baseline.describe_changes(changes)}. "
     seeds = {experiments.parameters(revision)["seed"] for revision in (best, baseline.COMMIT)}
-    own = len(seeds) > 1 or any(key.startswith("data.") for key in changes)  # other validation images
-    if own or not experiments.is_run(baseline.COMMIT):
-        text += "There is no run of the committed settings on the same validation images to compare it with."
+    other_images = len(seeds) > 1 or any(key.startswith("data.") for key in changes)
+    if other_images or not experiments.is_run(baseline.COMMIT):
+        text += f"Its validation loss is {loss:.3g}; the committed settings have no run on the same validation images."
     else:
         found, committed = experiments.validation(best), experiments.validation(baseline.COMMIT)
         if committed["val_loss"] <= loss:
-            return f"{text}That of the committed settings is lower, {committed['val_loss']:.4f}: keep them."
+            losses = f"{loss:.3g}, and that of the committed settings is {committed['val_loss']:.3g}"
+            return f"{text}Its validation loss is {losses}: keep them."
         images = sum(experiments.counts(best, "validation").values())
         text += baseline.describe_gain(found, committed, images)
-    return (
-        f"{text}\n`dvc exp apply {best}`, then `dvc repro`, makes it the workspace's. {baseline.advise_repeats(best)}"
-    )
+    apply = f"`dvc exp apply {best}`, then `dvc repro`, brings it into the workspace."
+    return f"{text}\n{apply} {baseline.advise_repeats(best)}"
 
 
 def check_storage() -> None:

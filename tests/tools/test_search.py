@@ -184,8 +184,8 @@ def conclude(monkeypatch):
 )
 def test_the_best_trial_is_named_with_what_it_changes_and_gains(conclude, accuracy, words):
     said = conclude(0.25, accuracy, **{"finetune.epochs": 5})
-    assert "lowest validation loss, 0.2500, is that of x-trial-1: finetune.epochs from 10 to 5." in said
-    assert "Validation loss 0.2500 against 0.5000 of the committed settings" in said and words in said
+    assert "The best trial is x-trial-1, with finetune.epochs 5 instead of 10." in said
+    assert "Validation loss 0.25 against 0.5 of the committed settings" in said and words in said
     assert "`dvc exp apply x-trial-1`, then `dvc repro`" in said
     assert "python -m stages.tools.repeat_seeds committed finetune.epochs=10 train.l2=1\n" in said
     assert "python -m stages.tools.repeat_seeds best finetune.epochs=5 train.l2=1\n" in said
@@ -193,13 +193,13 @@ def test_the_best_trial_is_named_with_what_it_changes_and_gains(conclude, accura
 
 def test_committed_settings_that_are_better_are_kept(conclude):
     said = conclude(0.6, 0.9, **{"finetune.epochs": 5})
-    assert said.endswith("That of the committed settings is lower, 0.5000: keep them.") and "apply" not in said
+    assert said.endswith("loss is 0.6, and that of the committed settings is 0.5: keep them.") and "apply" not in said
 
 
 @pytest.mark.parametrize("other", [{"known": False}, {"data.images": "b"}, {"seed": 2}])
 def test_without_a_run_of_the_commit_on_these_images_nothing_is_compared(conclude, other):
     said = conclude(0.25, 0.9, **other)
-    assert "no run of the committed settings on the same validation images" in said and "against" not in said
+    assert "the committed settings have no run on the same validation images" in said and "against" not in said
 
 
 def test_without_a_finished_trial_nothing_is_advised():

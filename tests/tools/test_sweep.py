@@ -183,7 +183,7 @@ def test_the_run_of_the_commit_is_a_point(committed, monkeypatch, capsys):
     ]
     assert ["60", "0.7500", "0.3000", "committed"] in [line.split() for line in said.splitlines()]
     text = " ".join(said.split())
-    assert "Validation loss 0.2000 against 0.3000 of the committed settings, and as many of the 17 valid" in text
+    assert "Validation loss 0.2 against 0.3 of the committed settings, and as many of the 17 valid" in text
     assert "repeat_seeds committed cut=60 python -m stages.tools.repeat_seeds best cut=80 python" in text
 
 
@@ -311,6 +311,7 @@ def test_learning_rates_stand_on_a_log_scale():
 def test_lists_are_compared_as_texts():
     found = pd.DataFrame({"finetune.epochs": [5, 20], "data.classes": [["cat", "dog"], []], "data.fold": "none"})
     found = found.map(sweep.hashable).assign(seed=1)
+    committed = {"finetune.epochs": 5, "data.classes": "[bird]", "data.fold": "none", "seed": 1}
     with pytest.raises(UserError, match=r"differ in data.classes: choose one, as with data.classes=\[cat,dog\]"):
-        sweep.choose(found, ["finetune.epochs"], {}, {"data.classes": "[bird]", "data.fold": "none"})
-    assert len(sweep.choose(found, ["finetune.epochs"], {"data.classes": "[cat,dog]"}, {"data.fold": "none"})) == 1
+        sweep.choose(found, ["finetune.epochs"], {}, committed)
+    assert len(sweep.choose(found, ["finetune.epochs"], {"data.classes": "[cat,dog]"}, committed)) == 1
