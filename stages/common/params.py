@@ -10,7 +10,7 @@ import reprlib
 from collections.abc import Iterable, Iterator
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar, get_args
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args, get_origin
 
 from annotated_types import Predicate
 from PIL import ImageColor
@@ -290,8 +290,43 @@ def read_file(path: str | Path, model: type[G]) -> G:
     except ValidationError as error:
         problems |= _wrong(error, tree, model)
     if problems:
-        raise UserError(f"{path}: {'; '.join(problems.values())}.")
+        known = dict(fields(model))
+        added = any(key not in known or _group(known[key]) and key in tree for key in problems)  # as by -S +KEY=VALUE
+        back = f" Correct or delete that, or go back to all settings of the last commit: `git checkout {path}`."
+        raise UserError(f"{path}: {_sentence(problems.values())}{back if added else ''}")
     return params
+
+
+def check_changes(changes: Iterable[tuple[str, Any]], path: str | Path = "params.yaml") -> None:
+    """Checks changes of parameters, (dotted key, value) each, as if they stood in params.yaml.
+
+    Raises:
+        UserError: a key is no parameter, or a value is wrong. The text has the nearest key, or what is allowed.
+    """
+    read_file(path, Params)
+    tree = yaml_file.read(path)
+    for key, value in changes:
+        check_name(key)
+        *groups, name = key.split(".")
+        place = tree
+        for group in groups:
+            place = place[group]
+        place[name] = value
+    try:
+        Params.model_validate(tree)
+    except ValidationError as error:
+        raise UserError(_sentence(_wrong(error, tree, Params).values())) from None
+
+
+def check_name(key: str) -> None:
+    """Raises a UserError, which has the nearest name, if a dotted key is no parameter."""
+    known = dict(fields())
+    if key in known and (group := _group(known[key])):
+        names = ", ".join(f"{key}.{name}" for name in group.model_fields)
+        raise UserError(f"{key} is a group of parameters; name one of them: {names}.")
+    mapping = known.get(key.rpartition(".")[0])  # such as evaluate.min_metrics, whose keys have no fields of their own
+    if key not in known and (mapping is None or get_origin(mapping.annotation) is not dict):
+        raise UserError(_sentence([_unknown(printable(key[:LONGEST_KEY]), known)]))
 
 
 def defaults() -> dict[str, Any]:
@@ -354,6 +389,12 @@ def _wrong(error: ValidationError, tree: dict, model: type[BaseModel]) -> dict[s
     return problems
 
 
+def _sentence(problems: Iterable[str]) -> str:
+    """Joins what is wrong, and ends it with a full stop unless it ends with a question."""
+    text = "; ".join(problems)
+    return text if text.endswith("?") else f"{text}."
+
+
 def _unknown(key: str, known: Iterable[str]) -> str:
     """Says in words what to write instead of an unknown key."""
     if key in RENAMED:
@@ -362,8 +403,25 @@ def _unknown(key: str, known: Iterable[str]) -> str:
         return f"{key} is not a group of params.yaml: its parameters are in {elsewhere}"
     beside = [name for name in known if name.rpartition(".")[0] == key.rpartition(".")[0]]
     beside = beside or [name for name in known if "." not in name]
-    near = difflib.get_close_matches(key, known, n=1)
-    return f"{key} is not a parameter; " + (f"did you mean {near[0]}?" if near else f"there are {', '.join(beside)}")
+    if near := _nearest(key.casefold(), known):
+        return f"{key} is not a parameter; did you mean {' or '.join(near)}?"
+    return f"{key} is not a parameter; there are {', '.join(beside)}"
+
+
+def _nearest(key: str, known: Iterable[str]) -> list[str]:
+    """Returns the names that an unknown key may stand for.
+
+    Those are names of other groups that end alike, or otherwise the most similar one, in the key's group if there is
+    such a group.
+    """
+    group, _, name = key.rpartition(".")
+    alike = [other for other in known if other.rpartition(".")[2] == name]
+    if alike:
+        return difflib.get_close_matches(key, alike, n=1, cutoff=0) if group else alike
+    beside = {other.rpartition(".")[2]: other for other in known if group and other.rpartition(".")[0] == group}
+    return [beside[near] for near in difflib.get_close_matches(name, beside, n=1)] or (
+        [] if beside else difflib.get_close_matches(key, known, n=1)
+    )
 
 
 def _allowed(field: Any) -> str:

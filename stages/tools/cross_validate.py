@@ -32,7 +32,7 @@ from stages.evaluation.model_evaluation import Evaluation
 from stages.label_audit import label_errors
 from stages.model.temperature import scale_probabilities
 from stages.statistics import paired_test
-from stages.tools import experiments, repeat_seeds
+from stages.tools import baseline, experiments, repeat_seeds
 
 PATHS = {
     "table": "plots/cross_validation.csv",
@@ -57,6 +57,7 @@ def main() -> None:
     repeat_seeds.run_missing({name: [*arguments.changes, fold] for name, fold in zip(names, folds, strict=True)})
     check_alike(names)
     summarise(names)
+    terminal.show(conclusion(arguments.changes))
 
 
 @base.style()
@@ -102,6 +103,16 @@ def summarise(names: Sequence[str]) -> None:
         paired_test.describe_difference(comparison, "frozen", "fine-tuned"),
         f"Accuracy by fold: {', '.join(map('{:.4f}'.format, by_fold))}.",
         label_errors.describe_review(len(doubtful), error_rate, accuracy, len(table), PATHS["labels"]),
+    )
+
+
+def conclusion(changes: Sequence[str]) -> str:
+    """Says in words what the numbers are of, where the files are, and how to get a model with these settings."""
+    settings = dict(map(experiments.setting, changes))
+    train = f"dvc exp run {baseline.options(settings)}" if changes else "dvc repro"
+    return (
+        "Each image was predicted once, by a model that was trained without it. The files are plots/cross_validation* "
+        f"and {PATHS['metrics']}.\nThe models of the folds are not for use: `{train}` trains one on these settings."
     )
 
 

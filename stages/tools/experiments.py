@@ -14,6 +14,7 @@ import re
 import signal
 import subprocess
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -34,9 +35,9 @@ from stages.common.phases import FINETUNE, PHASES
 
 # Errors of DVC in a folder without git, in another user's clone, or in a broken one.
 REPOSITORY_ERRORS = (DvcException, SCMError, pygit2.GitError)
+WORKSPACE = "workspace"  # DVC's name of what is checked out, with all that `dvc repro` has made, committed or not
 Parsed = TypeVar("Parsed")
 YAML = ruamel.yaml.YAML(typ="safe")  # DVC's reader of values, to which 1e-05 is a number
-WORKSPACE = "workspace"  # DVC's name of what is checked out, with all that `dvc repro` has made, committed or not
 
 
 def setting(text: str) -> tuple[str, Any]:
@@ -67,6 +68,15 @@ def override(change: str) -> str:
     return f"{key}={QuotedString(escaped, Quote.single).with_quotes()}"
 
 
+def check_changes(changes: Iterable[str]) -> None:
+    """Raises a UserError if a change is malformed, its key or value is wrong, or a parameter changes twice."""
+    given = [setting(change) for change in changes]
+    for key, count in Counter(key for key, _ in given).items():
+        if count > 1:
+            raise UserError(f"{key} is set {count} times: this tool sets it, or you did. Give it once, or not at all.")
+    params.check_changes(given)
+
+
 def check_paths(changes: Iterable[str]) -> None:
     """Raises a UserError if params.yaml is wrong, or temporary copies would lack a file that it or a change names."""
     given = [setting(change) for change in changes]
@@ -80,8 +90,9 @@ def check_paths(changes: Iterable[str]) -> None:
 
 @contextlib.contextmanager
 def run(name: str, changes: Sequence[str]) -> Iterator[Iterable[str]]:
-    """Runs an experiment in a temporary copy, as far as the stage plot, and yields the lines of its standard output.
+    """Runs an experiment in a temporary copy, as far as the stage plot, and yields the lines of its output.
 
+    The output is that to standard output and error together: DVC draws no progress bars where it is no terminal.
     The block reads the lines to the end. If it fails, the experiment is interrupted as by Ctrl-C, and DVC removes the
     copy. A UserError says that it failed. `changes` are texts such as "finetune.fine_tune_at=100".
     """
@@ -90,7 +101,8 @@ def run(name: str, changes: Sequence[str]) -> Iterator[Iterable[str]]:
         command += ["-S", override(change)]
     accept_interrupts = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a script's background ignores them
     options: dict[str, Any] = {"start_new_session": True, "preexec_fn": accept_interrupts}
-    process = subprocess.Popen([*command, "plot"], stdout=subprocess.PIPE, text=True, **options)
+    streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    process = subprocess.Popen([*command, "plot"], **streams, **options)
     try:
         yield process.stdout or ()
     except BaseException:
@@ -131,7 +143,7 @@ def names() -> list[str]:
 def parameters(revision: str, required: Iterable[str] = ()) -> dict[str, Any]:
     """Returns the parameters by dotted names. Raises a UserError if a required one does not exist."""
     with _one_line_error("params.yaml", revision):
-        found = pd.json_normalize(dvc.api.params_show("params.yaml", rev=revision)).to_dict("records")[0]
+        found = pd.json_normalize(dvc.api.params_show("params.yaml", rev=_rev(revision))).to_dict("records")[0]
     for key in required:
         if key not in found:
             raise UserError(f"{key} is not a parameter of {revision}: see params.yaml.")
@@ -174,6 +186,30 @@ def hashes(revision: str) -> dict[str, dict[str, str]]:
     return _read("dvc.lock", revision, parse)
 
 
+def is_run(revision: str) -> bool:
+    """Whether results as far as fine-tuning are of the parameters in params.yaml and of each other, by dvc.lock."""
+
+    def parse(data: bytes) -> tuple[list, dict, list]:
+        stages = yaml_file.parse(data, f"dvc.lock of {revision}")["stages"]
+        first = [stages[name] for name in ("split", *(phase.stage for phase in PHASES))]
+        made = {file["path"]: file["md5"] for stage in first for file in stage["outs"]}
+        used = [(file["path"], file.get("md5")) for stage in first for file in stage["deps"]]
+        return [x for stage in first for x in stage["params"]["params.yaml"].items()], made, used
+
+    try:
+        set_to, made, used = _read("dvc.lock", revision, parse)
+        with _one_line_error("params.yaml", revision):
+            current = dvc.api.params_show("params.yaml", rev=_rev(revision))
+        result = _content(FINETUNE.metrics, revision)
+    except UserError:  # no results, or none in the cache
+        return False
+    return (
+        all(current.get(key) == value for key, value in set_to)
+        and all(made.get(path, digest) == digest for path, digest in used)
+        and made.get(FINETUNE.metrics) == hashlib.md5(result).hexdigest()
+    )
+
+
 def predictions(revision: str) -> pd.DataFrame:
     """Returns plots/predictions.csv, a row per image of the test split."""
 
@@ -213,7 +249,7 @@ def test_split(revision: str) -> Iterator[dataset.Split]:
     """Opens a copy of the test split, which is deleted at the end of the block."""
     with tempfile.TemporaryDirectory(prefix=".", suffix=".tmp", dir="data") as folder:
         with _one_line_error("data/splits", revision):
-            project = dvc.api.DVCFileSystem(rev=revision)
+            project = dvc.api.DVCFileSystem(rev=_rev(revision))
             for path in (*project.find(f"{dataset.ROOT}/test"), f"{dataset.ROOT}/classes.json"):
                 target = Path(folder, Path(path).relative_to(dataset.ROOT))
                 target.parent.mkdir(exist_ok=True)
@@ -226,6 +262,10 @@ def array(path: str, revision: str) -> np.ndarray:
     return _read(path, revision, lambda data: np.load(io.BytesIO(data)))
 
 
+def _rev(revision: str) -> str | None:
+    return None if revision == WORKSPACE else revision
+
+
 def _read(path: str, revision: str, parse: Callable[[bytes], Parsed]) -> Parsed:
     with _one_line_error(path, revision):
         data = _content(path, revision)
@@ -234,9 +274,8 @@ def _read(path: str, revision: str, parse: Callable[[bytes], Parsed]) -> Parsed:
 
 
 def _content(path: str, revision: str) -> bytes:
-    rev = None if revision == WORKSPACE else revision
-    content = dvc.api.read(path, rev=rev, mode="rb")
-    _check(dvc.api.DVCFileSystem(rev=rev), path, content, revision)
+    content = dvc.api.read(path, rev=_rev(revision), mode="rb")
+    _check(dvc.api.DVCFileSystem(rev=_rev(revision)), path, content, revision)
     return content
 
 

@@ -22,10 +22,14 @@ import pandas as pd
 from stages.common import cli, terminal
 from stages.common.cli import UserError
 from stages.statistics import intervals
-from stages.tools import experiments
+from stages.tools import baseline, experiments
 
 OF_ALL_IMAGES, OF_CLASSES = ["accuracy", "top5_accuracy"], ["auc", "precision", "recall", "f1"]  # fractions of images
 SHOWN = ["frozen accuracy", "frozen loss", "finetuned accuracy", "finetuned loss"]  # scores that the table has
+INTERVALS = (
+    "The intervals are for the mean over other random splits, of these images or of others like them. They allow for "
+    "images that the splits share (corrected variance of Nadeau and Bengio)."
+)
 UNBOUNDED = ["loss", "calibrated_loss", "temperature"]  # all others are at most 1
 
 
@@ -42,27 +46,81 @@ def main() -> None:
     table = pd.DataFrame({seed: experiments.scores(name) for seed, name in names.items()}).T
     train, test = (list(experiments.counts(names[1], split).values()) for split in ("train", "test"))
     by_seed, by_score = table[SHOWN].rename_axis("seed"), summary(table, train, test).rename_axis("score")
-    meaning = "The intervals are for the mean over other random splits, of these images or of others like them."
-    tables = [terminal.table(frame.reset_index()) for frame in (by_seed, by_score)]
-    terminal.show("", tables[0], "", tables[1], "", meaning)
+    tables = [terminal.table(frame.reset_index()) for frame in (by_seed, with_heading(by_score))]
+    accuracy = table["finetuned accuracy"]
+    terminal.show("", tables[0], "", tables[1], "", INTERVALS, describe(accuracy, by_score.loc[accuracy.name]))
+    if comparison := compare_with_commit(arguments.name, accuracy, sum(test)):
+        terminal.show(comparison)
+
+
+def with_heading(by_score: pd.DataFrame) -> pd.DataFrame:
+    """Returns a table of `summary` with the ends of the intervals in one column."""
+    ends = zip(by_score["from"], by_score["to"], strict=True)
+    interval = [f"{low:.4f} to {high:.4f}" for low, high in ends]
+    return by_score[["mean", "standard deviation"]].assign(**{"95% interval of the mean": interval})
+
+
+def describe(accuracy: pd.Series, row: pd.Series) -> str:
+    """Says in words what the repeats' accuracies show; `row` is theirs of `summary`."""
+    low, high = accuracy.min(), accuracy.max()
+    single = f"each seed has {low:.4f}" if low == high else f"single seeds have {low:.4f} to {high:.4f}"
+    return (
+        f"Fine-tuned, the mean test accuracy over {len(accuracy)} seeds is {row['mean']:.4f} (95% interval "
+        f"{row['from']:.4f} to {row['to']:.4f}); {single}."
+    )
+
+
+def compare_with_commit(name: str, accuracy: pd.Series, images: int) -> str:
+    """Says in words what the difference from the committed run means, or nothing if that has no such test images.
+
+    A further seed's accuracy lies with 95% in the prediction interval mean +- t * sd * sqrt(1 + 1 / n) of a normal
+    distribution, with n - 1 degrees of freedom; it is widened by one of the test images, the accuracy's step.
+    """
+    from scipy import stats
+
+    changes = baseline.changes(f"{name}-seed-1")
+    other_images = any(key.startswith("data.") for key in changes)
+    if other_images or not experiments.is_run(baseline.COMMIT) or not baseline.is_tested(baseline.COMMIT):
+        return ""
+    committed, n = experiments.scores(baseline.COMMIT)[accuracy.name], len(accuracy)
+    seed = experiments.parameters(baseline.COMMIT)["seed"]
+    half = stats.t.ppf(0.975, n - 1) * accuracy.std(ddof=1) * (1 + 1 / n) ** 0.5 + 1 / images
+    difference = abs(accuracy.mean() - committed)
+    if difference < 0.00005:
+        meaning = "as the mean"
+    elif difference <= half:
+        meaning = f"{difference:.4f} away from the mean: another seed alone may do that"
+    else:
+        meaning = f"{difference:.4f} away from the mean: more than another seed alone explains"
+    text = f"The committed run, seed {seed}, has {committed:.4f}, {meaning}."
+    if not changes:
+        return text
+    return (
+        f"{text} Whether {baseline.arguments(changes)} helps, the same seeds of the committed settings say:\n"
+        f"    {baseline.repeat('committed', baseline.COMMIT, f'{name}-seed-1')}\n"
+        f"    python -m stages.tools.compare committed {name}"
+    )
 
 
 def run_missing(wanted: Mapping[str, Sequence[str]]) -> None:
     """Runs the experiments, given as changes of parameters by name, that have not finished yet.
 
     Raises:
-        UserError: a change is malformed; an experiment failed, or has finished with other parameters.
+        UserError: a change is wrong; an experiment failed, or has finished with other parameters.
     """
     all_changes = dict.fromkeys(change for changes in wanted.values() for change in changes)
-    for change in all_changes:
-        experiments.setting(change)
+    for changes in wanted.values():
+        experiments.check_changes(changes)
     missing = dict(wanted)
     for name in experiments.names():
         if name in missing:
             check(name, missing.pop(name))
     if missing:
         experiments.check_paths(all_changes)
-    for name, changes in missing.items():
+    if finished := [name for name in wanted if name not in missing]:
+        print(f"Finished before: {cli.enumeration(finished)}.")
+    for number, (name, changes) in enumerate(missing.items(), 1):
+        print(f"\nExperiment {number} of {len(missing)}, {name}: {' '.join(changes)}", flush=True)
         with experiments.run(name, changes) as lines:
             for line in lines:
                 print(line, end="", flush=True)

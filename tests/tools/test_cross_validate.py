@@ -238,13 +238,29 @@ def test_labels_slices_and_mistakes_are_of_all_images(workplace, monkeypatch, ca
 
 
 @pytest.mark.parametrize(
+    ("changes", "command"),
+    [
+        ([], "`dvc repro`"),
+        (["finetune.epochs=5"], "`dvc exp run -S finetune.epochs=5`"),
+        (["data.classes=[cat,dog]"], "`dvc exp run -S 'data.classes=[cat,dog]'`"),
+        (["data.split=random", "finetune.epochs=5"], "`dvc exp run -S data.split=random -S finetune.epochs=5`"),
+    ],
+)
+def test_the_end_says_how_to_train_a_model_on_these_settings(changes, command):
+    assert command in cross_validate.conclusion(changes)
+
+
+@pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["--folds", "1"], "--folds is 1, but must be at least 2"),
         (["finetune.epochs"], "finetune.epochs must be KEY=VALUE"),
+        (["finetune.epoch=5"], "finetune.epoch is not a parameter; did you mean finetune.epochs?"),
+        (["finetune.epochs=0"], "finetune.epochs is 0, but must be a whole number"),
+        (["data.fold=1/5"], "data.fold is set 2 times"),
     ],
 )
-def test_faulty_arguments_are_refused_before_anything_runs(monkeypatch, arguments, words):
+def test_faulty_arguments_are_refused_before_anything_runs(workplace, monkeypatch, arguments, words):
     monkeypatch.setattr("sys.argv", ["cross_validate", *arguments])
     with pytest.raises(UserError, match=words):
         cross_validate.main()

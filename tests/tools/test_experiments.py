@@ -220,19 +220,35 @@ def test_a_sweep_is_drawn_from_the_grid(grids, run):
     assert set(points["finetune.learning_rate"]) == {0.0005, 0.00001}
     best = points.loc[points["val_loss"].idxmin(), "experiment"]
     assert points.loc[points["best"], "experiment"].tolist() == [best]
-    test = json.loads(grids.run("dvc", "exp", "show", "--json", "--rev", "HEAD"))  # as DVC has it
-    [row] = [exp for exp in test[1]["experiments"] if exp["name"] == best]
-    scores = row["revs"][0]["data"]["metrics"]["metrics/finetuned.json"]["data"]
-    assert f"accuracy {scores['accuracy']:.4f}, loss {scores['loss']:.4f} on 8 images" in said
+    _, head = json.loads(grids.run("dvc", "exp", "show", "--json", "--rev", "HEAD"))  # as DVC has it
+    found = {exp["name"]: exp["revs"][0]["data"] for exp in head["experiments"]} | {"HEAD": head["data"]}
+    scores = found[best]["metrics"]["metrics/finetuned.json"]["data"]
+    test = f"accuracy {scores['accuracy']:.4f}, loss {scores['loss']:.4f} on 8 images"
+    assert test in " ".join(said.split())
     assert (grids.folder / "plots/sweep.png").stat().st_size > 10_000
     assert grids.run("git", "status", "--porcelain", "plots") == ""
 
 
 @pytest.mark.slow
-def test_a_sweep_refuses_experiments_that_differ_in_a_parameter_that_is_not_drawn(run):
-    words = "the experiments differ in finetune.learning_rate, too: add finetune.learning_rate as second"
-    with pytest.raises(UserError, match=words):
-        run(sweep, "finetune.epochs")
+def test_a_sweep_of_one_parameter_leaves_out_other_values_of_the_others_and_has_the_run_of_the_commit(grids, run):
+    assert experiments.is_run("HEAD") and experiments.is_run("workspace")
+    said = run(sweep, "finetune.epochs")
+    assert "Left out, as finetune.learning_rate is not the committed 0.0005: 1 run" in said
+    points = pd.read_csv(grids.folder / "plots/sweep.csv")
+    assert points["finetune.epochs"].tolist() == [4, 5, 20]
+    assert points.loc[points["committed"], ["experiment", "finetune.epochs"]].values.tolist() == [["HEAD", 4]]
+
+
+@pytest.mark.slow
+def test_results_of_other_parameters_are_no_run_of_these(grids, tmp_path, monkeypatch):
+    project = grids.copy(tmp_path / "project")
+    project.set({"finetune.epochs": 7})
+    monkeypatch.chdir(project.folder)
+    assert experiments.is_run("HEAD") and not experiments.is_run("workspace")
+    project.run("git", "checkout", "params.yaml")
+    (project.folder / "data/training/finetune.json").unlink()
+    (project.folder / "data/training/finetune.json").write_text("{}")
+    assert not experiments.is_run("workspace")
 
 
 @pytest.mark.slow

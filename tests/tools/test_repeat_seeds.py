@@ -90,7 +90,80 @@ def test_a_finished_experiment_with_other_parameters_is_refused(monkeypatch):
         repeat_seeds.check("x-seed-1", ["finetune.learning_rate=2e-05", "seed=1"])
 
 
-def test_a_change_without_a_value_is_refused_before_anything_runs(monkeypatch):
-    monkeypatch.setattr("sys.argv", ["repeat_seeds", "x", "finetune.fine_tune_at"])
-    with pytest.raises(UserError, match="finetune.fine_tune_at must be KEY=VALUE"):
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("finetune.fine_tune_at", "finetune.fine_tune_at must be KEY=VALUE"),
+        ("finetune.epoch=5", "finetune.epoch is not a parameter; did you mean finetune.epochs?"),
+        ("finetune.epochs=five", "finetune.epochs is 'five', but must be a whole number"),
+        ("finetune=5", "finetune is a group of parameters; name one of them: finetune.epochs"),
+        ("evaluate.minimum=0.9", "evaluate.minimum is now evaluate.min_metrics"),
+        ("seed=3", "seed is set 2 times"),
+    ],
+)
+def test_a_wrong_change_is_refused_before_anything_runs(workplace, monkeypatch, change, words):
+    monkeypatch.setattr("sys.argv", ["repeat_seeds", "x", change])
+    with pytest.raises(UserError, match=words):
         repeat_seeds.main()
+
+
+def test_the_table_says_what_the_interval_is_of():
+    table = pd.DataFrame({"finetuned accuracy": [0.9, 0.8, 0.85]})
+    shown = repeat_seeds.with_heading(repeat_seeds.summary(table, **SPLIT))
+    assert list(shown) == ["mean", "standard deviation", "95% interval of the mean"]
+    low, high = interval([0.9, 0.8, 0.85])
+    assert shown.iloc[0, -1] == f"{low:.4f} to {high:.4f}"
+    said = repeat_seeds.describe(table["finetuned accuracy"], repeat_seeds.summary(table, **SPLIT).iloc[0])
+    assert "mean test accuracy over 3 seeds is 0.8500 (95% interval" in said
+    assert said.endswith("; single seeds have 0.8000 to 0.9000.")
+    equal = pd.DataFrame({"finetuned accuracy": [0.9, 0.9]})
+    said = repeat_seeds.describe(equal["finetuned accuracy"], repeat_seeds.summary(equal, **SPLIT).iloc[0])
+    assert said.endswith("; each seed has 0.9000.")
+
+
+@pytest.fixture
+def commit(monkeypatch):
+    """The committed run and the settings of its repeats, called x; both can be changed."""
+    state = {"accuracy": 0.85, "known": True, "repeats": {"seed": 1}}
+    committed = {"seed": 42, "finetune.epochs": 10, "data.images": "a"}
+    model = {"data/models/finetuned": "1"}
+    monkeypatch.setattr(experiments, "is_run", lambda revision: state["known"])
+    monkeypatch.setattr(experiments, "hashes", lambda revision: {"finetune": model, "evaluate": model})
+    monkeypatch.setattr(experiments, "parameters", lambda x: committed | (state["repeats"] if "seed" in x else {}))
+    monkeypatch.setattr(experiments, "scores", lambda x: {"finetuned accuracy": state["accuracy"]})
+    return state
+
+
+ACCURACIES = pd.Series([0.8, 0.85, 0.9], name="finetuned accuracy")
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "meaning"),
+    [
+        (0.85, "as the mean."),
+        (0.9, "0.0500 away from the mean: another seed alone may do that."),
+        (
+            0.61,
+            "0.2400 away from the mean: another seed alone may do that.",
+        ),  # 4.30 * 0.05 * sqrt(4 / 3) + 0.01 = 0.258
+        (0.59, "0.2600 away from the mean: more than another seed alone explains."),
+        (1.0, "0.1500 away from the mean: another seed alone may do that."),
+    ],
+)
+def test_the_committed_run_is_compared_with_what_a_further_seed_would_give(commit, accuracy, meaning):
+    commit["accuracy"] = accuracy
+    said = repeat_seeds.compare_with_commit("x", ACCURACIES, 100)
+    assert said == f"The committed run, seed 42, has {accuracy:.4f}, {meaning}"
+
+
+def test_changed_settings_are_to_be_compared_with_the_same_seeds(commit):
+    commit["repeats"] = {"seed": 1, "finetune.epochs": 5}
+    said = repeat_seeds.compare_with_commit("x", ACCURACIES, 100)
+    assert "Whether finetune.epochs=5 helps" in said
+    assert said.endswith("repeat_seeds committed finetune.epochs=10\n    python -m stages.tools.compare committed x")
+
+
+@pytest.mark.parametrize("other", [{"known": False}, {"repeats": {"seed": 1, "data.images": "b"}}])
+def test_without_a_committed_run_on_these_images_nothing_is_compared(commit, other):
+    commit.update(other)
+    assert repeat_seeds.compare_with_commit("x", ACCURACIES, 100) == ""

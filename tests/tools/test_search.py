@@ -9,6 +9,7 @@ import pytest
 from stages.common import history, params
 from stages.common.cli import UserError
 from stages.tools import experiments, search, sweep
+from tests.support import ROOT
 
 # A made-up `dvc`: it prints three epochs of a trial with the trial's loss, which it reads from the file `losses`. A
 # negative loss stands for a failed trial; after a loss of 9 it waits for Ctrl-C.
@@ -42,10 +43,12 @@ def dvc(tmp_path, monkeypatch):
     (tmp_path / ".dvc/tmp").mkdir(parents=True)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     monkeypatch.chdir(tmp_path)
-    known = {"rate": 0.1, "train_frozen.epochs": 0, "data": {"images": "data/mine"}}
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    known = {"seed": 1, "finetune.learning_rate": 0.1, "train_frozen.epochs": 0, "data": {"images": "data/mine"}}
     monkeypatch.setattr("dvc.api.params_show", lambda path, rev: known)
     monkeypatch.setattr(params, "read", lambda *_: params.Params(data=params.Data(images="data/mine")))
     monkeypatch.setattr(experiments, "commit", lambda: "1a2b3c")
+    monkeypatch.setattr(experiments, "is_run", lambda revision: False)
     losses = tmp_path / "losses"
     monkeypatch.setattr(
         experiments, "validation", lambda name: {"val_loss": float(losses.read_text().split()[int(name[-1])])}
@@ -69,30 +72,30 @@ def states():
 
 def test_every_trial_is_an_experiment_with_a_name(dvc, monkeypatch, capsys):
     dvc(0.5, 0.25)
-    ran = run(monkeypatch, "rate=1..1", "--trials", "2")
-    assert ran == [f"exp run --temp --name x-trial-{number} -S rate=1 plot" for number in (0, 1)]
+    ran = run(monkeypatch, "finetune.learning_rate=1..1", "--trials", "2")
+    assert ran == [f"exp run --temp --name x-trial-{number} -S finetune.learning_rate=1 plot" for number in (0, 1)]
     assert states() == (["COMPLETE"] * 2, [0.5, 0.25])
     assert "0.25" in capsys.readouterr().out
 
 
 def test_a_trial_worse_than_the_median_is_interrupted(dvc, monkeypatch, tmp_path):
     dvc(0.1, 0.2, 0.3, 0.4, 0.5, 9, 0.1)
-    run(monkeypatch, "rate=0.1..0.2", "--trials", "7")
+    run(monkeypatch, "finetune.learning_rate=0.1..0.2", "--trials", "7")
     assert states()[0] == ["COMPLETE"] * 5 + ["PRUNED", "COMPLETE"]
     assert (tmp_path / "x-trial-5").read_text() == "interrupted"
 
 
 def test_a_search_goes_on_where_it_was_stopped(dvc, monkeypatch):
     dvc(0.1, 0.2, 0.3)
-    run(monkeypatch, "rate=0.1..0.2", "--trials", "2")
-    ran = run(monkeypatch, "rate=0.1..0.2", "--trials", "3")
+    run(monkeypatch, "finetune.learning_rate=0.1..0.2", "--trials", "2")
+    ran = run(monkeypatch, "finetune.learning_rate=0.1..0.2", "--trials", "3")
     assert [line.split()[4] for line in ran] == ["x-trial-0", "x-trial-1", "x-trial-2"]
 
 
 def test_a_failed_trial_neither_ends_the_search_nor_counts(dvc, monkeypatch):
     dvc(0.1, -1, 0.3)
-    run(monkeypatch, "rate=0.1..0.2", "--trials", "3")
-    run(monkeypatch, "rate=0.1..0.2", "--trials", "2")
+    run(monkeypatch, "finetune.learning_rate=0.1..0.2", "--trials", "3")
+    run(monkeypatch, "finetune.learning_rate=0.1..0.2", "--trials", "2")
     assert states() == (["COMPLETE", "FAIL", "COMPLETE"], [0.1, None, 0.3])
 
 
@@ -103,9 +106,9 @@ def test_ctrl_c_ends_the_search_with_the_table_of_finished_trials(dvc, monkeypat
         raise KeyboardInterrupt
 
     dvc(0.1, 0.2)
-    run(monkeypatch, "rate=0.1..0.2", "--trials", "1")
+    run(monkeypatch, "finetune.learning_rate=0.1..0.2", "--trials", "1")
     monkeypatch.setattr(experiments, "run", interrupted)
-    run(monkeypatch, "rate=0.1..0.2", "--trials", "9")
+    run(monkeypatch, "finetune.learning_rate=0.1..0.2", "--trials", "9")
     assert states()[0] == ["COMPLETE", "FAIL"] and "FAIL" in capsys.readouterr().out
 
 
@@ -117,9 +120,90 @@ def test_images_that_copies_would_not_find_start_nothing(dvc, monkeypatch, tmp_p
 
 
 def test_an_unknown_parameter_starts_nothing(dvc, monkeypatch, tmp_path):
-    with pytest.raises(UserError, match="rte is not a parameter"):
-        run(monkeypatch, "rte=0.1..0.2")
+    with pytest.raises(
+        UserError, match="finetune.learning_rat is not a parameter; did you mean finetune.learning_rate?"
+    ):
+        run(monkeypatch, "finetune.learning_rat=0.1..0.2")
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ("finetune.schedule=constant,Cosine", "finetune.schedule is 'Cosine', but must be one of constant, cosine."),
+        ("finetune.fine_tune_at=100..160", "finetune.fine_tune_at is 160, but must be a whole number from 0 to 154."),
+        ("finetune.learning_rate=0..0.1", "finetune.learning_rate is 0, but must be"),
+        ("finetune.epochs=1.5..8", "finetune.epochs=1.5..8 must lie between whole numbers"),
+        ("finetune.epochs=2.0..8.0", "finetune.epochs=2.0..8.0 must lie between whole numbers"),
+        ("finetune=1..3", "finetune is a group of parameters; name one of them: finetune.epochs"),
+    ],
+)
+def test_a_wrong_value_starts_nothing(dvc, monkeypatch, tmp_path, values, words):
+    with pytest.raises(UserError, match=words):
+        run(monkeypatch, "train.l2=1", values)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_the_errors_of_a_failed_trial_are_shown(dvc, monkeypatch, capsys):
+    dvc(-1)
+    run(monkeypatch, "finetune.learning_rate=0.1..0.2", "--trials", "1")
+    assert "-1.0000  1.0" in capsys.readouterr().err
+
+
+COMMITTED = {"seed": 1, "train.l2": 1, "data.images": "data/mine", "finetune.epochs": 10}
+
+
+@pytest.fixture
+def conclude(monkeypatch):
+    """Returns what the search says about a trial, of the given loss, accuracy and changes, and a run of the commit."""
+
+    def describe(loss, accuracy, known=True, **changes):
+        study = optuna.create_study()
+        study.add_trials([optuna.trial.create_trial(value=value) for value in (9.0, loss)])
+        found = {"HEAD": COMMITTED, "workspace": COMMITTED | {"train.l2": 3}, "x-trial-1": COMMITTED | changes}
+        monkeypatch.setattr(experiments, "parameters", found.get)
+        monkeypatch.setattr(experiments, "is_run", lambda revision: known)
+        validation = {"HEAD": {"val_loss": 0.5, "val_accuracy": 0.75}}
+        validation["x-trial-1"] = {"val_loss": loss, "val_accuracy": accuracy}
+        monkeypatch.setattr(experiments, "validation", validation.get)
+        monkeypatch.setattr(experiments, "counts", lambda name, split: {"a": 60, "b": 40})
+        monkeypatch.setattr(experiments, "scores", None)  # test plays no part
+        return search.describe(study, "x")
+
+    return describe
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "words"),
+    [
+        (0.75, "as many of the 100 validation images right: in accuracy, that is within noise"),
+        (0.80, "5 images more of 100 right in validation: in accuracy, that is within noise"),
+        (0.70, "5 images fewer of 100 right in validation: in accuracy, that is within noise"),
+        (0.81, "6 images more of 100 right in validation: perhaps more than noise, but the best was chosen on"),
+    ],
+)
+def test_the_best_trial_is_named_with_what_it_changes_and_gains(conclude, accuracy, words):
+    said = conclude(0.25, accuracy, **{"finetune.epochs": 5})
+    assert "The best trial is x-trial-1, with finetune.epochs 5 instead of 10." in said
+    assert "Validation loss 0.25 against 0.5 of the committed settings" in said and words in said
+    assert "`dvc exp apply x-trial-1`, then `dvc repro`" in said
+    assert "python -m stages.tools.repeat_seeds committed finetune.epochs=10 train.l2=1\n" in said
+    assert "python -m stages.tools.repeat_seeds best finetune.epochs=5 train.l2=1\n" in said
+
+
+def test_committed_settings_that_are_better_are_kept(conclude):
+    said = conclude(0.6, 0.9, **{"finetune.epochs": 5})
+    assert said.endswith("loss is 0.6, and that of the committed settings is 0.5: keep them.") and "apply" not in said
+
+
+@pytest.mark.parametrize("other", [{"known": False}, {"data.images": "b"}, {"seed": 2}])
+def test_without_a_run_of_the_commit_on_these_images_nothing_is_compared(conclude, other):
+    said = conclude(0.25, 0.9, **other)
+    assert "the committed settings have no run on the same validation images" in said and "against" not in said
+
+
+def test_without_a_finished_trial_nothing_is_advised():
+    assert "nothing to apply" in search.describe(optuna.create_study(), "x")
 
 
 def test_an_experiment_whose_reader_fails_is_interrupted(dvc, tmp_path):
