@@ -220,9 +220,7 @@ def test_the_detector_knows_the_fine_tuned_features_of_the_training_images(run):
     run(2)
     detector = novelty.load(Path(novelty.FILE))
     pixels = dataset.load("train").pixels[:][:, 0, 0, :2].astype(np.float32)
-    expected = novelty.to_unit(
-        np.column_stack([pixels, np.full(len(pixels), 20)])
-    )  # its weight
+    expected = novelty.to_unit(np.column_stack([pixels, np.full(len(pixels), 20)]))  # its weight
     np.testing.assert_allclose(detector.known, expected, atol=1e-3)
     _, features = predict(saved_model.load("finetuned"), dataset.load("validation").pixels, 7, "")
     assert detector.are_unlike(features).sum() <= 2  # 5% of 40

@@ -324,16 +324,6 @@ def test_after_labels_were_corrected_both_models_are_measured_by_those_of_today(
     assert "1.000 -> 1.000" in said and "0.950" not in said
 
 
-def test_after_labels_were_corrected_both_models_are_measured_by_those_of_today(first_run, show, workplace):
-    manifest, predictions = images_of(*range(8), wrong=(0, 5))
-    predictions.loc[[0, 5], "actual"] = "dog"  # what the models of both runs predict
-    write_run(manifest.assign(label=1), predictions)
-    write_metrics(workplace.folder, 1.0, 0.99)
-    said = show()
-    assert "The test split is another. The test splits, of 8 images then and 8 now, share 8." in " ".join(said.split())
-    assert "1.000 -> 1.000" in said and "0.950" not in said
-
-
 @pytest.mark.parametrize("lock", ["", "schema: '2.0'\n", "stages: {split: {outs: []}}", "[broken"])
 def test_a_lock_that_says_nothing_changes_nothing(lock, first_run, show, workplace):
     Path("dvc.lock").write_text(lock)
