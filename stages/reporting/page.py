@@ -14,7 +14,10 @@ from stages.reporting.next_steps import Step
 from stages.reporting.run import Run
 
 # Finds the commit or experiment of DVC that first has a hash in its dvc.lock. Later lines are commits that drop it.
-FIND = "git log --all --topo-order --reverse -S{} --decorate-refs='refs/exps/??/*' --format='%h %cs %s %D' -- dvc.lock | head -n 1"
+FIND = (
+    "git log --all --topo-order --reverse -S{} --decorate-refs='refs/exps/??/*' --format='%h %cs %s %D' -- dvc.lock "
+    "| head -n 1"
+)
 
 
 def render(run: Run, found: Conclusions, steps: Sequence[Step]) -> str:
