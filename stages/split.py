@@ -24,7 +24,7 @@ from rich.text import Text
 from stages.common import cli, dataset, files, params, terminal, unchanged
 from stages.common.arrays import ArrayFile
 from stages.common.dataset import SPLITS
-from stages.labels import corrections, sources
+from stages.labels import classes, corrections, sources
 from stages.labels.files import ImageFile
 from stages.splits import assign, blank_images, cleaning, correcting, groups, near_duplicates, overview, pack, series
 from stages.splits.pack import Manifest
@@ -86,6 +86,7 @@ def main() -> None:
         *count_tables(counts.T),
         *(Text(note) if " -S " in note else note for note in labelled.notes),
         *decisions.notes(corrected),
+        *(note for note in classes.warn(sorted(used["class"].unique())) if note not in labelled.notes),
         *blank_images.notes(corrected),
         *groups.notes(listed, used, split, p.data),
         *map(Text, series.notes(used, split, p.data)),  # unbroken, like other settings, so that they can be copied

@@ -756,6 +756,17 @@ def test_a_correction_to_a_class_that_is_not_used_leaves_the_image_out(workplace
     assert "a/000.png" not in paths and paths["c/000.png"] == ("train", "a") and len(paths) == 24
 
 
+def test_a_class_that_corrections_add_works_with_data_classes_and_has_a_warning_if_it_is_nearly_another(
+    workplace, capsys
+):
+    make_images(workplace.folder / "mine", {"a": 20, "b": 20})
+    workplace.set({"data.images": "mine", "image_size": 32, "data.classes": ["a", "b", "A"]})
+    correct(workplace, *((f"a/{number:03}.png", "new_class", "A") for number in range(0, 20, 2)))
+    split.main()
+    assert "the classes 'A' and 'a' differ only by case" in " ".join(capsys.readouterr().out.split())
+    assert dataset.load("test").classes == ["A", "a", "b"]
+
+
 def test_corrections_that_change_while_images_are_read_are_named(workplace, monkeypatch):
     make_images(workplace.folder / "mine", {"a": 12, "b": 12})
     correct(workplace, ("a/000.png", "label", "b"))

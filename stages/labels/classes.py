@@ -27,18 +27,19 @@ def choose(
     labelled: Labelled,
     names: Collection[str],
     all_needed: bool = True,
+    new: Collection[str] = (),
     correct: Callable[[list[ImageFile]], Mapping[str, str]] = lambda images: {},
 ) -> Labelled:
     """Leaves out the images of other classes than data.classes; without it, those that have a name for no label.
 
     `correct` returns the right classes of such images by path, as far as somebody has named them: if a right class is
-    used, its images stay, without a class until corrections are applied.
+    used, its images stay, without a class until corrections are applied. `new` are the classes that corrections add.
 
     Raises:
         UserError: no image has one of the names, and all of them are needed.
     """
     counts = collections.Counter(image.class_name for image in labelled.images if image.class_name)
-    if all_needed and (missing := sorted({*names} - counts.keys())):
+    if all_needed and (missing := sorted({*names} - counts.keys() - {*new})):
         raise UserError(
             f"data.classes names {enumeration(list(map(repr, missing)))}, but no image has that label; there are "
             f"{enumeration(sorted(map(repr, counts))) or 'none'}. Empty, [], it takes all."

@@ -85,7 +85,9 @@ def parse(path: str | Path, cells: Mapping[str, str], row: int) -> Correction:
 
 
 def read_table(path: str | Path, needed: Collection[str]) -> pd.DataFrame:
-    """Reads a table of texts with the columns `needed`, in lower case; its index counts the rows, the heading being 1.
+    """Reads a table of texts with the columns `needed`, and others of COLUMNS that it has.
+
+    Names of columns are in lower case. The index counts the rows, the heading being 1.
 
     Raises:
         UserError: the file cannot be read, is no table, or lacks a column.
@@ -101,7 +103,8 @@ def read_table(path: str | Path, needed: Collection[str]) -> pd.DataFrame:
             f"{enumeration(list(map(printable, header))) or 'empty'}. The columns of corrections are "
             f"{','.join(COLUMNS)}."
         )
-    table = cells.iloc[1:].set_axis(header, axis=1)
+    known = [name for name in COLUMNS if header.count(name) == 1]  # a spreadsheet may add several without a name
+    table = cells.iloc[1:].set_axis(header, axis=1)[known]
     return table.set_axis(table.index + 1)
 
 
@@ -117,8 +120,9 @@ def match(
 ) -> tuple[dict[str, Correction], list[Correction]]:
     """Returns the correction of each image, by the image's path, and the rows of the file `path` that fit no image.
 
-    A row fits the image at its path, if that has its hash or the row has none; otherwise all images with its hash. The
-    class that a row names is also that of files with the same bytes, as far as they have no row of their own.
+    A row fits the image at its path, if that has its hash or the row has none; otherwise the images with its hash that
+    have no row at their path. The class that a row names is also that of files with the same bytes, as far as they have
+    no row of their own.
 
     Args:
         hashes: the SHA-256 of each image by path; empty if it cannot be read.
@@ -130,14 +134,19 @@ def match(
     for image, sha256 in hashes.items():
         of_hash[sha256].append(image)
     of_hash.pop("", None)
-    unmatched = []
+    moved: list[Correction] = []
+    unmatched: list[Correction] = []
     for row in corrections:
         here = row.path if row.path in hashes else row.path.replace("\\", "/")
-        images = [here] if here in hashes and row.sha256 in ("", hashes[here]) else of_hash.get(row.sha256, [])
-        for image in images:
-            of_image[image].append(row)
-        if not images:
-            unmatched.append(row)
+        if here in hashes and row.sha256 in ("", hashes[here]):
+            of_image[here].append(row)
+        else:
+            (moved if row.sha256 in of_hash else unmatched).append(row)
+    in_place = {*of_image}
+    for row in moved:
+        for image in of_hash[row.sha256]:
+            if image not in in_place:
+                of_image[image].append(row)
     for identical in of_hash.values():
         labels = [row for image in identical for row in of_image.get(image, []) if row.names_class]
         of_image.update({image: labels for image in identical if labels and image not in of_image})

@@ -39,7 +39,9 @@ def find(data: params.Data, fewest: int = 2, corrected: Sequence[Correction] = (
     found = files.find_files(data.images)
     separated = companions.separate(found, data.images, data.classes)
     try:
-        labelled = classes.choose(label(separated, data), data.classes, fewest > 1, partial(_correct, corrected, data))
+        new = {row.label for row in corrected if row.decision == "new_class"}
+        correct = partial(_correct, corrected, data)
+        labelled = classes.choose(label(separated, data), data.classes, fewest > 1, new, correct)
         images, before = labelled.images, {(file.path, file.problem) for file in found}
         faults = [image for image in images if image.problem and (image.path, image.problem) not in before]
         resolved = _resolve(faults, corrected, data)

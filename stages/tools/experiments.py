@@ -25,7 +25,8 @@ import numpy as np
 import pandas as pd
 import pygit2
 import ruamel.yaml
-from dvc.exceptions import DvcException
+from dvc.exceptions import DvcException, FileMissingError, PathMissingError
+from dvc_data.index import DataIndexError
 from hydra.core.override_parser.types import Quote, QuotedString
 from scmrepo.exceptions import SCMError
 
@@ -294,6 +295,9 @@ def _one_line_error(path: str, revision: str) -> Iterator[None]:
     """Turns DVC's error about a missing revision, or a file that it lacks, into a UserError."""
     try:
         yield
+    except (DataIndexError, FileMissingError, PathMissingError):
+        remedy = "Run `dvc repro`" if revision == WORKSPACE else "Name one that was run here, or `dvc pull` its results"
+        raise UserError(f"{path} of {revision} is neither in git nor in DVC's cache. {remedy}.") from None
     except (*REPOSITORY_ERRORS, OSError, ValueError, LookupError, RecursionError) as error:  # the last are of YAML
         remedy = "Run `dvc repro`." if revision == WORKSPACE else "`dvc exp show` lists the experiments."
         raise UserError(f"{path} of {revision}: {error}. {remedy}") from None

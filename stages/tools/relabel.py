@@ -22,7 +22,7 @@ if __name__ == "__main__":
 import collections
 import dataclasses
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from stages.common import cli, dataset, files, params, result_tables, terminal
 from stages.common.cli import UserError, counted, enumeration, printable
@@ -43,6 +43,7 @@ def main() -> None:
     hashes, classes = read_images(), read_classes(data)
     rows = find_images(read(path, classes), hashes, path, data)
     earlier = corrections.read(data.corrections) if os.path.exists(data.corrections) else []
+    earlier = [locate(row, hashes, data.images) for row in earlier]
     corrections.check_classes(rows, {*classes, *(x.label for x in earlier if x.decision == "new_class")}, path)
     merged, counts = merge(earlier, rows, data.images)
     corrections.write(merged, data.corrections)
@@ -102,9 +103,11 @@ def find_images(rows: Sequence[Correction], hashes: dict[str, str], path: str, d
     known, missing, conflicts = {*hashes.values()}, [], []
     found: dict[tuple[str, str], Correction] = {}
     for row in rows:
+        row = locate(row, hashes, data.images)
         file = os.path.join(data.images, row.path)
         row = dataclasses.replace(row, sha256=row.sha256 or hashes.get(row.path) or corrections.sha256_of(file))
-        if row.names_class and row.sha256 not in known and not os.path.isfile(file):
+        is_below = row.path.split("/")[0] != ".." and os.path.isfile(file)
+        if row.names_class and row.sha256 not in known and not is_below:
             missing.append(str(row))
         elif found.setdefault((row.path, row.sha256), row).meaning != row.meaning:
             conflicts.append(f"{found[row.path, row.sha256]} and {row}")
@@ -116,6 +119,14 @@ def find_images(rows: Sequence[Correction], hashes: dict[str, str], path: str, d
     if conflicts:
         raise UserError(f"{path}: {enumeration(conflicts, corrections.NAMED)} disagree: keep one of each image.")
     return [*found.values()]
+
+
+def locate(row: Correction, hashes: Mapping[str, str], folder: str) -> Correction:
+    """Returns a row whose path is as split writes it, if the row has that of Windows or one from elsewhere."""
+    path = os.path.relpath(os.path.join(folder, row.path.replace("\\", "/")), folder)
+    if row.path in hashes or not os.path.isfile(os.path.join(folder, path)):
+        return row
+    return dataclasses.replace(row, path=path)
 
 
 def merge(

@@ -14,6 +14,7 @@ from tests.support import ROOT
 A, B, C = (letter * 64 for letter in "abc")
 HEADING = "path,sha256,decision,label,note\n"
 EXCEL = f"\ufeffPath;SHA256;Decision;Label;Note\r\na/1.png;{A.upper()};Label;b;blurred\r\n\r\nb/2.png;;DROP;b;\r\n"
+EMPTY = f"path,sha256,decision,label,note,,\na/1.png,{A},label,b,blurred,,\n,,,,,,\nb/2.png,,drop,,,,\n,,,,,,\n"
 TABS = f"note\tlabel\tdecision\tsha256\tpath\tmore\nblurred\tb\tlabel\t{A}\ta/1.png\t\n\t\tdrop\t\tb/2.png\tx\n"
 
 
@@ -35,8 +36,14 @@ def test_the_file_in_git_has_a_heading_only_and_no_file_means_the_same(tmp_path,
 
 @pytest.mark.parametrize(
     ("text", "encoding"),
-    [(HEADING + f"a/1.png,{A},label,b,blurred\nb/2.png,,drop,,\n", "utf-8"), (EXCEL, "utf-8"), (TABS, "utf-16")],
+    [
+        (HEADING + f"a/1.png,{A},label,b,blurred\nb/2.png,,drop,,\n", "utf-8"),
+        (EXCEL, "utf-8"),
+        (EMPTY, "utf-8"),
+        (TABS, "utf-16"),
+    ],
 )
+@pytest.mark.filterwarnings("error")
 def test_tables_as_editors_and_spreadsheets_write_them(tmp_path, text, encoding):
     found = corrections.read(write(tmp_path, text, encoding))
     assert [(x.path, x.sha256, x.decision, x.label, x.note) for x in found] == [
@@ -115,11 +122,18 @@ def test_rows_that_disagree_on_an_image_are_named_and_those_that_agree_count_onc
     hashes = {"a/1.png": A, "a/2.png": B}
     first, same = Correction("a/1.png", A, "new_class", "x", "", 2), Correction("gone.png", A, "label", "x", "", 3)
     assert corrections.match([first, same], hashes, "c.csv")[0] == {"a/1.png": first}
-    for other in (Correction("a/1.png", "", "label", "y", "", 4), Correction("gone", A, "unsure", "", "", 4)):
-        with pytest.raises(
-            UserError, match=r"^c.csv: row 2 \(a/1.png\) and row 4 \((a/1.png|gone)\) disagree on a/1.png"
-        ):
-            corrections.match([first, other], hashes, "c.csv")
+    gone, other = Correction("gone.png", A, "unsure", "", "", 4), Correction("a/1.png", "", "label", "y", "", 4)
+    with pytest.raises(UserError, match=r"^c.csv: row 2 \(a/1.png\) and row 4 \(a/1.png\) disagree on a/1.png"):
+        corrections.match([first, other], hashes, "c.csv")
+    with pytest.raises(UserError, match=r"^c.csv: row 3 \(gone.png\) and row 4 \(gone.png\) disagree on a/3.png"):
+        corrections.match([same, gone], {"a/3.png": A}, "c.csv")
+
+
+def test_the_row_of_a_file_that_is_gone_is_not_about_an_identical_one_that_has_its_own():
+    drop, label = Correction("a/1.png", A, "drop"), Correction("a/copy.png", A, "label", "x")
+    assert corrections.match([drop, label], {"a/1.png": A, "a/copy.png": A}, "c.csv")[0]["a/1.png"] == drop
+    for rows in ([drop, label], [label, drop]):
+        assert corrections.match(rows, {"a/copy.png": A}, "c.csv") == ({"a/copy.png": label}, [])
 
 
 def test_a_class_that_the_data_do_not_have_must_be_called_new():
@@ -173,3 +187,18 @@ def test_an_image_of_a_class_that_is_not_used_is_there_if_it_is_corrected_to_one
     )
     data = params.Data(images=str(tmp_path / "mine"), classes=["cat", "dog"])
     assert [x.path for x in sources.find(data, corrected=rows).images if not x.class_name] == ["fox/1.jpg"]
+
+
+def test_classes_that_corrections_add_may_stand_in_data_classes(tmp_path):
+    touch(tmp_path / "mine", "cat/{0..9}.jpg", "dog/{0..9}.jpg", "fox/{0..9}.jpg")
+    rows = [Correction("cat/1.jpg", "", "new_class", "owl"), Correction("fox/1.jpg", "", "new_class", "owl")]
+    data = params.Data(images=str(tmp_path / "mine"), classes=["cat", "dog", "owl"])
+    found = sources.find(data, corrected=rows)
+    assert [x.path for x in found.images if not x.class_name] == ["fox/1.jpg"] and len(found.left_out) == 9
+    for others in (
+        [],
+        [Correction("cat/1.jpg", "", "label", "owl")],
+        [Correction("cat/1.jpg", "", "new_class", "own")],
+    ):
+        with pytest.raises(UserError, match="data.classes names 'owl', but no image has that label"):
+            sources.find(data, corrected=others)

@@ -6,12 +6,15 @@ import json
 import math
 import sys
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from dvc.exceptions import FileMissingError, PathMissingError
 from dvc.scm import RevError
+from dvc_data.index.index import DataIndexDirError
 
 from stages.common import terminal
 from stages.common.cli import UserError
@@ -325,6 +328,16 @@ def test_an_unknown_revision_is_one_line(monkeypatch, read):
         monkeypatch.setattr(f"dvc.api.{function}", fail)
     with pytest.raises(UserError, match="of nothing: unknown Git revision 'nothing'. `dvc exp show` lists"):
         read("nothing")
+
+
+@pytest.mark.parametrize(
+    "error", [DataIndexDirError("failed to load"), FileMissingError("x"), PathMissingError("x", "y")]
+)
+def test_an_output_that_the_cache_lacks_is_one_line(monkeypatch, error):
+    monkeypatch.setattr("dvc.api.read", mock.Mock(side_effect=error))
+    for read in (experiments.scores, experiments.predictions, experiments.test_manifest):
+        with pytest.raises(UserError, match="of HEAD is neither in git nor in DVC's cache. Name one that was run here"):
+            read("HEAD")
 
 
 @pytest.mark.parametrize(

@@ -124,3 +124,15 @@ def test_before_split_has_run_and_where_data_corrections_names_another_file(plac
     assert not (place / params.CORRECTIONS).exists() and len(corrections.read("mine.csv")) == 1
     shutil.rmtree("data")
     assert "run `dvc repro split` first" in merge(capsys, "c.csv", HEADING + "a/001.png,,drop,,\n", status=1)
+
+
+def test_paths_of_windows_and_from_elsewhere_become_those_that_split_writes(place, capsys):
+    whole = place / "mine/a/003.png"
+    text = f"Path;Label;;\r\na\\001.png;b;;\r\n./a/002.png;b;;\r\n{whole};drop;;\r\n;;;\r\n"
+    assert "(3 new, 0 replaced, 0 the same)" in merge(capsys, "c.csv", text)
+    assert [x.path for x in corrections.read(params.CORRECTIONS)] == ["a/001.png", "a/002.png", "a/003.png"]
+    (place / params.CORRECTIONS).write_text(HEADING + "a\\001.png,,label,b,\n")
+    assert "1 correction (0 new, 1 replaced, 0 the same)" in merge(capsys, "c.csv", "path,label\na/001.png,a\n")
+    for path in ("../params.yaml", place / "params.yaml", "a", "..\\params.yaml"):
+        assert "fit no image of mine" in merge(capsys, "c.csv", f"path,label\n{path},b\n", status=1)
+    assert merged() == [("a/001.png", "label", "a", "")]
