@@ -269,7 +269,7 @@ def test_without_a_mistake_the_page_says_so(workplace):
     html = write_page().html
     assert "No image was misclassified." in html
     assert "All 16 test images are predicted correctly." in html
-    assert "Both models are right on all 16 test images." in html
+    assert "Both models are right on the same 16 test images." in html
 
 
 def test_the_same_bytes_twice(workplace):

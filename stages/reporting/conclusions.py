@@ -12,7 +12,7 @@ from stages.common import cli, dataset
 from stages.common.phases import FINETUNE, TRAIN_FROZEN
 from stages.reporting.formatting import pair, percent, percent_interval, points
 from stages.reporting.run import Run
-from stages.statistics import intervals
+from stages.statistics import intervals, paired_test
 
 # Cohen's kappa from which agreement is "almost perfect" (J. R. Landis, G. G. Koch, Biometrics 33, 1977).
 GOOD = 0.8
@@ -29,6 +29,7 @@ RISE, RISING = 1.1, 2
 class Conclusions:
     """Conclusions from a run: sentences, but for `quality`, `overfits` and `smallest_file`, a key of Run.exports.
 
+    `flips` says on which test images one model is right and the other wrong, and whether that is more than noise.
     `overfits` names the sign of overfitting: a gap between training and validation accuracy, or a rising loss.
     """
 
@@ -37,6 +38,7 @@ class Conclusions:
     mistakes: str
     doubted: str  # of the mistakes; empty if the audit doubts none of their labels
     exported_model: str
+    flips: str
     kept_weights: str
     overfits: Literal["no", "gap", "loss"]
     overfitting: str
@@ -51,6 +53,7 @@ def draw(run: Run) -> Conclusions:
         _mistakes(run),
         _doubted(run),
         _exported_model(run),
+        _flips(run),
         _kept_weights(run),
         *_overfitting(run),
         _int8(run),
@@ -97,15 +100,18 @@ def _exported_model(run: Run) -> str:
         return f"{frozen.capitalize()} is exported, {reason}.{_better_epoch(run)}"
     text = f"{finetuned.capitalize()} is exported, {reason}.{_better_epoch(run)}"
     if not changed.gained and not changed.lost:
-        return f"{text} Both models are right on the same {run.right.sum():,} test images."
-    finding = "not significantly different"
-    if changed.significant:
-        finding = f"significantly {'better' if changed.gained > changed.lost else 'worse'}"
-    return (
-        f"{text} On the test images it is {finding}: {percent(run.scores.finetuned['accuracy'])} against "
-        f"{percent(run.scores.frozen['accuracy'])} ({changed.gained} gained, {changed.lost} lost, "
-        f"p = {changed.p_value:.2g})."
-    )
+        return f"{text} {_flips(run)}"
+    accuracy, before = (percent(scores["accuracy"]) for scores in (run.scores.finetuned, run.scores.frozen))
+    return f"{text} Its accuracy on the test images is {accuracy} against {before}; {_flips(run)}."
+
+
+def _flips(run: Run) -> str:
+    """Says how the predictions of both models differ: a sentence if they do not, otherwise the end of one."""
+    changed, right = run.scores.changed, int(run.right.sum())
+    if not changed.gained and not changed.lost:
+        return paired_test.describe_same(right, cli.counted(right or run.totals["test"], "test image"))
+    models = (phase.title.lower() for phase in (TRAIN_FROZEN, FINETUNE))
+    return f"{changed.gained:,} gained, {changed.lost:,} lost: {paired_test.conclude(changed.model_dump(), *models)}"
 
 
 def _better_epoch(run: Run) -> str:
@@ -190,6 +196,8 @@ def _doubted(run: Run) -> str:
     count, mistakes = len(run.doubtful_mistakes), cli.counted(len(run.mistakes), "mistake")
     if not count:
         return ""
+    if len(run.mistakes) == 1:
+        return "The audit doubts the label of that image."
     return f"{count:,} of the {mistakes} {'has a label' if count == 1 else 'have labels'} that the audit doubts."
 
 

@@ -26,7 +26,7 @@ PREDICT = "python -m stages.tools.predict my.jpg folder/of/images"
 REVIEW = 'python -m webbrowser "file://$PWD/plots/review.html"'
 COMPARE = "python -m stages.tools.compare"
 RELABEL = f"python -m stages.tools.relabel ~/Downloads/corrections.csv && dvc repro && {COMPARE}"
-# Mistakes from which on another setting can be significantly better: 6 images gained and none lost have p = 0.03.
+# Mistakes from which on another setting can be better by more than noise: 6 images gained and none lost have p = 0.03.
 FEWEST_MISTAKES = 6
 
 
@@ -47,8 +47,8 @@ class Step:
 
 def find(run: Run, conclusions: Conclusions) -> list[Step]:
     """Returns the next steps, the most important first."""
-    settings = list(_settings(run, conclusions.overfits)) if len(run.mistakes) else []
     images, doubtful, mistakes = list(_images(run, conclusions.quality)), _doubtful(run), len(run.mistakes)
+    settings = list(_settings(run, conclusions.overfits)) if mistakes >= FEWEST_MISTAKES else []
     review = _review([*doubtful, *([counted(mistakes, "mistake")] if mistakes else [])])
     steps = [*(review if doubtful else []), *settings]
     steps = images + steps if conclusions.quality == "guessing" else steps + images
@@ -85,8 +85,8 @@ def _comparison(run: Run, conclusions: Conclusions) -> Step:
     """Returns the step for a run that gives no reason for another setting: one to compare with, or a larger test."""
     if len(run.mistakes) < FEWEST_MISTAKES:
         reason = (
-            f"{conclusions.mistakes} No other setting could be significantly better on these: cross-validation tests "
-            "on every image, and more images would make the test finer."
+            f"{conclusions.mistakes} No other setting could be better by more than noise on these: cross-validation "
+            "tests on every image, and more images would make the test finer."
         )
         return Step(reason, CROSS_VALIDATE)
     default = params.defaults()["finetune.fine_tune_at"]

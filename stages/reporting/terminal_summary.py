@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from rich.table import Table
 from rich.text import Text
 
-from stages.common import files, params, terminal, yaml_file
+from stages.common import cli, files, params, terminal, yaml_file
 from stages.common.cli import UserError
 from stages.common.dataset import SPLITS
 from stages.common.phases import FINETUNE, TRAIN_FROZEN
@@ -89,11 +89,22 @@ def _changed(run: Run) -> Changes:
         return _section(f"{what} The metrics are of another test split, and cannot be compared.")
     now = run.predictions.assign(sha256=run.manifests[SPLITS.index("test")]["sha256"])
     both = common_images.merge(before.predictions, now, ("_before", ""))  # the labels are those of today
-    if len(both) == len(before.predictions) == len(now) and both["actual_before"].equals(both["actual"]):
-        return _changed_metrics()
+    relabelled = int((both["actual_before"] != both["actual"]).sum())
+    if len(both) == len(before.predictions) == len(now):
+        if not relabelled:
+            return _changed_metrics()
+        labels = f"{cli.counted(relabelled, 'test label')} {'has' if relabelled == 1 else 'have'} changed."
+        what = f"{what} {labels}" if before.images_changed else labels
+        return _changed_accuracy(f"{what} Then and now, by today's labels:", both)
     what += f" The test splits, of {len(before.predictions):,} images then and {len(now):,} now, share"
     if both.empty:
         return _section(f"{what} none, so the metrics cannot be compared.")
+    by_today = ", by today's labels" if relabelled else ""
+    return _changed_accuracy(f"{what} {len(both):,}. On these alone{by_today}:", both)
+
+
+def _changed_accuracy(text: str, both: pd.DataFrame) -> Changes:
+    """Compares the predictions on the test images of both runs, a row each, with the labels `actual`."""
     rows, worse = [], None
     for column, model in PREDICTED.items():
         right = [int((both[name] == both["actual"]).sum()) for name in (f"{column}_before", column)]
@@ -102,8 +113,7 @@ def _changed(run: Run) -> Changes:
             worse = describe_worse({"accuracy": accuracies})
         texts = map(formatting.number, accuracies)
         rows.append({"  model": f"  {model}", "accuracy": " -> ".join(texts), "right": f"{right[0]} -> {right[1]}"})
-    section = _section(f"{what} {len(both):,}. On these alone:")
-    return Changes([*section.lines, terminal.table(pd.DataFrame(rows))], worse)
+    return Changes([*_section(text).lines, terminal.table(pd.DataFrame(rows))], worse)
 
 
 def describe_worse(metrics: Mapping[str, Sequence[float]]) -> str | None:

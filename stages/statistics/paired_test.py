@@ -1,5 +1,7 @@
 """Paired test of two sets of predictions for the same images."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
@@ -46,18 +48,27 @@ def describe_difference(table: pd.DataFrame, a: str, b: str) -> str:
     if not flips["gained"] and not flips["lost"]:
         wrong = len(table) - right
         if not wrong or not right:
-            return f"Both models are {'right' if right else 'wrong'} on the same {total}."
+            return describe_same(right, total)
         return (
             f"Both models are right on the same {right}, and wrong on the same {wrong} of {total}: accuracy "
             f"{table['a'].mean():.4f}."
         )
-    better = b if flips["gained"] > flips["lost"] else a
-    conclusion = f"more than noise, {better} is better" if flips["p_value"] < SIGNIFICANCE else "within noise"
     return (
         f"Of {total}, {b} alone is right on {flips['gained']}, and {a} alone on {flips['lost']}.\n"
-        f"Accuracy {table['a'].mean():.4f} ({a}) against {table['b'].mean():.4f} ({b}): the difference is {conclusion} "
-        f"(p = {flips['p_value']:.2g})."
+        f"Accuracy {table['a'].mean():.4f} ({a}) against {table['b'].mean():.4f} ({b}): {conclude(flips, a, b)}."
     )
+
+
+def conclude(flips: Mapping[str, int | float], a: str, b: str) -> str:
+    """Says whether the numbers of `count_flips` show that `a` or `b` is better, as the end of a sentence."""
+    better = b if flips["gained"] > flips["lost"] else a
+    finding = f"more than noise, {better} is better" if flips["p_value"] < SIGNIFICANCE else "within noise"
+    return f"the difference is {finding} (p = {flips['p_value']:.2g})"
+
+
+def describe_same(right: int, images: str) -> str:
+    """Says that two models are right on the same of such images as "70 test images", or on none of them."""
+    return f"Both models are {'right' if right else 'wrong'} on the same {images}."
 
 
 def _total(table: pd.DataFrame) -> str:

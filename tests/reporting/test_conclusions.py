@@ -206,6 +206,7 @@ def test_the_weights_that_are_kept_are_averages_of_those_of_an_epoch():
             "10 of 200 test images are misclassified.",
             "1 of the 10 mistakes has a label that the audit doubts.",
         ),
+        (0.99, 1, "2 of 200 test images are misclassified.", "1 of the 2 mistakes has a label that the audit doubts."),
         (
             0.95,
             4,
@@ -221,18 +222,39 @@ def test_mistakes_whose_labels_the_audit_doubts_are_counted(accuracy, doubted, m
     assert (found.mistakes, found.doubted) == (mistakes, text)
 
 
-def test_fine_tuning_that_harms_is_significantly_worse():
+@pytest.mark.parametrize(
+    ("gained", "lost", "p_value", "text"),
+    [
+        (1, 9, 0.02, "1 gained, 9 lost: the difference is more than noise, frozen is better (p = 0.02)"),
+        (9, 1, 0.02, "9 gained, 1 lost: the difference is more than noise, fine-tuned is better (p = 0.02)"),
+        (5, 1, 0.22, "5 gained, 1 lost: the difference is within noise (p = 0.22)"),
+    ],
+)
+def test_the_difference_of_both_models_is_more_than_noise_or_within_it(gained, lost, p_value, text):
     run = make_run()
-    run.scores.changed = run.scores.changed.model_copy(update={"gained": 1, "lost": 9, "p_value": 0.02})
-    assert "significantly worse" in conclusions.draw(run).exported_model
+    changes = {"gained": gained, "lost": lost, "p_value": p_value}
+    run.scores.changed = run.scores.changed.model_copy(update=changes)
+    found = conclusions.draw(run)
+    assert found.flips == text
+    assert found.exported_model.endswith(f" Its accuracy on the test images is 95% against 93%; {text}.")
 
 
 @pytest.mark.parametrize(("accuracy", "right"), [(1, 200), (0.95, 190), (0.9, 180)])
 def test_models_that_are_right_on_the_same_images_are_said_to_be_that(accuracy, right):
     run = make_run(accuracy=accuracy)
     run.scores.changed = run.scores.changed.model_copy(update={"gained": 0, "lost": 0, "p_value": 1.0})
-    text = conclusions.draw(run).exported_model
-    assert text.endswith(f" Both models are right on the same {right} test images.") and "p = " not in text
+    found = conclusions.draw(run)
+    assert found.flips == f"Both models are right on the same {right} test images."
+    assert found.exported_model.endswith(f" {found.flips}") and "p = " not in found.exported_model
+
+
+def test_the_only_mistake_may_be_on_a_doubted_label():
+    run = make_run(accuracy=1)
+    run.predictions.loc[7, "predicted"] = "kind 1"
+    found = conclusions.draw(dataclasses.replace(run, labels=run.mistakes[["path"]]))
+    assert f"{found.mistakes} {found.doubted}" == (
+        "1 of 200 test images is misclassified. The audit doubts the label of that image."
+    )
 
 
 def test_int8_that_predicts_other_classes_is_named():

@@ -9,7 +9,7 @@ from markdown_it import MarkdownIt
 from stages import report
 from stages.common import cli
 from stages.reporting import formatting, model_card
-from tests.reporting.support import MANY_CLASSES, TWO_CLASSES, write_run
+from tests.reporting.support import MANY_CLASSES, TWO_CLASSES, change, write_run
 from tests.support import MARKED_NAMES, PLAIN_NAMES, ROOT
 
 
@@ -34,6 +34,17 @@ def test_the_front_matter_is_what_the_hubs_read(workplace):
     assert "95% interval" in result["metrics"][0]["name"]
     headings = [line for line in body.splitlines() if line.startswith("#")]
     assert headings[0].startswith("# ")
+
+
+@pytest.mark.parametrize(
+    ("counts", "most_frequent"), [((8, 8), ""), ((7, 9), "not alpaca"), ((9, 7), "alpaca"), ((0, 16), "not alpaca")]
+)
+def test_the_most_frequent_class_is_named_if_there_is_one(counts, most_frequent, workplace):
+    write_run(TWO_CLASSES)
+    change("data/splits/summary.json", test=dict(zip(TWO_CLASSES, counts, strict=True)))
+    body = write_card()[1]
+    assert ("The most frequent class is" in body) == bool(most_frequent)
+    assert not most_frequent or f"The most frequent class is {most_frequent}." in body
 
 
 SAMPLE = ["E. Alpaydin and C. Kaynak", "CC BY 4.0", "MIT", "19 breeds of dogs"]

@@ -48,10 +48,26 @@ def test_where_all_test_images_are_right_a_larger_test_is_advised_and_no_setting
 
 
 @pytest.mark.parametrize(("wrong", "advice"), [(1, CROSS_VALIDATE), (2, CROSS_VALIDATE), (3, OTHER)])
-def test_another_setting_is_compared_only_where_it_could_be_significantly_better(wrong, advice):
+def test_another_setting_is_compared_only_where_it_could_be_better_by_more_than_noise(wrong, advice):
     assert all_commands(make_run(accuracy=1 - wrong / 100))[-1] == advice  # of each of two classes, so many are wrong
     gained = np.ones(2 * wrong, int)
     assert (paired_test.permutation_test(gained) < paired_test.SIGNIFICANCE) == (advice == OTHER)
+
+
+@pytest.mark.parametrize(
+    ("changes", "setting"),
+    [
+        ({"history": make_history([0.3, 0.25, 0.2])}, "finetune.epochs=20"),
+        ({"settings": {"image_size": 96}}, "image_size=224"),
+        ({"history": make_history([0.2, 0.15, 0.18, 0.24], [0.2, 0.1, 0.05, 0.02])}, "finetune.early_stopping"),
+    ],
+)
+def test_no_setting_is_advised_where_none_could_be_better_by_more_than_noise(changes, setting):
+    for accuracy, advised in ((0.98, False), (0.97, True)):  # 4 mistakes, and 6
+        run = make_run(accuracy=accuracy, **changes)
+        run.finetune.kept_epoch = int(run.history["epoch"].iloc[-1])
+        assert any(setting in command for command in all_commands(run)) == advised
+        assert (all_commands(run)[-1] == CROSS_VALIDATE) != advised
 
 
 def test_images_are_asked_for_where_more_would_help():

@@ -15,7 +15,7 @@ from stages.reporting.conclusions import Conclusions
 from stages.reporting.next_steps import Step
 from tests.support import environment
 
-TEXTS = dict.fromkeys(("mistakes", "doubted", "kept_weights", "overfitting", "int8"), "")
+TEXTS = dict.fromkeys(("mistakes", "doubted", "flips", "kept_weights", "overfitting", "int8"), "")
 CONCLUSIONS = Conclusions(
     quality="good",
     headline="Good: 97.5% are right.",
@@ -314,14 +314,38 @@ def test_of_other_test_images_the_shared_ones_say_whether_it_is_worse(first_run,
     assert "Worse than the last commit: the accuracy fell by 40.0 points, from 80% to 40%." in " ".join(show().split())
 
 
-def test_after_labels_were_corrected_both_models_are_measured_by_those_of_today(first_run, show, workplace):
+@pytest.mark.parametrize(
+    ("relabelled", "images", "sentence"),
+    [
+        ([0, 5], "images 1", "2 test labels have changed. Then and now, by today's labels:"),
+        ([5], "images 1", "1 test label has changed. Then and now, by today's labels:"),
+        (
+            [0],
+            "images 2",
+            "The images have changed: 40 then, 48 now. 1 test label has changed. Then and now, by today's",
+        ),
+    ],
+)
+def test_after_labels_were_corrected_both_models_are_measured_by_those_of_today(
+    relabelled, images, sentence, first_run, show, workplace
+):
     manifest, predictions = images_of(*range(8), wrong=(0, 5))
-    predictions.loc[[0, 5], "actual"] = "dog"  # what the models of both runs predict
-    write_run(manifest.assign(label=1), predictions)
+    predictions.loc[relabelled, "actual"] = "dog"  # what the models of both runs predict
+    write_run(manifest.assign(label=1), predictions, images=images)
     write_metrics(workplace.folder, 1.0, 0.99)
-    said = show()
-    assert "The test split is another. The test splits, of 8 images then and 8 now, share 8." in " ".join(said.split())
-    assert "1.000 -> 1.000" in said and "0.950" not in said
+    said = " ".join(show().split())
+    right = 6 + len(relabelled)
+    assert f"Changed since the last commit {sentence}" in said and "test split" not in said
+    assert f"{right / 8:.3f} -> {right / 8:.3f} {right} -> {right}" in said and "0.950" not in said
+
+
+def test_of_other_test_images_those_with_other_labels_are_measured_by_those_of_today(first_run, show, workplace):
+    manifest, predictions = images_of(*range(1, 8), wrong=(5,))  # one was dropped
+    predictions.loc[4, "actual"] = "dog"
+    write_run(manifest, predictions)
+    said = " ".join(show().split())
+    assert "of 8 images then and 7 now, share 7. On these alone, by today's labels:" in said
+    assert "1.000 -> 1.000 7 -> 7" in said
 
 
 @pytest.mark.parametrize("lock", ["", "schema: '2.0'\n", "stages: {split: {outs: []}}", "[broken"])
