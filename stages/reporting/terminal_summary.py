@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from stages.common import files, params, terminal, yaml_file
-from stages.common.cli import UserError
+from stages.common.cli import UserError, counted
 from stages.common.dataset import SPLITS
 from stages.common.phases import FINETUNE, TRAIN_FROZEN
 from stages.reporting import formatting, last_commit
@@ -94,6 +94,11 @@ def _changed(run: Run) -> Changes:
     what += f" The test splits, of {len(before.predictions):,} images then and {len(now):,} now, share"
     if both.empty:
         return _section(f"{what} none, so the metrics cannot be compared.")
+    relabelled = int((both["actual_before"] != both["actual"]).sum())
+    what += f" {len(both):,}. On these alone"
+    if len(both) == len(before.predictions) == len(now):
+        what = f"Of {counted(len(now), 'test image')}, {relabelled:,} {'has' if relabelled == 1 else 'have'} another label"
+    what += ", by the labels of today:" if relabelled else ":"
     rows, worse = [], None
     for column, model in PREDICTED.items():
         right = [int((both[name] == both["actual"]).sum()) for name in (f"{column}_before", column)]
@@ -102,8 +107,7 @@ def _changed(run: Run) -> Changes:
             worse = describe_worse({"accuracy": accuracies})
         texts = map(formatting.number, accuracies)
         rows.append({"  model": f"  {model}", "accuracy": " -> ".join(texts), "right": f"{right[0]} -> {right[1]}"})
-    section = _section(f"{what} {len(both):,}. On these alone:")
-    return Changes([*section.lines, terminal.table(pd.DataFrame(rows))], worse)
+    return Changes([*_section(what).lines, terminal.table(pd.DataFrame(rows))], worse)
 
 
 def describe_worse(metrics: Mapping[str, Sequence[float]]) -> str | None:

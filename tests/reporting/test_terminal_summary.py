@@ -314,14 +314,33 @@ def test_of_other_test_images_the_shared_ones_say_whether_it_is_worse(first_run,
     assert "Worse than the last commit: the accuracy fell by 40.0 points, from 80% to 40%." in " ".join(show().split())
 
 
-def test_after_labels_were_corrected_both_models_are_measured_by_those_of_today(first_run, show, workplace):
+@pytest.mark.parametrize(
+    ("relabelled", "sentence"),
+    [
+        ([0], "Of 8 test images, 1 has another label, by the labels of today:"),
+        ([0, 5], "Of 8 test images, 2 have another label, by the labels of today:"),
+    ],
+)
+def test_after_labels_were_corrected_both_models_are_measured_by_those_of_today(
+    relabelled, sentence, first_run, show, workplace
+):
     manifest, predictions = images_of(*range(8), wrong=(0, 5))
-    predictions.loc[[0, 5], "actual"] = "dog"  # what the models of both runs predict
+    predictions.loc[relabelled, "actual"] = "dog"  # what the models of both runs predict
     write_run(manifest.assign(label=1), predictions)
-    write_metrics(workplace.folder, 1.0, 0.99)
-    said = show()
-    assert "The test split is another. The test splits, of 8 images then and 8 now, share 8." in " ".join(said.split())
-    assert "1.000 -> 1.000" in said and "0.950" not in said
+    write_metrics(workplace.folder, 0.5, 0.99)
+    said = " ".join(show().split())
+    right = 6 + len(relabelled)
+    assert f"{sentence} model" in said and f"{right} -> {right}" in said
+    assert "0.950" not in said and "Worse" not in said and "another." not in said
+
+
+def test_of_shared_test_images_those_with_another_label_are_measured_by_that_of_today(first_run, show, workplace):
+    manifest, predictions = images_of(*range(7), wrong=(0, 5))  # one was dropped
+    predictions.loc[0, "actual"] = "dog"
+    write_run(manifest.assign(label=1), predictions)
+    expected = "The test splits, of 8 images then and 7 now, share 7. On these alone, by the labels of today:"
+    said = " ".join(show().split())
+    assert expected in said and "6 -> 6" in said and "Worse" not in said
 
 
 @pytest.mark.parametrize("lock", ["", "schema: '2.0'\n", "stages: {split: {outs: []}}", "[broken"])
