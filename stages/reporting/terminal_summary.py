@@ -97,7 +97,9 @@ def _changed(run: Run) -> Changes:
     relabelled = int((both["actual_before"] != both["actual"]).sum())
     what += f" {len(both):,}. On these alone"
     if len(both) == len(before.predictions) == len(now):
-        what = f"Of {counted(len(now), 'test image')}, {relabelled:,} {'has' if relabelled == 1 else 'have'} another label"
+        what = (
+            f"Of {counted(len(now), 'test image')}, {relabelled:,} {'has' if relabelled == 1 else 'have'} another label"
+        )
     what += ", by the labels of today:" if relabelled else ":"
     rows, worse = [], None
     for column, model in PREDICTED.items():
