@@ -64,7 +64,7 @@ def test_an_image_stands_once_with_all_reasons_and_the_classes_that_they_suggest
         "Doubtful: classifiers trained on other images give C 78%, the label 12%",
         "The model predicts D with 98.7%, although it was trained on this image",
         "One of 2 near-duplicates with different labels and splits",
-        "The label was changed",
+        "The label was changed from E",
     ]
 
 
