@@ -25,7 +25,8 @@ PREDICT = "python -m stages.tools.predict my.jpg folder/of/images"
 
 REVIEW = 'python -m webbrowser "file://$PWD/plots/review.html"'
 COMPARE = "python -m stages.tools.compare"
-RELABEL = f"python -m stages.tools.relabel ~/Downloads/corrections.csv && dvc repro && {COMPARE}"
+COMMIT = 'git commit -qam "Before corrections"'  # what compare compares with; it fails where all is committed
+RELABEL = f"{COMMIT}; python -m stages.tools.relabel ~/Downloads/corrections.csv && dvc repro && {COMPARE}"
 # Mistakes from which on another setting can be better by more than noise: 6 images gained and none lost have p = 0.03.
 FEWEST_MISTAKES = 6
 
@@ -78,7 +79,10 @@ def _review(found: list[str]) -> list[Step]:
         return []
     listed = " and ".join([", ".join(found[:-1]), found[-1]] if len(found) > 1 else found)
     look = f"Look at {listed}, correct the labels that are wrong, and save the corrections."
-    return [Step(look, REVIEW), Step("Apply the corrections, train again, and see whether that helped.", RELABEL)]
+    return [
+        Step(look, REVIEW),
+        Step("Commit this run, apply the corrections, train again, and see whether that helped.", RELABEL),
+    ]
 
 
 def _comparison(run: Run, conclusions: Conclusions) -> Step:

@@ -288,16 +288,20 @@ function choose(numbers, field) {
   $(field).focus();
 }
 
-// The classes for the keys 1 to 9: all, or, of many, the suggested ones and then the most frequent ones.
-function numbered(n) {
-  if (data.classes.length <= 9) return data.classes;
+// The class for a digit: that of the project, or, where digits stand for none, of those that are likeliest.
+function classOf(digit, n) {
+  return Object.keys(data.digits).length ? data.digits[digit] : likeliest(n)[digit - 1];
+}
+
+// The suggested classes, and then the most frequent ones.
+function likeliest(n) {
   return [...new Set([...items[n].suggestions, ...data.frequent])].filter((x) => x !== items[n].label).slice(0, 9);
 }
 
 // Lists the classes that fit what is typed, those that begin so first, and last a new class of this name.
 function listChoices() {
   const text = $("choice").value.trim(), wanted = text.toLowerCase();
-  const names = [...new Set([...numbered(targets[0]), ...data.classes])].map((name) => ({ name, text: visible(name), fresh: false }));
+  const names = [...new Set([...likeliest(targets[0]), ...data.classes])].map((name) => ({ name, text: visible(name), fresh: false }));
   const place = ({ text: of }) => (of === text ? 0 : of.toLowerCase().startsWith(wanted) ? 1 : 2);
   listed = names.filter((one) => one.text.toLowerCase().includes(wanted)).sort((a, b) => place(a) - place(b)).slice(0, 100);
   if (text && !classes.has(text)) listed.push({ name: text, text: `New class: ${visible(text)}`, fresh: true });
@@ -501,7 +505,7 @@ document.addEventListener("keydown", (event) => {
   }
   const numbers = at === null ? [...selected].sort((a, b) => a - b) : subjects(event.target);
   if (!numbers.length) return;
-  const digit = /^[1-9]$/.test(name) ? numbered(at ?? numbers[0])[name - 1] : undefined;
+  const digit = /^[0-9]$/.test(name) ? classOf(name, at ?? numbers[0]) : undefined;
   if (letters[name] || digit !== undefined) {
     decide(numbers, letters[name] ?? "label", digit ?? "");
     if (numbers.length === 1 && at !== null && name !== "Backspace") viewer.open ? view(beside(at, 1)) : focusCard(beside(at, 1));

@@ -8,6 +8,7 @@ import base64
 import hashlib
 import io
 import json
+import string
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -40,7 +41,7 @@ SIDES = {300: 512, 700: 384, 1500: 256, MOST_IMAGES: 224}
 IMAGE_BYTES = 44_000  # maximum size of an image in bytes; as text in a data: URI it takes a third more
 QUALITIES = (80, 60, 40, 20)  # of WebP, tried in this order
 MOST_SUGGESTIONS = 3  # maximum number of classes that an image suggests
-KEYS = 9  # number of digits that stand for classes
+KEYS = 9  # number of digits that stand for classes that are not named by one
 SCRIPT = Path(__file__).with_suffix(".js")
 
 
@@ -185,8 +186,8 @@ def _group(group: pd.DataFrame, row: Mapping[str, Any]) -> str:
 
 def _correction(row: Mapping[str, Any]) -> str:
     texts = {"drop": "It was dropped", "unsure": "Somebody was unsure"}
-    changed = "The label was confirmed" if row["label"] == row["given"] else "The label was changed"
-    return texts.get(row["decision"], changed)
+    changed = f"The label was changed from {printable(row['given'])}" if row["given"] else "It had no label"
+    return texts.get(row["decision"], "The label was confirmed" if row["label"] == row["given"] else changed)
 
 
 def longer_side(count: int) -> int:
@@ -233,13 +234,20 @@ def render(units: list[list[Item]], shown: Mapping[str, Shown], left_out: int, t
         folder=p.folder,
         corrections_path=p.corrections_path,
         reasons=Counter(reason for item in items for reason in item.reasons),
-        numbers={name: str(place) for place, name in enumerate(p.classes, 1)} if len(p.classes) <= KEYS else {},
+        digits=digits(p.classes),
         data=as_json(_data(items, shown, tables, p)),
         script=script,
         script_hash=f"sha256-{digest}",
         REASONS=REASONS,
         COLOURS=base.CSS,
     )
+
+
+def digits(classes: Sequence[str]) -> dict[str, str]:
+    """Returns the digits on the keyboard that stand for classes: their names, or else their places if they are few."""
+    named = {name: name for name in classes if len(name) == 1 and name in string.digits}
+    places = {name: str(place) for place, name in enumerate(classes, 1)} if len(classes) <= KEYS else {}
+    return named or places
 
 
 def _data(items: list[Item], shown: Mapping[str, Shown], tables: Tables, p: Context) -> dict[str, Any]:
@@ -250,6 +258,7 @@ def _data(items: list[Item], shown: Mapping[str, Shown], tables: Tables, p: Cont
     return {
         "hash": hashlib.sha256("\n".join(lines).encode()).hexdigest(),
         "classes": p.classes,
+        "digits": {digit: name for name, digit in digits(p.classes).items()},
         "frequent": list(tables.images["class"].value_counts().index[: 2 * KEYS]),
         "corrections": [{name: getattr(row, name) for name in COLUMNS} for row in p.corrections],
         "items": [

@@ -23,15 +23,20 @@ import collections
 import dataclasses
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 from stages.common import cli, dataset, files, params, result_tables, terminal
 from stages.common.cli import UserError, counted, enumeration, printable
 from stages.labels import corrections
 from stages.labels.corrections import Correction
+from stages.reporting import last_commit
 
 APPLIED = f"{dataset.ROOT}/corrections.csv"
 NEXT = (
     "Next: `dvc repro` trains with the corrected labels; then `python -m stages.tools.compare` says whether it helped."
+)
+COMMIT = (
+    'The last run is not in git: `git commit -am "Before corrections"` first, so that compare has it to compare with.'
 )
 
 
@@ -45,10 +50,23 @@ def main() -> None:
     earlier = corrections.read(data.corrections) if os.path.exists(data.corrections) else []
     earlier = [locate(row, hashes, data.images) for row in earlier]
     corrections.check_classes(rows, {*classes, *(x.label for x in earlier if x.decision == "new_class")}, path)
-    merged, counts = merge(earlier, rows, data.images)
+    merged, counts, replaced = merge(earlier, rows, data.images)
     corrections.write(merged, data.corrections)
     said = ", ".join(f"{count:,} {what}" for what, count in counts.items())
-    terminal.show(f"{data.corrections}: {counted(len(merged), 'correction')} ({said}).", *([NEXT] if merged else []))
+    lines = [f"{data.corrections}: {counted(len(merged), 'correction')} ({said})."]
+    if replaced:
+        lines.append(f"Replaced: {enumeration(replaced, corrections.NAMED)}.")
+    if nowhere := [str(row) for row in rows if not row.sha256]:
+        fits, changes = ("fits", "changes") if len(nowhere) == 1 else ("fit", "change")
+        named = enumeration(nowhere, corrections.NAMED)
+        lines.append(f"WARNING: {named} {fits} no image of {printable(data.images)}, and {changes} nothing.")
+    terminal.show(*lines, *([] if is_committed() else [COMMIT]), NEXT)
+
+
+def is_committed() -> bool:
+    """Returns whether the last commit has the last run, or there is no git or no run to be committed."""
+    committed, lock = last_commit.read("dvc.lock"), Path("dvc.lock")
+    return committed is None or not lock.exists() or committed == lock.read_text(encoding="utf-8", errors="replace")
 
 
 def read(path: str, classes: Iterable[str]) -> list[Correction]:
@@ -113,8 +131,8 @@ def find_images(rows: Sequence[Correction], hashes: dict[str, str], path: str, d
             conflicts.append(f"{found[row.path, row.sha256]} and {row}")
     if missing:
         raise UserError(
-            f"{path}: {enumeration(missing, corrections.NAMED)} fit no image of {printable(data.images)}, neither by "
-            "path nor by sha256. Paths are relative to data.images."
+            f"{path}: {enumeration(missing, corrections.NAMED)} {'fits' if len(missing) == 1 else 'fit'} no image of "
+            f"{printable(data.images)}, neither by path nor by sha256. Paths are relative to data.images."
         )
     if conflicts:
         raise UserError(f"{path}: {enumeration(conflicts, corrections.NAMED)} disagree: keep one of each image.")
@@ -131,8 +149,9 @@ def locate(row: Correction, hashes: Mapping[str, str], folder: str) -> Correctio
 
 def merge(
     earlier: Sequence[Correction], rows: Sequence[Correction], folder: str
-) -> tuple[list[Correction], dict[str, int]]:
-    """Returns earlier corrections and new ones, which replace those of the same images; and their numbers by outcome.
+) -> tuple[list[Correction], dict[str, int], list[str]]:
+    """Returns earlier corrections and new ones, which replace those of the same images; the numbers of new ones by
+    outcome; and which decisions are replaced by which, in words.
 
     Two are of the same image if they have the same path; or the same SHA-256, and the file of the earlier one is gone.
     """
@@ -141,13 +160,20 @@ def merge(
         is_here = os.path.isfile(os.path.join(folder, row.path))
         for key in {row.path, "" if is_here else row.sha256} - {""}:
             before[key].append(row)
-    counts, replaced = {"new": 0, "replaced": 0, "the same": 0}, set()
+    counts, replaced, texts = {"new": 0, "replaced": 0, "the same": 0}, set(), []
     for row in rows:
         same = [x for key in {row.path, row.sha256} - {""} for x in before.get(key, [])]
         replaced |= {*same}
         is_new_text = any((x.meaning, x.note) != (row.meaning, row.note) for x in same)
+        was = ", ".join(sorted({in_words(x) for x in same if x.meaning != row.meaning}))
+        texts += [f"{printable(row.path or row.sha256)}: {was} -> {in_words(row)}"] if was else []
         counts["replaced" if is_new_text else "the same" if same else "new"] += 1
-    return [*(row for row in earlier if row not in replaced), *rows], counts
+    return [*(row for row in earlier if row not in replaced), *rows], counts, texts
+
+
+def in_words(row: Correction) -> str:
+    """Returns what a row decides: its class, or drop or unsure."""
+    return repr(row.label) if row.names_class else row.decision
 
 
 if __name__ == "__main__":

@@ -137,7 +137,8 @@ def test_labels_are_to_be_reviewed_corrected_and_compared(rate, labels, accuracy
     assert find(run)[0] == look
     assert look.reason == f"Look at {what}, correct the labels that are wrong, and save the corrections."
     assert look.command == 'python -m webbrowser "file://$PWD/plots/review.html"' and correct.command == (
-        "python -m stages.tools.relabel ~/Downloads/corrections.csv && dvc repro && python -m stages.tools.compare"
+        'git commit -qam "Before corrections"; python -m stages.tools.relabel ~/Downloads/corrections.csv '
+        "&& dvc repro && python -m stages.tools.compare"
     )
 
 

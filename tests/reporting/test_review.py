@@ -64,21 +64,22 @@ def test_an_image_stands_once_with_all_reasons_and_the_classes_that_they_suggest
         "Doubtful: classifiers trained on other images give C 78%, the label 12%",
         "The model predicts D with 98.7%, although it was trained on this image",
         "One of 2 near-duplicates with different labels and splits",
-        "The label was changed",
+        "The label was changed from E",
     ]
 
 
 @pytest.mark.parametrize(
-    ("decision", "label", "text"),
+    ("decision", "given", "label", "text"),
     [
-        ("label", "A", "The label was confirmed"),
-        ("new_class", "C", "The label was changed"),
-        ("drop", "", "It was dropped"),
-        ("unsure", "", "Somebody was unsure"),
+        ("label", "A", "A", "The label was confirmed"),
+        ("new_class", "A", "C", "The label was changed from A"),
+        ("label", "", "B", "It had no label"),
+        ("drop", "A", "", "It was dropped"),
+        ("unsure", "A", "A", "Somebody was unsure"),
     ],
 )
-def test_images_that_were_corrected_before_are_shown_last(decision, label, text):
-    before = corrected(("z", "zzzz", "", decision, "A", label, ""))
+def test_images_that_were_corrected_before_are_shown_last(decision, given, label, text):
+    before = corrected(("z", "zzzz", "", decision, given, label, ""))
     units, _ = review.select(tables(labels=labels(("b", "train", "B", "A")), corrected=before))
     assert order(units) == ["b", "z"] and units[1][0].reasons == {"corrected": text}
 
@@ -146,6 +147,20 @@ def test_orientation_is_applied(tmp_path):
     made.picture(0, (600, 400)).save(tmp_path / "a.jpg", exif=exif)
     shown = review.read_image(tmp_path / "a.jpg", 300, 10**6, "white")
     assert (shown.width, shown.height) == (200, 300)
+
+
+@pytest.mark.parametrize(
+    ("classes", "digits"),
+    [
+        (["cat", "dog"], {"cat": "1", "dog": "2"}),
+        ([*map(str, range(10))], {str(x): str(x) for x in range(10)}),  # 3 is the class 3
+        (["0", "10", "3", "x"], {"0": "0", "3": "3"}),
+        ([f"class {x}" for x in range(10)], {}),
+        (["²", "٣"], {"²": "1", "٣": "2"}),
+    ],
+)
+def test_a_digit_on_the_keyboard_stands_for_the_class_of_that_name(classes, digits):
+    assert review.digits(classes) == digits
 
 
 @pytest.mark.parametrize(

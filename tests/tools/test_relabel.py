@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import subprocess
 import sys
 
 import pytest
@@ -10,7 +11,7 @@ from stages import split
 from stages.common import files, params
 from stages.labels import corrections
 from stages.tools import relabel
-from tests.support import ROOT, make_images, run_command
+from tests.support import ROOT, environment, make_images, run_command
 
 HEADING = "path,sha256,decision,label,note\n"
 NEXT = (
@@ -84,11 +85,13 @@ def test_corrections_of_the_page_replace_those_of_the_same_images(place, capsys)
     page = HEADING + f"a/001.png,{hash_of('a/001.png')},label,b,\na/002.png,{hash_of('a/002.png')},new_class,c,x\n"
     assert "(2 new, 0 replaced, 0 the same)" in merge(capsys, "c.csv", page)
     page = page.replace("label,b", "drop,") + f"b/001.png,{hash_of('b/001.png')},unsure,,\n"
-    assert "3 corrections (1 new, 1 replaced, 1 the same)" in merge(capsys, "c.csv", page)
+    said = merge(capsys, "c.csv", page)
+    assert "3 corrections (1 new, 1 replaced, 1 the same). Replaced: a/001.png: 'b' -> drop. Next" in said
     assert merged()[:2] == [("a/001.png", "drop", "", ""), ("a/002.png", "label", "c", "x")]
     (place / "mine/a/001.png").rename(place / "mine/b/moved.png")  # the earlier row is of the same image
     page = HEADING + f"b/moved.png,{hash_of('b/moved.png')},label,b,\nb/002.png,,label,c,\n"
-    assert "4 corrections (1 new, 1 replaced, 0 the same)" in merge(capsys, "c.csv", page)
+    said = merge(capsys, "c.csv", page)
+    assert "4 corrections (1 new, 1 replaced, 0 the same). Replaced: b/moved.png: drop -> 'b'." in said
     assert [row[0] for row in merged()] == ["a/002.png", "b/001.png", "b/002.png", "b/moved.png"]
     # Identical files have a decision each.
     shutil.copy("mine/a/005.png", "mine/a/copy.png")
@@ -100,7 +103,7 @@ def test_corrections_of_the_page_replace_those_of_the_same_images(place, capsys)
     [
         (HEADING + "a/001.png,,label,bb,\n", r"row 2 \(a/001.png\) has 'bb' \(did you mean 'b'\?\)"),
         ("path,label\na/001.png,b\nb/001.png,A\n", r"row 3 \(b/001.png\) has 'A' \(did you mean 'a'\?\)\. .*'a', 'b'"),
-        ("path,label\na/nowhere.png,b\n", r"row 2 \(a/nowhere.png\) fit no image of mine"),
+        ("path,label\na/nowhere.png,b\n", r"row 2 \(a/nowhere.png\) fits no image of mine"),
         ("path,label\na/001.png,b\na/001.png,drop\n", r"row 2 \(a/001.png\) and row 3 \(a/001.png\) disagree"),
         ("path,label\na/001.png,\n", "no row with a label or a decision"),
         ("file,label\na/001.png,b\n", "must have one column path"),
@@ -115,6 +118,43 @@ def test_nothing_is_written_if_a_row_cannot_be_used(place, capsys, text, error):
     assert re.search(error, said), said
     assert (place / params.CORRECTIONS).read_bytes() == before
     assert "nowhere.csv: No such file" in run_command(relabel.main, "relabel", ["nowhere.csv"], capsys, 1)[1]
+
+
+@pytest.mark.parametrize(
+    ("rows", "warning"),
+    [
+        ("a/nowhere.png,,drop,,\n", "WARNING: row 2 (a/nowhere.png) fits no image of mine, and changes nothing."),
+        (
+            "a/x.png,,drop,,\na/y.png,,unsure,,\n",
+            "(a/x.png), row 3 (a/y.png) fit no image of mine, and change nothing.",
+        ),
+        ("a/003.png,,drop,,\n", ""),
+    ],
+)
+def test_a_drop_that_fits_no_image_is_said(place, capsys, rows, warning):
+    said = merge(capsys, "c.csv", HEADING + rows)
+    assert warning in said and ("WARNING" in said) == bool(warning)
+
+
+def test_a_change_of_the_note_alone_is_no_other_decision(place, capsys):
+    merge(capsys, "c.csv", HEADING + "a/001.png,,label,b,\n")
+    assert f"(0 new, 1 replaced, 0 the same). {NEXT}" in merge(capsys, "c.csv", HEADING + "a/001.png,,label,b,sure\n")
+
+
+def test_a_run_that_is_not_committed_is_to_be_committed_first(place, capsys):
+    table = HEADING + "a/001.png,,drop,,\n"
+    (place / "dvc.lock").write_text("old")
+    for command in (
+        ["init", "-q"],
+        ["add", "dvc.lock"],
+        ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "1"],
+    ):
+        subprocess.run(["git", *command], check=True, env=environment())
+    assert "not in git" not in merge(capsys, "c.csv", table)
+    (place / "dvc.lock").write_text("new")
+    assert f'`git commit -am "Before corrections"` first, so that compare has it to compare with. {NEXT}' in merge(
+        capsys, "c.csv", table
+    )
 
 
 def test_before_split_has_run_and_where_data_corrections_names_another_file(place, capsys):
