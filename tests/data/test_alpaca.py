@@ -265,7 +265,7 @@ def test_a_bucket_that_does_not_answer_is_one_error(alpaca, workplace):
 )
 def test_parameters_of_the_download_are_checked_as_those_of_the_pipeline(alpaca, workplace, changes, words):
     set_download(workplace, **changes)
-    with pytest.raises(UserError, match=re.escape(f"data/alpaca/params.yaml: {words}.")):
+    with pytest.raises(UserError, match=re.escape(f"data/alpaca/params.yaml: {words}")):
         fetch.main()
 
 
