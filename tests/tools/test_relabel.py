@@ -174,5 +174,5 @@ def test_paths_of_windows_and_from_elsewhere_become_those_that_split_writes(plac
     (place / params.CORRECTIONS).write_text(HEADING + "a\\001.png,,label,b,\n")
     assert "1 correction (0 new, 1 replaced, 0 the same)" in merge(capsys, "c.csv", "path,label\na/001.png,a\n")
     for path in ("../params.yaml", place / "params.yaml", "a", "..\\params.yaml"):
-        assert "fit no image of mine" in merge(capsys, "c.csv", f"path,label\n{path},b\n", status=1)
+        assert "fits no image of mine" in merge(capsys, "c.csv", f"path,label\n{path},b\n", status=1)
     assert merged() == [("a/001.png", "label", "a", "")]
