@@ -31,7 +31,17 @@ from tests.benchmarks import fuzz
 from tests.support import ROOT, make_images, run_command
 
 CLASSES = ["cat", "nöt cat"]
-load = functools.cache(saved_model.load)
+load_from = saved_model.load
+
+
+@functools.cache
+def load_in(folder, path):
+    """Loads a model once for each working folder, in which a relative path is another model."""
+    return load_from(path)
+
+
+def load(path):
+    return load_in(os.getcwd() if not os.path.isabs(path) else "", path)
 
 
 @pytest.fixture(scope="module")
