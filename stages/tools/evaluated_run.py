@@ -9,6 +9,7 @@ import pandas as pd
 from stages.common.arrays import Probabilities
 from stages.common.cli import UserError
 from stages.evaluation import scores
+from stages.labels import corrections
 from stages.statistics import common_images
 from stages.tools import experiments
 
@@ -99,6 +100,6 @@ def count_corrections(a: EvaluatedRun, b: EvaluatedRun) -> dict[str, int]:
     return {"all": len(table)} | {name: int(which.sum()) for name, which in counts.items()}
 
 
-def _changes(corrections: pd.DataFrame) -> pd.Series:
+def _changes(table: pd.DataFrame) -> pd.Series:
     """Returns which corrections give an image another label than the data."""
-    return corrections["decision"].isin(["label", "new_class"]) & (corrections["given"] != corrections["label"])
+    return table["decision"].isin(corrections.LABELLING) & (table["given"] != table["label"])

@@ -144,7 +144,7 @@ def names() -> list[str]:
 def parameters(revision: str, required: Iterable[str] = ()) -> dict[str, Any]:
     """Returns the parameters by dotted names. Raises a UserError if a required one does not exist."""
     with _one_line_error("params.yaml", revision):
-        found = pd.json_normalize(dvc.api.params_show("params.yaml", rev=_rev(revision))).to_dict("records")[0]
+        found = pd.json_normalize(_params(revision)).to_dict("records")[0]
     for key in required:
         if key not in found:
             raise UserError(f"{key} is not a parameter of {revision}: see params.yaml.")
@@ -179,28 +179,25 @@ def counts(revision: str, split: str) -> dict[str, int]:
 def hashes(revision: str) -> dict[str, dict[str, str]]:
     """Returns the MD5 hashes in dvc.lock of dependencies and outputs, by stage and path."""
 
-    def parse(data: bytes) -> dict[str, dict[str, str]]:
-        stages = yaml_file.parse(data, f"dvc.lock of {revision}")["stages"]
+    def parse(stages: dict[str, Any]) -> dict[str, dict[str, str]]:
         of_stages = {name: stage.get("deps", []) + stage.get("outs", []) for name, stage in stages.items()}
         return {name: {file["path"]: file.get("md5", "") for file in found} for name, found in of_stages.items()}
 
-    return _read("dvc.lock", revision, parse)
+    return _read_lock(revision, parse)
 
 
 def is_run(revision: str) -> bool:
     """Whether results as far as fine-tuning are of the parameters in params.yaml and of each other, by dvc.lock."""
 
-    def parse(data: bytes) -> tuple[list, dict, list]:
-        stages = yaml_file.parse(data, f"dvc.lock of {revision}")["stages"]
+    def parse(stages: dict[str, Any]) -> tuple[list, dict, list]:
         first = [stages[name] for name in ("split", *(phase.stage for phase in PHASES))]
         made = {file["path"]: file["md5"] for stage in first for file in stage["outs"]}
         used = [(file["path"], file.get("md5")) for stage in first for file in stage["deps"]]
         return [x for stage in first for x in stage["params"]["params.yaml"].items()], made, used
 
     try:
-        set_to, made, used = _read("dvc.lock", revision, parse)
-        with _one_line_error("params.yaml", revision):
-            current = dvc.api.params_show("params.yaml", rev=_rev(revision))
+        set_to, made, used = _read_lock(revision, parse)
+        current = _params(revision)
         result = _content(FINETUNE.metrics, revision)
     except UserError:  # no results, or none in the cache
         return False
@@ -261,6 +258,16 @@ def test_split(revision: str) -> Iterator[dataset.Split]:
 
 def array(path: str, revision: str) -> np.ndarray:
     return _read(path, revision, lambda data: np.load(io.BytesIO(data)))
+
+
+def _params(revision: str) -> dict[str, Any]:
+    with _one_line_error("params.yaml", revision):
+        return dvc.api.params_show("params.yaml", rev=_rev(revision))
+
+
+def _read_lock(revision: str, parse: Callable[[dict[str, Any]], Parsed]) -> Parsed:
+    """Returns what `parse` makes of the stages in dvc.lock."""
+    return _read("dvc.lock", revision, lambda data: parse(yaml_file.parse(data, f"dvc.lock of {revision}")["stages"]))
 
 
 def _rev(revision: str) -> str | None:
