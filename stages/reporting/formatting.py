@@ -1,5 +1,7 @@
 """Formatting of numbers for readers, with few digits, and the templates, whose filters these functions are."""
 
+import base64
+import hashlib
 import re
 from collections.abc import Hashable, Sequence
 from pathlib import Path
@@ -95,3 +97,9 @@ def template(name: str, **options: Any) -> Template:
     )
     environment.filters |= {function.__name__: function for function in functions} | {"count": "{:,}".format}
     return environment.get_template(name)
+
+
+def script(name: str) -> tuple[str, str]:
+    """Returns a script of this folder, and its SHA-256 in Base64, by which a Content-Security-Policy allows it."""
+    text = Path(__file__).with_name(name).read_text(encoding="utf-8")
+    return text, base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

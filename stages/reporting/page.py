@@ -1,6 +1,5 @@
 """The report as a web page: the template, filled with the numbers and figures of a run, and its script."""
 
-import base64
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +21,7 @@ FIND = (
 
 def render(run: Run, found: Conclusions, steps: Sequence[Step]) -> str:
     """Returns the page as HTML."""
-    script = Path(__file__).with_name("report.js").read_text(encoding="utf-8")
+    script, script_hash = formatting.script("report.js")
     identity = run_id()
     return formatting.template("report.html.jinja", autoescape=True).render(
         run=run,
@@ -31,7 +30,7 @@ def render(run: Run, found: Conclusions, steps: Sequence[Step]) -> str:
         charts=figures.charts(run),
         galleries=figures.galleries(run),
         script=script,
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        script_hash=script_hash,
         run_id=identity,
         find=FIND.format(identity),
         COLOURS=base.CSS,

@@ -42,7 +42,6 @@ IMAGE_BYTES = 44_000  # maximum size of an image in bytes; as text in a data: UR
 QUALITIES = (80, 60, 40, 20)  # of WebP, tried in this order
 MOST_SUGGESTIONS = 3  # maximum number of classes that an image suggests
 KEYS = 9  # number of digits that stand for classes that are not named by one
-SCRIPT = Path(__file__).with_suffix(".js")
 
 
 @dataclass(frozen=True)
@@ -225,8 +224,7 @@ def compress(pixels: np.ndarray, size: Sequence[int], side: int) -> tuple[int, i
 def render(units: list[list[Item]], shown: Mapping[str, Shown], left_out: int, tables: Tables, p: Context) -> str:
     """Returns the page: the images, and as JSON what its script needs. `shown` has the images by path."""
     items = [item for unit in units for item in unit]
-    script = SCRIPT.read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    script, script_hash = formatting.script("review.js")
     return formatting.template("review.html.jinja", autoescape=True).render(
         units=units,
         shown=shown,
@@ -237,7 +235,7 @@ def render(units: list[list[Item]], shown: Mapping[str, Shown], left_out: int, t
         digits=digits(p.classes),
         data=as_json(_data(items, shown, tables, p)),
         script=script,
-        script_hash=f"sha256-{digest}",
+        script_hash=f"sha256-{script_hash}",
         REASONS=REASONS,
         COLOURS=base.CSS,
     )
