@@ -27,7 +27,7 @@ def convert(network: keras.Model, classes: Sequence[str], temperature: float, pc
         keras.Model(network.inputs, [network.layers[-1].input, network.output]), channels_first
     )
     if len(classes) == 2:  # one logit z: softmax over (0, z) is (sigmoid(-z), sigmoid(z))
-        logits = graph.add("Mul", logits, graph.constant([0, 1]))
+        logits = graph.add("Concat", graph.add("Sub", logits, logits), logits, axis=1)  # OpenCV 5.0 fails at z * (0, 1)
     graph.add("Softmax", logits, output="probabilities", axis=1)
     graph.add("Div", graph.add_residuals(features, pca), graph.constant(pca.threshold), output="novelty")
     outputs = [

@@ -36,7 +36,7 @@ def test_an_onnx_file_consists_of_the_plainest_operators_of_an_opset_that_all_ru
     proto = onnx.load_from_string(content)
     assert [opset.version for opset in proto.opset_import] == [18]
     known = "Cast Transpose Mul Add Conv Clip GlobalAveragePool Flatten Gemm Softmax"
-    known += " ReduceSum Max Sqrt Div Sub MatMul Relu"
+    known += " Concat ReduceSum Max Sqrt Div Sub MatMul Relu"
     assert {node.op_type for node in proto.graph.node} <= set(known.split())
     assert onnx_model.convert(model, ["ant", "bee"], 1.5, pca) == content
     assert [output.name for output in proto.graph.output] == ["probabilities", "novelty"]
