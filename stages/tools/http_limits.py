@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-MAX_REQUESTS = 128  # requests that are received and answered at a time
+MAX_REQUESTS = 256  # requests that are received and answered at a time
 MAX_SECONDS = 30  # seconds to receive and answer a request
 MAX_IDLE = 10  # seconds until the headers of a connection's next request are complete
 BUSY = {"detail": f"too many requests at a time, or more than {MAX_SECONDS} seconds for this one: try again later"}
