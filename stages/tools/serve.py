@@ -55,8 +55,8 @@ WAITING = prometheus.Gauge("predict_waiting_images", "Images that wait for a bat
 
 def application(model: Any) -> FastAPI:
     """Returns the application that predicts with a loaded SavedModel."""
-    limits = {"max_body_size": MAX_REQUEST, "form_limits": {"max_files": MAX_FILES}}
-    app = FastAPIOffline(title="Image classifier", redoc_url=None, **limits)
+    limits = {"max_files": MAX_FILES}
+    app = FastAPIOffline(redoc_url=None, title="Image classifier", max_body_size=MAX_REQUEST, form_limits=limits)
     batches = Batches(model, BATCHES.observe)
     WAITING.set_function(lambda: len(batches.waiting))
 

@@ -32,7 +32,7 @@ import psutil
 from PIL import Image
 
 CLIENTS = (1, 8, 64)
-SLOW = 3  # seconds that a slow client trickles
+SLOW, TRICKLED = 3, 60  # seconds that a slow client trickles; the last bytes, of which it sends one per second
 HEAD = b'--b\r\nContent-Disposition: form-data; name="files"; filename="../../../etc/passwd"\r\n\r\n'
 TAIL = b"\r\n--b--\r\n"
 MULTIPART = {"Content-Type": "multipart/form-data; boundary=b"}
@@ -54,7 +54,8 @@ def main():
         try:
             port = find_port(process, log)
             measure(port, process.pid, images, arguments.requests, arguments.turns)
-            attack(port, process.pid, images[0], arguments.hostile)
+            if arguments.hostile:
+                attack(port, process.pid, images[0], arguments.hostile)
         finally:
             process.terminate()
         print(f"exit status after SIGTERM: {process.wait(60)}")
@@ -114,12 +115,19 @@ def send(port, images):
 
 def attack(port, pid, image, count):
     """Sends hostile requests, 25 at a time, and prints the answers to each kind, and to images in between."""
-    kinds, answers, texts, good = list(hostile_requests(image)), Counter(), set(), []
+    kinds, answers, texts, good, staying = list(hostile_requests(image)), Counter(), set(), [], []
     memory = psutil.Process(pid).memory_info().rss
 
     def one(number):
-        kind, raw, slow = kinds[number % len(kinds)]
-        status, text = exchange(port, raw, slow)
+        kind, raw = kinds[number % len(kinds)]
+        sock = send_bytes(port, kind, raw)
+        if kind.startswith("slow"):
+            staying.append((kind, sock))
+        else:
+            note(kind, sock)
+
+    def note(kind, sock):
+        status, text = answer_of(sock)
         answers[kind, status] += 1
         texts.add(text)
 
@@ -131,6 +139,8 @@ def attack(port, pid, image, count):
                 good.append((predict(connection, image)[0], time.perf_counter() - began))
             for future in running:
                 future.result()
+    for kind, sock in staying:
+        note(kind, sock)
     for (kind, status), number in sorted(answers.items(), key=str):
         print(f"{number:5} x {kind}: {status}")
     statuses = Counter(status for status, _ in good)
@@ -145,7 +155,7 @@ def attack(port, pid, image, count):
 
 
 def hostile_requests(image):
-    """Yields (kind, bytes of the request, whether to send them slowly)."""
+    """Yields (kind, bytes of the request)."""
 
     def post(body, length=None, kind=MULTIPART["Content-Type"]):
         head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Length: {length or len(body)}"
@@ -158,38 +168,50 @@ def hostile_requests(image):
         struct.pack(">I", len(x)) + name + x + struct.pack(">I", zlib.crc32(name + x)) for name, x in claims.items()
     ]
     for share in (0.1, 0.5, 0.9, 0.99):
-        yield "truncated image", post(HEAD + image[: int(share * len(image))] + TAIL), False
-    yield "truncated request", post((HEAD + image)[:-9], len(image) + 500), False
-    yield "huge: claims 10 gigapixels", post(HEAD + b"\x89PNG\r\n\x1a\n" + b"".join(chunks) + TAIL), False
-    yield "huge: 25 black megapixels", post(HEAD + file.getvalue() + TAIL), False
-    yield "huge: claims a terabyte", post(HEAD, 10**12), False
-    yield "huge: 40 MB, no image", post(HEAD + bytes(40_000_000) + TAIL), False
-    yield "huge: a thousand files", post(1000 * (HEAD + b"x\r\n") + TAIL), False
+        yield "truncated image", post(HEAD + image[: int(share * len(image))] + TAIL)
+    yield "truncated request", post((HEAD + image)[:-9], len(image) + 500)
+    yield "huge: claims 10 gigapixels", post(HEAD + b"\x89PNG\r\n\x1a\n" + b"".join(chunks) + TAIL)
+    yield "huge: 25 black megapixels", post(HEAD + file.getvalue() + TAIL)
+    yield "huge: claims a terabyte", post(HEAD, 10**12)
+    yield "huge: 40 MB, no image", post(HEAD + bytes(40_000_000) + TAIL)
+    yield "huge: a thousand files", post(1000 * (HEAD + b"x\r\n") + TAIL)
     for data in (b"text", b"%PDF-1.7", b"", b"PK\3\4" + bytes(99)):
-        yield "wrong type of file", post(HEAD + data + TAIL), False
-    yield "wrong type of request", post(b'{"files": "/etc/passwd"}', kind="application/json"), False
-    yield "wrong type of request", b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03", False
+        yield "wrong type of file", post(HEAD + data + TAIL)
+    yield "wrong type of request", post(b'{"files": "/etc/passwd"}', kind="application/json")
+    yield "wrong type of request", b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03"
     for path in PATHS:
-        yield "path of the machine", f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode(), False
-    yield "slow headers", b"POST /predict HTTP/1.1\r\nHost: " + 99 * b"x", True
-    yield "slow body", post(HEAD + image + TAIL), True
+        yield "path of the machine", f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    yield "slow headers", b"POST /predict HTTP/1.1\r\nHost: " + 99 * b"x"
+    yield "slow body", post(HEAD + image + TAIL)
 
 
-def exchange(port, raw, slow):
-    """Sends bytes, some each second or all at once; returns status and text of the answer, or why there is none."""
-    with closing(socket.create_connection(("127.0.0.1", port), timeout=60)) as sock:
-        try:
-            for k in range(SLOW * slow):
-                sock.sendall(raw[10 * k : 10 * k + 10])
+def send_bytes(port, kind, raw):
+    """Opens a connection and sends bytes; a slow client trickles for SLOW seconds, and then only stays."""
+    sock = socket.create_connection(("127.0.0.1", port), timeout=60)
+    try:
+        if kind.startswith("slow"):
+            sock.sendall(raw[:-TRICKLED])
+            for k in range(SLOW):
                 time.sleep(1)
-            if not slow:
-                sock.sendall(raw)
+                sock.sendall(raw[k - TRICKLED :][:1])
+        else:
+            sock.sendall(raw)
+        if kind == "truncated request":
             sock.shutdown(socket.SHUT_WR)
+    except ConnectionError:  # the server has answered before all was sent
+        pass
+    return sock
+
+
+def answer_of(sock):
+    """Returns status and text of the answer, or that there is none; closes the connection."""
+    with closing(sock):
+        try:
             response = http.client.HTTPResponse(sock)
             response.begin()
             return response.status, f"{response.headers}{response.read().decode(errors='replace')}"
-        except (ConnectionError, http.client.HTTPException) as error:
-            return f"closed ({type(error).__name__})", ""
+        except (ConnectionError, http.client.HTTPException):
+            return "closed without an answer", ""
 
 
 if __name__ == "__main__":

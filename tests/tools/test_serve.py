@@ -2,6 +2,7 @@
 
 import http.client
 import io
+import itertools
 import json
 import os
 import re
@@ -28,7 +29,9 @@ from tests.support import ROOT, run_command
 
 CLASSES = ["cat", "<i>nöt cat", "dog"]
 MAX_FILE, MAX_REQUEST, MAX_FILES, MAX_REQUESTS, MAX_SECONDS, MAX_IDLE = 100_000, 200_000, 5, 8, 2, 1
-CHUNKS = (b'--b\r\nContent-Disposition: form-data; name="files"; filename="x"\r\n\r\n' for _ in range(10_000))
+CHUNKS = itertools.chain(
+    [b'--b\r\nContent-Disposition: form-data; name="files"; filename="x"\r\n\r\n'], itertools.repeat(bytes(10_000), 99)
+)
 START = f"""
 from stages.model import backend
 backend.start()
@@ -357,6 +360,7 @@ def test_health_metrics_and_documentation(server):
 def test_a_missing_package_ends_in_a_line(monkeypatch, package):
     monkeypatch.setattr("stages.model.backend.start", lambda: None)
     monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.delitem(sys.modules, "stages.tools.serve")
     with pytest.raises(SystemExit) as end:
         runpy.run_module("stages.tools.serve", run_name="__main__")
     assert end.value.code == f"ERROR: {package} is not installed: run `pip install -r requirements-serve.txt`."
