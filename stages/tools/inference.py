@@ -1,6 +1,7 @@
 """Batch inference with a loaded SavedModel, for image files and for images in memory."""
 
 import io
+import math
 import os
 import queue
 import threading
@@ -14,10 +15,10 @@ import numpy as np
 from PIL import Image
 
 from stages.common import machine
-from stages.common.arrays import Features
+from stages.common.arrays import Features, Pixels, Probabilities, Sizes
 from stages.common.cli import UserError
 from stages.decoding import bit_depth
-from stages.decoding.decode import decode, decode_image
+from stages.decoding.decode import Size, decode, decode_image
 from stages.evaluation import scores
 from stages.labels import companions
 from stages.labels.files import walk
@@ -33,14 +34,21 @@ AHEAD = 1  # batches that are read and decoded while one is predicted
 MAX_WAIT = 0.05  # seconds that an image from an iterator waits for others to fill its batch
 MAX_CLOSE = 1  # seconds that closing waits for an iterator that is about to yield another image
 Item = TypeVar("Item")
-Decoded = tuple[str, str, np.ndarray | None]  # path; problem, or ""; uint8 [size, size, 3], None if there is a problem
+Decoded = tuple[str, str, Size, np.ndarray | None]  # path; problem, or ""; size of the file's image; pixels, or None
+OnBatch = Callable[[Pixels, Sizes, Features], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """The predicted class of an image, its probability, and the probabilities of all classes by name.
+    """The predicted class of an image, its probability, and what tells whether to trust it.
 
-    `path` is empty for an image in memory. `problem` says why an image cannot be read; the others are None then.
+    Attributes:
+        path: empty for an image in memory.
+        probabilities: of all classes by name.
+        problem: why the image cannot be read, or ""; the others are None then.
+        novelty: distance from the training images, 1 at the threshold; None if the model has no threshold.
+        prediction_set: the classes among which the right one is in 95% of cases, the most probable one first; None for
+            two classes.
     """
 
     path: str
@@ -48,6 +56,21 @@ class Prediction:
     probability: float | None = None
     probabilities: dict[str, float] | None = None
     problem: str = ""
+    novelty: float | None = None
+    prediction_set: list[str] | None = None
+
+    @property
+    def unlike(self) -> bool | None:
+        """Whether the image is unlike the training images; None if that is not known."""
+        return None if self.novelty is None else self.novelty > 1
+
+
+def record(prediction: Prediction) -> dict[str, Any]:
+    """Returns the prediction of a readable image as JSON has it; prediction_set is there for more than two classes."""
+    names = ["path", "predicted", "probability", "novelty", "unlike", "prediction_set", "probabilities"]
+    if prediction.prediction_set is None:
+        names.remove("prediction_set")
+    return {name: getattr(prediction, name) for name in names}
 
 
 def find(sources: Any) -> Iterator[tuple[Source, str]]:
@@ -104,18 +127,23 @@ def background_of(model: Any) -> str:
     return model.background.numpy().decode()
 
 
+def knows_novelty(model: Any) -> bool:
+    """Whether a loaded SavedModel has a threshold of novelty: evaluate had enough validation images to set one."""
+    return math.isfinite(float(model.novelty_threshold))
+
+
 def classify(
     files: Iterable[tuple[Source, str]],
     model: Any,
     threshold: float | None,
     calibrated: bool,
     max_wait: float | None = None,
-    on_features: Callable[[Features], None] | None = None,
+    on_batch: OnBatch | None = None,
 ) -> Iterator[Prediction]:
     """Predicts the classes of the images that `find` yields, in their order; see stages.tools.predict.predict.
 
-    `on_features`, if it is given, is called with the features of each batch's readable images, before their predictions
-    are yielded.
+    `on_batch`, if it is given, is called with the pixels, sizes and features of each batch's readable images, before
+    their predictions are yielded.
 
     An image waits at most `max_wait` seconds for others to fill its batch. With None, all batches but the last are
     full: the last digits of a probability depend on the batch, which must not depend on time.
@@ -132,9 +160,7 @@ def classify(
         raise UserError(f"a threshold is for two classes, but the model has {len(classes)}: leave it out.")
     elif not 0 <= threshold <= 1:
         raise UserError(f"the threshold is {threshold:g}, but must be from 0 to 1.")
-    return _predictions(
-        files, model, threshold, float(model.temperature) if calibrated else None, max_wait, on_features
-    )
+    return _predictions(files, model, threshold, float(model.temperature) if calibrated else None, max_wait, on_batch)
 
 
 def _predictions(
@@ -143,31 +169,45 @@ def _predictions(
     threshold: float,
     temperature: float | None,
     max_wait: float | None,
-    on_features: Callable[[Features], None] | None,
+    on_batch: OnBatch | None,
 ) -> Iterator[Prediction]:
     """Yields a Prediction for each file, batch by batch."""
     classes = classes_of(model)
     for batch in _decoded(files, int(model.image_size), background_of(model), max_wait):
-        images = [image for _, _, image in batch if image is not None]
-        results: Iterator[tuple[int, list[float]]] = iter(())
+        images = [(size, image) for _, _, size, image in batch if image is not None]
+        results: Iterator[tuple[int, list[float], float | None, list[str] | None]] = iter(())
         if images:
-            pixels = np.stack(images)
-            if on_features is None:
+            pixels = np.stack([image for _, image in images])
+            if on_batch is None:
                 outputs = model.signatures["serving_uint8"](images=pixels)
             else:
                 outputs = model.predict(pixels)
-                on_features(outputs["features"].numpy())
+                on_batch(pixels, np.array([size for size, _ in images]), outputs["features"].numpy())
             probabilities = outputs["probabilities"].numpy()
-            labels = scores.predict(probabilities, threshold)  # which was chosen on unscaled probabilities
+            labels = scores.predict(probabilities, threshold)  # thresholds were chosen on unscaled probabilities
+            sets = _prediction_sets(probabilities, model)
+            novelty = outputs["novelty"].numpy().tolist() if knows_novelty(model) else [None] * len(images)
             if temperature is not None:
                 probabilities = scale_probabilities(probabilities, temperature)
-            results = zip(labels.tolist(), probabilities.tolist(), strict=True)
-        for path, problem, _ in batch:
+            results = zip(labels.tolist(), probabilities.tolist(), novelty, sets, strict=True)
+        for path, problem, _, _ in batch:
             if problem:
                 yield Prediction(path, problem=problem)
             else:
-                label, row = next(results)
-                yield Prediction(path, classes[label], row[label], dict(zip(classes, row, strict=True)))
+                label, row, distance, names = next(results)
+                of_classes = dict(zip(classes, row, strict=True))
+                yield Prediction(path, classes[label], row[label], of_classes, "", distance, names)
+
+
+def _prediction_sets(probabilities: Probabilities, model: Any) -> list[list[str]] | list[None]:
+    """Returns the names of the classes in the prediction set of each image, or Nones for two classes."""
+    classes = classes_of(model)
+    if len(classes) == 2:
+        return [None] * len(probabilities)
+    members = probabilities.astype(np.float64) >= float(model.set_threshold)
+    members[np.arange(len(members)), probabilities.argmax(axis=1)] = True
+    order = np.argsort(-probabilities, axis=1, kind="stable")
+    return [[classes[k] for k in ranks if row[k]] for ranks, row in zip(order, members, strict=True)]
 
 
 def _decoded(
@@ -183,9 +223,11 @@ def _decoded(
         source, problem = file
         path = source if isinstance(source, str) else ""
         try:
-            return path, problem, None if problem else _pixels(source, size, background)
+            if not problem:
+                return path, "", *_pixels(source, size, background)
         except (ValueError, TypeError) as error:  # TypeError: Pillow's, about an array's shape
-            return path, str(error), None
+            problem = str(error)
+        return path, problem, (0, 0), None
 
     arrived: queue.SimpleQueue[Future[Decoded] | None] = queue.SimpleQueue()  # ends with None
     room = threading.Semaphore(AHEAD * BATCH - 1)  # images: the reader holds one more
@@ -241,10 +283,12 @@ def _next(arrived: queue.SimpleQueue[Item | None]) -> Item | None:
     return arrived.get()
 
 
-def _pixels(source: Any, size: int, background: str) -> np.ndarray:
+def _pixels(source: Any, size: int, background: str) -> tuple[Size, np.ndarray]:
+    """Returns the width and height of an image, and its pixels, uint8 [size, size, 3]."""
     if isinstance(source, str | bytes):
-        return decode(source, size, background=background)[2]
-    return decode_image(_pil_image(source) if isinstance(source, np.ndarray) else source, size, background)
+        return decode(source, size, background=background)[1:]
+    image = _pil_image(source) if isinstance(source, np.ndarray) else source
+    return image.size, decode_image(image, size, background)
 
 
 def _pil_image(array: np.ndarray) -> Image.Image:

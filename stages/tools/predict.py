@@ -13,21 +13,23 @@
     --rank           instead, print the at most 100 images whose labels would help most, best first,
                      each with the number of images that are similar to it: of every kind of image
                      that the model is uncertain of, the most typical one, without near-duplicates
+    --strict         exit with status 3 if an image is unlike the training images
     --format FORMAT  table (default); or jsonl (JSON Lines) or csv, which have the probabilities of
-                     all classes
+                     all classes and, of more than two classes, the prediction set: those among
+                     which the right one is in 95% of cases
 
-Prints a line per image as soon as it is done: the predicted class and its probability. Files that cannot be read are
-named with the reason on standard error. Then come the number of images of each predicted class, below the table or on
-standard error, and a warning if most of the images are unlike the training images: farther from them than all but 5% of
-the validation images. For this, the model must lie where the pipeline wrote it, with data/evaluation. The exit status
-is 0 if all images could be read, 1 otherwise.
+Prints a line per image as soon as it is done: the predicted class, its probability, and the novelty. Above 1, the image
+is unlike the training images, as at most 5% of the validation images are, and its prediction means little. Files that
+cannot be read are named with the reason on standard error. Then come the number of images of each predicted class and
+of images unlike the training images, below the table or on standard error. The exit status is 0 if all images could be
+read, 1 otherwise, whatever --strict says.
 
 The same in Python, for paths and for images in memory (PIL images, NumPy arrays in RGB, the bytes of a file); importing
 this module changes nothing else in the process:
 
     from stages.tools.predict import predict
     for image in predict(["holiday", "more/dog.jpg"]):
-        print(image.path, image.problem or image.predicted, image.probability)
+        print(image.path, image.problem or image.predicted, image.probability, image.unlike)
 
 Each such call loads the model, which takes seconds. A program that calls it often loads the model once, with
 `model = load()`, for predict(images, model).
@@ -49,7 +51,7 @@ import sys
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -57,9 +59,8 @@ from rich.cells import cell_len, set_cell_size
 from tqdm import tqdm
 
 from stages.common import cli
-from stages.common.arrays import Features
+from stages.common.arrays import Features, Pixels, Sizes
 from stages.common.cli import UserError
-from stages.evaluation import novelty
 from stages.model import saved_model
 from stages.tools import inference
 from stages.tools.inference import Prediction, Source
@@ -69,6 +70,20 @@ MOST_CLASSES = 20  # maximum number of predicted classes that are counted in ful
 FREQUENT_CLASSES = 10  # number of classes that are counted otherwise, the most frequent ones
 SIMILAR = "similar_images"  # of active_learning.Candidate, the column that --rank adds
 FEWEST_UNLIKE = 5  # minimum number of images for the warning that most are unlike the training images
+STRICT = 3  # exit status of --strict; 2 is argparse's
+MEANING_OF_UNLIKE = ", and the predictions for such images mean little: check that they show the classes of the model"
+NO_NOVELTY = (
+    "Whether images are unlike the training images is not known: the model was evaluated on too few validation images."
+)
+
+
+@dataclass
+class Totals:
+    """Numbers of images: of each predicted class, unlike the training images, and unreadable ones."""
+
+    predicted: Counter[str] = field(default_factory=Counter)
+    unlike: int = 0
+    unreadable: int = 0
 
 
 def main() -> None:
@@ -78,6 +93,7 @@ def main() -> None:
     parser.add_argument("--threshold", type=float)
     parser.add_argument("--calibrated", action="store_true")
     parser.add_argument("--rank", action="store_true")
+    parser.add_argument("--strict", action="store_true")
     parser.add_argument("--format", choices=WRITERS, default="table")
     arguments = parser.parse_args()
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends this command quietly, like others
@@ -87,34 +103,30 @@ def main() -> None:
     if not files:
         raise UserError(f"there is no image in {cli.enumeration([*map(cli.printable, arguments.paths)])}.")
     model = saved_model.load(arguments.model)
-    detector = find_detector(arguments.model)
-    unlike: list[bool] = []
+    if arguments.strict and not inference.knows_novelty(model):
+        raise UserError(f"--strict needs a model that knows when an image is unlike the training images. {NO_NOVELTY}")
     features: list[Features] = []
 
-    def observe(batch: Features) -> None:
-        unlike.extend(detector.are_unlike(batch) if detector else [])
-        if arguments.rank:
-            features.append(batch.astype(np.float16))
+    def observe(pixels: Pixels, sizes: Sizes, batch: Features) -> None:
+        features.append(batch.astype(np.float16))
 
     classify = functools.partial(
         inference.classify, model=model, threshold=arguments.threshold, calibrated=arguments.calibrated
     )
-    predictions = classify(files, on_features=observe if detector or arguments.rank else None)
+    predictions = classify(files, on_batch=observe if arguments.rank else None)
     # On a terminal, the lines show the progress by themselves.
     hidden = (sys.stdout.isatty() and not arguments.rank) or None
     progress = tqdm(predictions, "predicting", len(files), unit="image", disable=hidden)
-    unreadable: list[Prediction] = []
-    counts: Counter[str] = Counter()
-    written: Iterable[Prediction] = count_classes(report_unreadable(progress, unreadable), counts)
+    totals = Totals()
+    written: Iterable[Prediction] = count(report_unreadable(progress, totals), totals)
     if arguments.rank:
-        written = report_unreadable(rank(written, features, classify, model), unreadable)
+        written = report_unreadable(rank(written, features, classify, model), totals)
     WRITERS[arguments.format](written, inference.classes_of(model), arguments.rank)
-    if counts.total() > 1:
-        write_counts(counts, arguments.format)
-    if sum(unlike) > len(unlike) / 2 and len(unlike) >= FEWEST_UNLIKE:
-        print(warning_of_unlike(sum(unlike), len(unlike)), file=sys.stderr)
-    if unreadable:
+    write_totals(totals, arguments.format, inference.knows_novelty(model))
+    if totals.unreadable:
         sys.exit(1)
+    if arguments.strict and totals.unlike:
+        sys.exit(STRICT)
 
 
 def load(model: str | os.PathLike[str] = MODEL) -> Any:
@@ -182,13 +194,13 @@ def split_list(data: bytes) -> list[str]:
     return text.split("\r\n" if text.count("\n") == text.count("\r\n") else "\n")
 
 
-def report_unreadable(predictions: Iterable[Prediction], unreadable: list[Prediction]) -> Iterator[Prediction]:
-    """Yields the predictions of images that can be read. Reports the others, and appends them to `unreadable`."""
+def report_unreadable(predictions: Iterable[Prediction], totals: Totals) -> Iterator[Prediction]:
+    """Yields the predictions of images that can be read. Reports and counts the others."""
     for prediction in predictions:
         if prediction.problem:
             problem = cli.escaped(" ".join(prediction.problem.split()))
             tqdm.write(f"{cli.printable(prediction.path)}: {problem}", file=sys.stderr)
-            unreadable.append(prediction)
+            totals.unreadable += 1
         else:
             yield prediction
 
@@ -216,61 +228,65 @@ def rank(
         yield active_learning.Candidate(**dataclasses.asdict(prediction), similar_images=int(similar[place]))
 
 
-def find_detector(model: str) -> novelty.Detector | None:
-    """Returns the detector of images unlike the training images; None for a model that lies elsewhere than MODEL."""
-    folder, place = Path(os.path.abspath(model)), Path(MODEL)
-    if folder.parts[-len(place.parts) :] != place.parts:
-        return None
-    return novelty.load(folder.parents[len(place.parts) - 1] / novelty.FILE)
-
-
-def warning_of_unlike(count: int, total: int) -> str:
-    return (
-        f"WARNING: {count:,} of {total:,} images are unlike the training images, and the predictions for such images "
-        "mean little: check that they show the classes of the model."
-    )
-
-
-def count_classes(predictions: Iterable[Prediction], counts: Counter[str]) -> Iterator[Prediction]:
-    """Yields predictions, and counts their classes."""
+def count(predictions: Iterable[Prediction], totals: Totals) -> Iterator[Prediction]:
+    """Yields predictions, and counts their classes and those unlike the training images."""
     for prediction in predictions:
-        counts[str(prediction.predicted)] += 1
+        totals.predicted[str(prediction.predicted)] += 1
+        totals.unlike += bool(prediction.unlike)
         yield prediction
 
 
-def write_counts(counts: Counter[str], format_: str) -> None:
-    """Prints the number of images of each predicted class; on standard error if standard output holds data."""
+def write_totals(totals: Totals, format_: str, novelty: bool) -> None:
+    """Prints the totals of several images; on standard error if standard output holds data. Warnings go there, too."""
+    out, images = sys.stdout if format_ == "table" else sys.stderr, totals.predicted.total()
+    if images > 1:
+        print(*([""] if format_ == "table" else []), *lines_of_counts(totals.predicted), sep="\n", file=out)
+    if not novelty:
+        print(NO_NOVELTY, file=sys.stderr)
+    elif totals.unlike > images / 2 and images >= FEWEST_UNLIKE:
+        print(f"WARNING: {text_of_unlike(totals.unlike, images)}{MEANING_OF_UNLIKE}.", file=sys.stderr)
+    elif images > 1:
+        print(f"{text_of_unlike(totals.unlike, images)}.", file=out)
+
+
+def text_of_unlike(count: int, total: int) -> str:
+    return f"{count:,} of {total:,} images {'is' if count == 1 else 'are'} unlike the training images"
+
+
+def lines_of_counts(counts: Counter[str]) -> Iterator[str]:
+    """Yields the lines of a table of the number of images of each predicted class."""
     shown = counts.most_common(None if len(counts) <= MOST_CLASSES else FREQUENT_CLASSES)
-    rows = [("predicted", "images"), *((cli.printable(name), f"{count:,}") for name, count in shown)]
+    rows = [("predicted", "images"), *((cli.printable(name), f"{images:,}") for name, images in shown)]
     widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
-    lines = [f"{set_cell_size(name, widths[0])}  {count:>{widths[1]}}" for name, count in rows]
+    yield from (f"{set_cell_size(name, widths[0])}  {images:>{widths[1]}}" for name, images in rows)
     if rest := len(counts) - len(shown):
-        lines.append(f"and {rest} more classes, of {cli.counted(counts.total() - sum(x for _, x in shown), 'image')}")
-    out = sys.stdout if format_ == "table" else sys.stderr
-    print(*([""] if format_ == "table" else []), *lines, sep="\n", file=out)
+        yield f"and {rest} more classes, of {cli.counted(counts.total() - sum(x for _, x in shown), 'image')}"
 
 
 def write_table(predictions: Iterable[Prediction], classes: Sequence[str], ranked: bool = False) -> None:
     width = max(map(cell_len, ["predicted", *map(cli.printable, classes)]))
-    print(f"{'predicted':{width}}  probability  {'similar images  ' if ranked else ''}path")
+    print(f"{'predicted':{width}}  probability      novelty  {'similar images  ' if ranked else ''}path")
     for x in predictions:
         predicted = set_cell_size(cli.printable(str(x.predicted)), width)
+        novelty = "-" if x.novelty is None else f"{'unlike ' if x.unlike else ''}{x.novelty:.2f}"
         similar = f"{getattr(x, SIMILAR):14,}  " if ranked else ""
-        print(f"{predicted}  {x.probability:11.1%}  {similar}{cli.printable(x.path)}")
+        print(f"{predicted}  {x.probability:11.1%}  {novelty:>11}  {similar}{cli.printable(x.path)}")
 
 
 def write_jsonl(predictions: Iterable[Prediction], classes: Sequence[str], ranked: bool = False) -> None:
-    names = ["path", "predicted", "probability", *([SIMILAR] if ranked else []), "probabilities"]
     for x in predictions:
-        print(json.dumps({name: getattr(x, name) for name in names}))
+        print(json.dumps(inference.record(x) | ({SIMILAR: getattr(x, SIMILAR)} if ranked else {})))
 
 
 def write_csv(predictions: Iterable[Prediction], classes: Sequence[str], ranked: bool = False) -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)  # a name may hold line breaks
-    names = ["path", "predicted", "probability", *([SIMILAR] if ranked else [])]
+    names = ["path", "predicted", "probability", "novelty", "unlike"]
+    names += [*(["prediction_set"] if len(classes) > 2 else []), *([SIMILAR] if ranked else [])]
     writer.writerow([*names, *(f"probability_{name}" for name in classes)])
     for x in predictions:
-        writer.writerow([*(getattr(x, name) for name in names), *(x.probabilities or {}).values()])
+        cells = [getattr(x, name) for name in names]
+        cells = [json.dumps(cell) if isinstance(cell, bool | list) else cell for cell in cells]
+        writer.writerow([*cells, *(x.probabilities or {}).values()])
 
 
 WRITERS = {"table": write_table, "jsonl": write_jsonl, "csv": write_csv}

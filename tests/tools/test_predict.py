@@ -488,11 +488,11 @@ def test_broken_and_odd_files_end_in_an_error_each(model, tmp_path):
 def test_a_floating_point_image_that_overshoots_1_is_clipped(overshoot, shape, as_image):
     array = np.random.default_rng(0).random(shape).astype(np.float32)
     array[0, 0] = 1
-    expected = inference._pixels(array, 8, "white")
+    expected = inference._pixels(array, 8, "white")[1]
     array[0, 0], array[1, 1] = overshoot, -1e-7
-    clipped = inference._pixels(np.clip(array, 0, 1), 8, "white")
+    clipped = inference._pixels(np.clip(array, 0, 1), 8, "white")[1]
     source = Image.fromarray(array) if as_image and array.ndim == 2 else array
-    seen = inference._pixels(source, 8, "white")
+    seen = inference._pixels(source, 8, "white")[1]
     assert (seen == clipped).all() and seen.max() == expected.max() == 255
 
 
@@ -508,7 +508,7 @@ def test_standardized_values_are_refused(shape, low, high):
     array = np.linspace(low, high, 192)[: np.prod(shape)].reshape(shape)
     array[0, 0] = high
     with pytest.raises(ValueError, match="which may be from 0 to 1|a range that is not supported"):
-        inference._pixels(array, 8, "white")
+        inference._pixels(array, 8, "white")[1]
 
 
 @pytest.mark.parametrize("shape", [(2, 20, 30), (20, 30, 5), (0, 20), (20, 0, 3)])
@@ -536,17 +536,23 @@ def test_the_model_s_background_is_used(weights, tmp_path, background):
     np.testing.assert_allclose(served["probabilities"][0], list(right.probabilities.values()), atol=1e-5)
 
 
-def fake(sizes=None):
-    """A model of two classes whose probabilities are the brightness of the image, and notes the sizes of batches."""
+def fake(sizes=None, classes=CLASSES, novelty_threshold=1.0, set_threshold=0.0):
+    """A model whose probabilities are the brightness of the image, and notes the sizes of batches.
+
+    The second class has the brightness of red, the others share the rest; green is the novelty, 1 at 100.
+    """
 
     def serve(images):
         if sizes is not None:
             sizes.append(len(images))
-        second = images[:, 0, 0, 0] / 255
-        return {"probabilities": tf.constant(np.stack([1 - second, second], axis=1))}
+        second, others = images[:, 0, 0, 0] / 255, len(classes) - 1
+        probabilities = np.stack([second if k == 1 else (1 - second) / others for k in range(len(classes))], axis=1)
+        return {"probabilities": tf.constant(probabilities), "novelty": tf.constant(images[:, 0, 0, 1] / 100)}
 
     return SimpleNamespace(
-        class_names=tf.constant(CLASSES),
+        class_names=tf.constant(classes),
+        novelty_threshold=novelty_threshold,
+        set_threshold=set_threshold,
         threshold=0.5,
         temperature=1.0,
         image_size=8,
@@ -555,8 +561,60 @@ def fake(sizes=None):
     )
 
 
-def grey(level):
-    return np.full((9, 9, 3), level, np.uint8)
+def grey(level, green=None):
+    pixels = np.full((9, 9, 3), level, np.uint8)
+    pixels[..., 1] = level if green is None else green
+    return pixels
+
+
+@pytest.mark.parametrize(("green", "unlike"), [(0, False), (99, False), (100, False), (101, True), (255, True)])
+def test_an_image_above_1_is_unlike_the_training_images(green, unlike):
+    [found] = predict.predict(grey(7, green), fake())
+    assert found.novelty == pytest.approx(green / 100) and found.unlike is unlike
+    [of_none] = predict.predict(grey(7, green), fake(novelty_threshold=np.inf))
+    assert (of_none.novelty, of_none.unlike) == (None, None)
+    [broken] = predict.predict(b"", fake())
+    assert broken.problem and (broken.novelty, broken.unlike, broken.prediction_set) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("level", "threshold", "expected"),
+    [
+        (204, 0.5, ["b"]),  # 0.8, and 0.1 of each other class
+        (204, 0.09, ["b", "a", "c"]),
+        (204, 0.11, ["b"]),
+        (204, 0.9, ["b"]),  # none reaches it: the most probable class
+        (102, 0.35, ["b"]),  # 0.4 and 0.3
+        (51, 0.3, ["a", "c"]),  # 0.2 and 0.4
+        (51, 0, ["a", "c", "b"]),
+    ],
+)
+@pytest.mark.parametrize("calibrated", [False, True])
+def test_prediction_sets_hold_the_classes_that_reach_the_threshold(level, threshold, expected, calibrated):
+    model = fake(classes=["a", "b", "c"], set_threshold=threshold)
+    model.temperature = 9.0  # scaled probabilities are almost the same; sets refer to unscaled ones
+    [found] = predict.predict(grey(level), model, calibrated=calibrated)
+    assert found.prediction_set == expected and found.prediction_set[0] == found.predicted
+    [of_two] = predict.predict(grey(level), fake(set_threshold=threshold))
+    assert of_two.prediction_set is None
+
+
+@pytest.mark.parametrize("classes", [2, 3, 5])
+def test_a_record_is_what_json_has(classes):
+    names = list("abcde")[:classes]
+    [found] = predict.predict(grey(100, 150), fake(classes=names))
+    record = json.loads(json.dumps(inference.record(found)))
+    sets = {"prediction_set": found.prediction_set} if classes > 2 else {}
+    assert list(record) == ["path", "predicted", "probability", "novelty", "unlike", *sets, "probabilities"]
+    assert record == {
+        "path": "",
+        "predicted": found.predicted,
+        "probability": found.probability,
+        "novelty": found.novelty,
+        "unlike": True,
+        **sets,
+        "probabilities": found.probabilities,
+    }
 
 
 def levels(predictions):
