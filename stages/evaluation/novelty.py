@@ -1,21 +1,30 @@
-"""Novelty detection: which images are unlike the training images, by the distances of their features.
+"""Novelty detection: how unlike the training images an image is, by the residual of a principal component analysis.
 
-The distance of an image is that to the nearest training image, of features of unit norm (Y. Sun et al.,
-"Out-of-distribution detection with deep nearest neighbors", arXiv:2204.06507, 2022).
+The features of an image, scaled to unit norm, lie near a subspace that those of the training images span; the residual
+is their distance to it (H. Hoffmann, "Kernel PCA for novelty detection", Pattern Recognition 40, 2007, of which this is
+the linear case). Novelty is the residual divided by a threshold: above 1, an image is unlike the training images.
+
+The threshold is the conformal quantile of the residuals of validation images (V. Vovk et al., "Algorithmic Learning in
+a Random World", 2005): of further images of their kind, at most 5% are expected above it.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import numpy as np
+from scipy import linalg
+from threadpoolctl import threadpool_limits
 
-from stages.common import files
 from stages.common.arrays import Features
 from stages.common.dataset import evenly_spaced
 
-FILE = "data/evaluation/known_features.npz"  # what `save` writes, of the fine-tuned model
-FLAGGED = 0.05  # maximum fraction of the validation images that count as unlike the training images
-MOST = 5000  # maximum number of training images, evenly spaced, that are compared
+COMPONENTS = 64  # number of rows that a SavedModel has for components; those that are not needed are 0
+FLAGGED = 5  # percent: maximum part of the validation images that count as unlike the training images
+FEWEST = 100 // FLAGGED - 1  # minimum number of validation images: of fewer, none may be flagged
+MOST = 1000  # maximum number of training images, evenly spaced, that the components are computed from
+RANK = 1e-9  # fraction of the largest eigenvalue, up to which others are rounding errors
+MARGIN = 1e-4  # fraction by which the threshold is raised: features in float32 differ less from batch to batch
+SMALLEST = 1e-3  # minimum threshold: below, the square of a residual in float32 is all rounding errors
 
 
 @dataclass(frozen=True)
@@ -23,41 +32,66 @@ class Detector:
     """Tells images that are unlike the training images.
 
     Attributes:
-        known: unit vectors of the training images, float32 [K, D].
-        threshold: largest distance of an image that is like them.
+        mean: of the features of the training images, of unit norm, float32 [D].
+        components: orthonormal principal components in the first rows, 0 in the others, float32 [COMPONENTS, D].
+        threshold: the largest residual of an image that is like the training images; infinite with fewer than FEWEST
+            validation images.
     """
 
-    known: Features
+    mean: np.ndarray
+    components: np.ndarray
     threshold: float
 
-    def distances(self, features: Features) -> np.ndarray:
-        """Returns the cosine distance of each image to the nearest training image, float32 [N] in [0, 2]."""
-        return 1 - (to_unit(features) @ self.known.T).max(axis=1)
+    def novelty(self, features: Features) -> np.ndarray:
+        """Returns the novelty of images, float64 [N], as a SavedModel with `variables` computes it in float32."""
+        return _residuals(features, self.mean, self.components) / self.threshold
 
-    def are_unlike(self, features: Features) -> np.ndarray:
-        """Returns whether images are unlike the training images, bool [N]."""
-        return self.distances(features) > self.threshold
-
-
-def save(path: Path, train: Features, validation: Features) -> None:
-    """Writes what `load` reads: features of training images, and the threshold, set on those of validation images."""
-    known = evenly_spaced(train, MOST).astype(np.float16)
-    distances = Detector(to_unit(known), 0).distances(validation)
-    threshold = np.sort(distances)[::-1][int(FLAGGED * len(distances))]
-    np.savez(path, known=known, threshold=threshold)
+    @property
+    def variables(self) -> dict[str, Any]:
+        """The variables of a SavedModel by name, for saved_model.copy."""
+        return {f"novelty_{name}": getattr(self, name) for name in ("mean", "components", "threshold")}
 
 
-def load(path: Path) -> Detector | None:
-    """Returns the detector that `save` wrote, or None without such a file. Raises a UserError if it is damaged."""
-    try:
-        with files.checked(path):
-            saved = files.read_arrays(path)
-            return Detector(to_unit(saved["known"]), float(saved["threshold"]))
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+def fit(train: Features, validation: Features) -> Detector:
+    """Returns the detector for the features of training images, with the threshold from those of validation images.
+
+    At most half as many components are used as the training images span dimensions: all of them would fit each image,
+    and its noise. So two images, or any number of equal ones, give no component, and residuals from the mean.
+    """
+    units = to_unit(evenly_spaced(train, MOST)).astype(float)
+    mean = units.mean(axis=0)
+    components = np.zeros((COMPONENTS, units.shape[1]), np.float32)
+    with threadpool_limits(1, "blas"):  # sums depend on the number of threads
+        principal = _principal_components(units - mean)
+        components[: len(principal)] = principal
+        mean = mean.astype(np.float32)
+        residuals = np.sort(_residuals(validation, mean, components))
+    place = -(-(100 - FLAGGED) * (len(residuals) + 1) // 100)  # rounded up
+    threshold = max(residuals[place - 1] * (1 + MARGIN), SMALLEST) if place <= len(residuals) else np.inf
+    return Detector(mean, components, float(threshold))
+
+
+def _principal_components(centred: np.ndarray) -> np.ndarray:
+    """Returns the orthonormal principal components, the first one first, at most COMPONENTS and half of the rank.
+
+    They are computed from the products of images with each other, of which there are fewer than of features.
+    """
+    count = len(centred)
+    most = (max(0, count - 2 * COMPONENTS), count - 1)
+    values, vectors = linalg.eigh(centred @ centred.T, subset_by_index=most)
+    rank = int((values > RANK * max(values[-1], RANK)).sum())
+    order = np.argsort(-values)[: min(COMPONENTS, rank // 2)]
+    return (vectors[:, order] / np.sqrt(values[order])).T @ centred
 
 
 def to_unit(features: Features) -> Features:
     """Scales features of any floating-point type to unit norm, as float32."""
     features = np.asarray(features, np.float32)
     return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-9)
+
+
+def _residuals(features: Features, mean: np.ndarray, components: np.ndarray) -> np.ndarray:
+    """Returns the distances of features of unit norm to the subspace of the components through the mean, [N]."""
+    centred = to_unit(features).astype(float) - mean
+    squares = (centred**2).sum(axis=1) - ((centred @ components.T.astype(float)) ** 2).sum(axis=1)
+    return np.sqrt(np.maximum(squares, 0))
