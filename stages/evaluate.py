@@ -9,7 +9,8 @@ plots/precision_recall/*.csv; of the fine-tuned model data/evaluation/curves/*.c
 plots/predictions.csv, data/evaluation/probabilities.npy and data/evaluation/samples.npz, and its mistakes on all splits
 to data/evaluation/mistakes.csv, for people to review; and data/features/test.npy, which the audit reads. The classifier
 also gets the variables by which it tells images that are unlike the training images; how well it does is measured, of
-unseen classes on the features that train_frozen wrote, and goes to data/evaluation/novelty.json.
+unseen classes on the features that train_frozen wrote, and goes to data/evaluation/novelty.json. With the validation
+images of data/evaluation/reference.npz, predict compares others.
 """
 
 if __name__ == "__main__":
@@ -29,6 +30,7 @@ from stages.common.arrays import Features, Labels, Pixels, Probabilities
 from stages.common.phases import FINETUNE, PHASES, TRAIN_FROZEN
 from stages.evaluation import (
     curves,
+    drift,
     examples,
     gradcam,
     model_evaluation,
@@ -71,14 +73,16 @@ def main() -> None:
         evaluations[phase.model] = evaluation
     mistakes = predictions.wrong_predictions(splits, {name: x for name, (x, _) in outputs.items()}, threshold)
     known = {name: x for name, (_, x) in outputs.items()}
-    a, b = (evaluations[phase.model].predicted == test.labels for phase in PHASES)
-    comparison = test.manifest[["path", "group"]].assign(a=a, b=b)
+    comparison = compare_phases(evaluations, test)
     detector = novelty.fit(known["train"], known["validation"])
     extract = functools.partial(extract_features, model, p.batch_size)
-    rates = novelty_rates.measure(detector, splits, known["test"], features[TRAIN_FROZEN.model], b, extract)
+    rates = novelty_rates.measure(
+        detector, splits, known["test"], features[TRAIN_FROZEN.model], comparison["b"].to_numpy(), extract
+    )
     params.check_unchanged(p)
+    reference = drift.reference(splits["validation"], known["validation"], detector.novelty(known["validation"]))
     variables = {"threshold": evaluations[FINETUNE.model].scores.get("threshold", 0.5)} | detector.variables
-    write(evaluations, comparison, test, features[TRAIN_FROZEN.model], mistakes, variables, rates, model)
+    write(evaluations, test, features[TRAIN_FROZEN.model], mistakes, variables, rates, reference, model)
     difference = paired_test.describe_difference(comparison, *(phase.title.lower() for phase in PHASES))
     terminal.show(model_evaluation.summary(evaluations), difference, rates["finding"])
     model_evaluation.require(evaluations[FINETUNE.model].scores, p.evaluate.min_metrics)
@@ -93,6 +97,12 @@ def choose_threshold(
     return scores.choose_threshold(labels, outputs["validation"][0], threshold, name)
 
 
+def compare_phases(evaluations: Mapping[str, Evaluation], test: dataset.Split) -> pd.DataFrame:
+    """Returns the table of paired_test.count_flips: whether each phase is right on each test image."""
+    a, b = (evaluations[phase.model].predicted == test.labels for phase in PHASES)
+    return test.manifest[["path", "group"]].assign(a=a, b=b)
+
+
 def extract_features(model: Any, batch_size: int, pixels: Pixels) -> Features:
     """Returns the features of images that are in no split, by the fine-tuned model."""
     return predictions.predict(model, pixels, batch_size, f"{FINETUNE.model} model, foreign images")[1]
@@ -100,21 +110,22 @@ def extract_features(model: Any, batch_size: int, pixels: Pixels) -> Features:
 
 def write(
     evaluations: Mapping[str, Evaluation],
-    comparison: pd.DataFrame,
     split: dataset.Split,
     features: Features,
     mistakes: pd.DataFrame,
     variables: Mapping[str, Any],
     rates: Mapping[str, Any],
+    reference: drift.Sample,
     model: Any,
 ) -> None:
     """Writes all outputs of the stage.
 
-    `comparison` is the table of paired_test.count_flips, `features` are the frozen model's, `mistakes` the fine-tuned
-    one's (predictions.wrong_predictions), `variables` those of the classifier that differ from it (saved_model.copy),
-    `rates` those of novelty_rates, `model` is the SavedModel.
+    `split` is the test split, `features` are the frozen model's, `mistakes` the fine-tuned one's
+    (predictions.wrong_predictions), `variables` those of the classifier that differ from it (saved_model.copy), `rates`
+    those of novelty_rates, `reference` are validation images, `model` is the SavedModel.
     """
     frozen, finetuned = (evaluations[phase.model] for phase in PHASES)
+    comparison = compare_phases(evaluations, split)
     with files.replacing(
         classifier="data/models/classifier",
         **{name: f"metrics/{name}.json" for name in evaluations},
@@ -148,6 +159,7 @@ def write(
         arrays.save(out.folder / "probabilities.npy", finetuned.probabilities)
         arrays.save(out.features, features.astype(np.float16))
         files.write_json(rates, out.folder / "novelty.json")
+        drift.save(out.folder / "reference.npz", reference)
         by_slice = slices.score(split.manifest.assign(**slices.measure(split.pixels)), comparison["b"].to_numpy())
         files.write_csv(by_slice, out.folder / "slices.csv", errors="backslashreplace")
         heat_maps = functools.partial(

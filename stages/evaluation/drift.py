@@ -24,12 +24,13 @@ from stages.common.dataset import evenly_spaced
 from stages.evaluation import slices
 from stages.evaluation.novelty import to_unit
 
-FILE = "data/evaluation/reference.npz"  # what `save` writes, of the validation split
+FILE = "data/evaluation/reference.npz"  # where evaluate saves the `reference` images
 LEVEL = 0.05  # maximum probability that images of the same kind are found to differ
 MOST = 1000  # maximum number of images, evenly spaced, that are compared on either side
 PERMUTATIONS = 999  # permutations of the images, of the test of the features
 SHARPNESS = 4  # factor by which the kernel's squared width is smaller than the median squared distance
 MEASURES = ["brightness", "sharpness", "size"]
+COLUMNS = ["novelty", *MEASURES]
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Sample:
 
     Attributes:
         features: of the fine-tuned model, of any floating-point type, [N, D].
-        table: N rows with novelty, NaN if the model has no threshold, and the columns of `measure`.
+        table: N rows with COLUMNS; novelty is 0 if the model has no threshold.
         grouped: whether the images are one of each group of the user's, of which new images may have several.
     """
 
@@ -81,23 +82,27 @@ def measure(pixels: Pixels, sizes: Sizes) -> pd.DataFrame:
     return table.assign(size=np.min(sizes, axis=1))
 
 
-def save(path: Path, split: dataset.Split, features: Features, novelty: np.ndarray) -> None:
-    """Writes what `load` reads: one image of each group of the validation split."""
+def reference(split: dataset.Split, features: Features, novelty: np.ndarray) -> Sample:
+    """Returns one image of each group of the validation split, of which features and novelty are given."""
     manifest = split.manifest
     rows = evenly_spaced(np.sort(np.unique(manifest["group"], return_index=True)[1]), MOST)
     sizes = manifest[["width", "height"]].to_numpy()
     table = pd.concat([measure(split.pixels[[row]], sizes[[row]]) for row in rows])  # one image in memory
-    columns = {name: column.to_numpy(np.float32) for name, column in table.assign(novelty=novelty[rows]).items()}
     grouped = manifest["group"].nunique() < manifest["duplicates"].nunique()
-    np.savez(path, features=features[rows].astype(np.float16), grouped=grouped, **columns)
+    return Sample(features[rows], table.assign(novelty=novelty[rows]), grouped)
+
+
+def save(path: Path, sample: Sample) -> None:
+    """Writes what `load` reads."""
+    columns = {name: sample.table[name].to_numpy(np.float32) for name in COLUMNS}
+    np.savez(path, features=sample.features.astype(np.float16), grouped=sample.grouped, **columns)
 
 
 def load(path: Path) -> Sample:
     """Reads the images that `save` wrote. Raises a FileNotFoundError without them, a UserError if they are damaged."""
     with files.checked(path):
         saved = files.read_arrays(path)
-        table = pd.DataFrame({name: saved[name] for name in ["novelty", *MEASURES]})
-        return Sample(saved["features"], table, bool(saved["grouped"]))
+        return Sample(saved["features"], pd.DataFrame({name: saved[name] for name in COLUMNS}), bool(saved["grouped"]))
 
 
 def compare(images: Sample, reference: Sample) -> list[Difference]:
@@ -107,7 +112,7 @@ def compare(images: Sample, reference: Sample) -> list[Difference]:
     images, reference = images.spaced(), reference.spaced()
     found = []
     novelty, known = images.table["novelty"], reference.table["novelty"]
-    if not known.isna().any() and not novelty.isna().any():
+    if known.any():
         above = int((known > 1).sum())
         distribution = stats.betabinom(len(images), above + 1, len(reference) - above)
         p_value = distribution.sf((novelty > 1).sum() - 1)
