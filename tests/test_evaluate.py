@@ -13,7 +13,7 @@ from scipy.special import softmax
 from stages import evaluate
 from stages.common import dataset, files
 from stages.common.cli import UserError
-from stages.evaluation import examples, novelty
+from stages.evaluation import drift, examples, novelty
 from stages.evaluation.predictions import predict
 from stages.model import saved_model
 from stages.model.temperature import scale_probabilities
@@ -239,6 +239,14 @@ def test_the_classifier_tells_what_is_unlike_by_the_fine_tuned_features_of_the_t
     centred, components = units["validation"] - variables["novelty_mean"], np.array(variables["novelty_components"])
     residuals = np.sqrt((centred**2).sum(axis=1) - ((centred @ components.T) ** 2).sum(axis=1))
     assert (residuals / variables["novelty_threshold"] > 1).sum() == 1  # of 40: the 39th is the threshold
+
+
+def test_predict_compares_others_with_the_validation_images(run):
+    run(2)
+    reference, validation = drift.load(Path(drift.FILE)), dataset.load("validation").pixels[:]
+    np.testing.assert_array_equal(reference.features[:, :2], validation[:, 0, 0, :2])  # of the fine-tuned model
+    assert set(reference.features[:, 2]) == {20} and (reference.table["novelty"] > 1).sum() == 1
+    assert set(reference.table["size"]) == {30} and not reference.grouped
 
 
 @pytest.mark.parametrize("class_count", [2, 3, 7])

@@ -23,9 +23,10 @@ from rich.cells import cell_len
 
 from stages.common.cli import UserError
 from stages.decoding import decode
+from stages.evaluation import drift
 from stages.model import network, saved_model
 from stages.model.temperature import scale_probabilities
-from stages.tools import active_learning, inference, predict
+from stages.tools import active_learning, drift_report, inference, predict
 from tests.benchmarks import fuzz
 from tests.support import ROOT, make_images, principal_components, run_command
 
@@ -417,6 +418,26 @@ def test_novelty_needs_the_model_alone_and_a_model_without_a_threshold_says_so_o
     assert (output + errors).count(predict.NO_NOVELTY) == 1 and "WARNING" not in errors
     assert all(line.split()[2] == "-" for line in output.splitlines()[1:13])
     assert all((x.novelty, x.unlike) == (None, None) for x in predict.predict(pipeline / "noise", model))
+
+
+def test_drift_says_how_images_differ_from_the_validation_images(pipeline, model, capsys, tmp_path):
+    assert "reference.npz is missing" in run(capsys, pipeline / "noise", "--drift", status=1)[1]
+    paths = [path for path in sorted((pipeline / "y").glob("0*.png")) if path.name != "007.png"]
+    collector, loaded = drift_report.Collector(), predict.load()
+    for _ in inference.classify(inference.find(paths), loaded, None, False, on_batch=collector.add):
+        pass
+    Path("data/evaluation").mkdir()
+    drift.save(Path(drift.FILE), collector.sample())
+    output, errors = run(capsys, pipeline / "noise", pipeline / "y/007.png", "--drift", status=1)
+    assert output.startswith("Drift: 12 images and 19 validation images differ in the share unlike the training images")
+    assert output.count("\n") == 1 and "y/007.png: not an image" in errors and "predicted  images" not in errors
+    found = json.loads(run(capsys, pipeline / "noise", "--drift", "--strict", "--format", "jsonl", status=3)[0])
+    assert found["novelty"]["images"] == 1 and "features" in found["differs"]
+    assert run(capsys, *paths, "--drift")[0].startswith("No drift was found: 19 images and 19 validation images")
+    output, errors = run(capsys, paths[0], "--drift", "--model", model, status=1)
+    assert output == "" and "lies elsewhere" in errors and errors.count("\n") == 1
+    for other in (["--rank"], ["--format", "csv"]):
+        assert run(capsys, paths[0], "--drift", *other, status=2)[0] == ""
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\0"])
