@@ -112,8 +112,8 @@ def compare(images: Sample, reference: Sample) -> list[Difference]:
     images, reference = images.spaced(), reference.spaced()
     found = []
     novelty, known = images.table["novelty"], reference.table["novelty"]
-    if known.any():
-        above = int((known > 1).sum())
+    above = int((known > 1).sum())
+    if known.any() and above < len(reference):
         distribution = stats.betabinom(len(images), above + 1, len(reference) - above)
         p_value = distribution.sf((novelty > 1).sum() - 1)
         found.append(Difference("novelty", float((novelty > 1).mean()), above / len(reference), p_value))
@@ -130,15 +130,13 @@ def compare(images: Sample, reference: Sample) -> list[Difference]:
 
 def _discrepancy_p_value(a: Features, b: Features) -> float:
     """Returns the p-value of the maximum mean discrepancy of two sets of features."""
-    units = to_unit(np.concatenate([a, b]))
+    units = to_unit(np.concatenate([a, b])).astype(float)  # float32 would round distances of equal images up
     squares = np.maximum(2 - 2 * units @ units.T, 0)
-    kernel = np.exp(-SHARPNESS * squares / max(float(np.median(squares)), 1e-9))
+    kernel = np.exp(-SHARPNESS * squares / max(float(np.median(squares)), 1e-9)).astype(np.float32)
     means = kernel.mean(axis=0)
-    kernel += (
-        means.mean() - means - means[:, np.newaxis]
-    )  # the discrepancy is then a multiple of the sum over a's pairs
+    kernel += means.mean() - means - means[:, np.newaxis]  # makes the discrepancy a multiple of the sum within a
     chosen = np.tile(np.arange(len(units)) < len(a), (PERMUTATIONS + 1, 1))
     chosen[1:] = np.random.default_rng(0).permuted(chosen[1:], axis=1)
     weights = chosen.astype(np.float32)
     sums = ((weights @ kernel) * weights).sum(axis=1)
-    return float((sums >= sums[0] - 1e-6 * abs(sums[0])).mean())
+    return float((sums >= sums[0] - 1e-6 * max(abs(sums[0]), 1)).mean())
