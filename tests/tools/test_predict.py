@@ -302,15 +302,21 @@ def pipeline(model, images, tmp_path, monkeypatch):
     """A folder with the model of a pipeline; images/y is like the training images, images/noise is not."""
     monkeypatch.chdir(tmp_path)
     Path("data/models").mkdir(parents=True)
-    pixels = [decode.decode(str(path), 32)[2] for path in images.glob("y/0*.png") if path.name != "007.png"]
-    values = principal_components(load(model).predict(np.stack(pixels))["features"].numpy(), 9)
-    values["novelty_threshold"] *= 3
-    saved_model.copy(model, Path("data/models/classifier"), values)
     (images / "noise").mkdir()
     for number in range(12):
         noise = np.random.default_rng(number).integers(0, 256, (32, 32, 3), np.uint8)
         Image.fromarray(noise).save(images / f"noise/{number:02}.png")
+    known, noise = (features(model, path) for path in (images / "y", images / "noise"))
+    values = principal_components(known, len(known) - 1)  # all: nothing of these images is left
+    units = noise / np.linalg.norm(noise, axis=1, keepdims=True) - values["novelty_mean"]
+    residuals = np.linalg.norm(units - units @ values["novelty_components"].T @ values["novelty_components"], axis=1)
+    saved_model.copy(model, Path("data/models/classifier"), values | {"novelty_threshold": residuals.min() / 2})
     return images
+
+
+def features(model, folder):
+    pixels = [decode.decode(str(path), 32)[2] for path in sorted(folder.glob("[0-9]*.png")) if path.name != "007.png"]
+    return load(model).predict(np.stack(pixels))["features"].numpy()
 
 
 def ranked(capsys, model, *arguments, status=0):
