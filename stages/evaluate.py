@@ -3,7 +3,8 @@
     python -m stages.evaluate
 
 Reads data/splits, both SavedModels and data/training/*.json; writes data/models/classifier, the fine-tuned SavedModel
-with evaluate.threshold, which may be chosen on the validation split; metrics/*.json, by which experiments are compared;
+with evaluate.threshold, which may be chosen on the validation split, and the threshold of prediction sets, which always
+is; metrics/*.json, by which experiments are compared;
 all metrics to data/evaluation/{metrics,classes,intervals}.json; data/evaluation/reliability.csv, plots/roc/*.csv and
 plots/precision_recall/*.csv; of the fine-tuned model data/evaluation/curves/*.csv, data/evaluation/slices.csv,
 plots/predictions.csv, data/evaluation/probabilities.npy and data/evaluation/samples.npz, and its mistakes on all splits
@@ -27,13 +28,24 @@ import pandas as pd
 from stages.common import arrays, cli, dataset, files, params, terminal
 from stages.common.arrays import Features, Labels, Probabilities
 from stages.common.phases import FINETUNE, PHASES, TRAIN_FROZEN
-from stages.evaluation import curves, examples, gradcam, model_evaluation, novelty, predictions, scores, slices
+from stages.evaluation import (
+    curves,
+    examples,
+    gradcam,
+    model_evaluation,
+    novelty,
+    prediction_sets,
+    predictions,
+    scores,
+    slices,
+)
 from stages.evaluation.model_evaluation import Evaluation
 from stages.model import saved_model
 from stages.model.temperature import scale_probabilities
 from stages.statistics import paired_test
 
-COMPARED = ("accuracy", "loss", "auc", "f1")  # metrics by which DVC compares experiments
+# Metrics by which DVC compares experiments, if a model has them.
+COMPARED = ("accuracy", "loss", "auc", "f1", "set_coverage", "set_size")
 
 
 def main() -> None:
@@ -58,6 +70,9 @@ def main() -> None:
         evaluation.scores["temperature"] = temperature
         if len(test.classes) == 2:
             evaluation.scores["threshold"] = threshold
+        elif phase is FINETUNE:
+            fitted, tested = ((splits[name].labels, outputs[name][0]) for name in ("validation", "test"))
+            evaluation.scores |= prediction_sets.evaluate(fitted, tested)
         evaluations[phase.model] = evaluation
     mistakes = predictions.wrong_predictions(splits, {name: x for name, (x, _) in outputs.items()}, threshold)
     known = {name: x for name, (_, x) in outputs.items()}
@@ -66,7 +81,8 @@ def main() -> None:
     params.check_unchanged(p)
     write(evaluations, comparison, test, features[TRAIN_FROZEN.model], mistakes, known, model)
     difference = paired_test.describe_difference(comparison, *(phase.title.lower() for phase in PHASES))
-    terminal.show(model_evaluation.summary(evaluations), difference)
+    sets = [prediction_sets.describe(evaluation.scores)] if len(test.classes) > 2 else []
+    terminal.show(model_evaluation.summary(evaluations), *sets, difference)
     model_evaluation.require(evaluations[FINETUNE.model].scores, p.evaluate.min_metrics)
 
 
@@ -103,12 +119,14 @@ def write(
         roc="plots/roc",
         precision_recall="plots/precision_recall",
     ) as out:
-        threshold = finetuned.scores.get("threshold", 0.5)
-        saved_model.copy(FINETUNE.saved_model, out.classifier, {"threshold": threshold})
+        values = {"threshold": finetuned.scores.get("threshold", 0.5)}
+        values["set_threshold"] = finetuned.scores.get("set_threshold", 0)
+        saved_model.copy(FINETUNE.saved_model, out.classifier, values)
         for folder in (out.folder, out.folder / "curves", out.roc, out.precision_recall):
             folder.mkdir()
         for phase in PHASES:
-            compared = {metric: evaluations[phase.model].scores[metric] for metric in COMPARED}
+            of_model = evaluations[phase.model].scores
+            compared = {metric: of_model[metric] for metric in COMPARED if metric in of_model}
             with files.checked(phase.metrics):
                 kept_epoch = files.read_json(phase.metrics)["kept_epoch"]
             files.write_json(compared | {"kept_epoch": kept_epoch}, getattr(out, phase.model))

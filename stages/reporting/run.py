@@ -17,6 +17,7 @@ from stages.common import files, history, params, result_tables
 from stages.common.cli import UserError
 from stages.common.dataset import CLASSES, SPLITS
 from stages.common.phases import FINETUNE, PHASES, TRAIN_FROZEN, Phase
+from stages.evaluation import prediction_sets
 from stages.reporting import cards
 from stages.reporting.cards import Card
 from stages.statistics import paired_test
@@ -225,6 +226,11 @@ class Run:
     def doubtful_mistakes(self) -> pd.DataFrame:
         """The mistakes on images whose labels the audit doubts."""
         return self.mistakes[self.mistakes["path"].isin(self.labels["path"])]
+
+    @property
+    def prediction_sets(self) -> str:
+        """Says how often sets of classes hold the true class; there are more than two classes."""
+        return prediction_sets.describe(self.scores.finetuned)
 
     @property
     def corrected(self) -> int:
