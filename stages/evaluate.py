@@ -72,7 +72,7 @@ def main() -> None:
             evaluation.scores["threshold"] = threshold
         elif phase is FINETUNE:
             fitted, tested = ((splits[name].labels, outputs[name][0]) for name in ("validation", "test"))
-            evaluation.scores |= prediction_sets.evaluate(fitted, tested)
+            evaluation.scores.update(prediction_sets.evaluate(fitted, tested))
         evaluations[phase.model] = evaluation
     mistakes = predictions.wrong_predictions(splits, {name: x for name, (x, _) in outputs.items()}, threshold)
     known = {name: x for name, (_, x) in outputs.items()}
