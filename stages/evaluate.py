@@ -42,7 +42,7 @@ from stages.evaluation import (
 from stages.evaluation.model_evaluation import Evaluation
 from stages.model import saved_model
 from stages.model.temperature import scale_probabilities
-from stages.statistics import paired_test
+from stages.statistics import coverage, paired_test
 
 # Metrics by which DVC compares experiments, if a model has them.
 COMPARED = ("accuracy", "loss", "auc", "f1", "set_coverage", "set_size")
@@ -81,7 +81,7 @@ def main() -> None:
     params.check_unchanged(p)
     write(evaluations, comparison, test, features[TRAIN_FROZEN.model], mistakes, known, model)
     difference = paired_test.describe_difference(comparison, *(phase.title.lower() for phase in PHASES))
-    sets = [prediction_sets.describe(evaluation.scores)] if len(test.classes) > 2 else []
+    sets = [coverage.describe(evaluation.scores)] if len(test.classes) > 2 else []
     terminal.show(model_evaluation.summary(evaluations), *sets, difference)
     model_evaluation.require(evaluations[FINETUNE.model].scores, p.evaluate.min_metrics)
 
@@ -125,8 +125,7 @@ def write(
         for folder in (out.folder, out.folder / "curves", out.roc, out.precision_recall):
             folder.mkdir()
         for phase in PHASES:
-            of_model = evaluations[phase.model].scores
-            compared = {metric: of_model[metric] for metric in COMPARED if metric in of_model}
+            compared = {metric: x for metric, x in evaluations[phase.model].scores.items() if metric in COMPARED}
             with files.checked(phase.metrics):
                 kept_epoch = files.read_json(phase.metrics)["kept_epoch"]
             files.write_json(compared | {"kept_epoch": kept_epoch}, getattr(out, phase.model))

@@ -15,8 +15,8 @@ from PIL import Image
 
 from stages import report
 from stages.common import cli, files
-from stages.evaluation import prediction_sets
 from stages.reporting import conclusions, figures, page as report_page
+from stages.statistics import coverage
 from tests.reporting.support import (
     MANY_CLASSES,
     TWELVE_CLASSES,
@@ -189,7 +189,7 @@ def test_page_and_card_say_how_often_prediction_sets_hold_the_true_class(workpla
         if len(classes) == 2:
             assert "rediction sets" not in text
         else:
-            assert prediction_sets.describe(scores) in text
+            assert coverage.describe(scores) in text
 
 
 @pytest.mark.parametrize(("int8", "float16", "name"), [(1, 1, "int8"), (0.55, 1, "float16"), (0.55, 0.6, "SavedModel")])

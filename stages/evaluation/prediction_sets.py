@@ -12,27 +12,20 @@ which coverage is then slightly lower. The temperature, which is fitted on it, t
 unscaled probabilities.
 """
 
-import math
-from collections.abc import Mapping
-from fractions import Fraction
-
 import numpy as np
 
 from stages.common.arrays import Labels, Probabilities
-from stages.statistics import intervals
-
-MISSES = Fraction(1, 20)  # largest fraction of sets, on average over splits, that do not hold the true class
-FEWEST = MISSES.denominator - 1  # smallest number of validation images for which there is a threshold
+from stages.statistics import coverage
 
 
 def fit(labels: Labels, probabilities: Probabilities) -> float:
     """Returns the lowest probability of a class in a set, from validation images that were not trained on.
 
-    It is the floor((n + 1) / 20)-th lowest probability of the true class of n images; 0 below FEWEST images, so that
-    sets hold all classes. (In terms of 1 - probability, it is the quantile of rank ceil(0.95 (n + 1)).)
+    It is one of the lowest probabilities of their true classes (coverage.rank), which makes 1 - probability the quantile
+    of rank ceil(0.95 (n + 1)). Of too few images it is 0, so that sets hold all classes.
     """
     of_truth = probabilities[np.arange(len(labels)), labels].astype(np.float64)
-    rank = _rank(len(labels))
+    rank = coverage.rank(len(labels))
     return float(np.sort(of_truth)[rank - 1]) if rank else 0.0
 
 
@@ -52,46 +45,12 @@ def score(labels: Labels, probabilities: Probabilities, threshold: float) -> dic
     }
 
 
-def expected_coverage(fitted: int, tested: int) -> tuple[float, float]:
-    """Returns the bounds of the threshold's coverage in 95% of splits with so many validation and test images.
-
-    The number of test images whose true class reaches the threshold has a beta-binomial distribution, whatever the
-    model, if all images are exchangeable and no probabilities are equal (A. N. Angelopoulos, S. Bates,
-    arXiv:2107.07511, 2021, appendix C). Groups widen it; the predicted class, which always belongs, raises coverage
-    where it is right in more than 95% of cases.
-    """
-    from scipy import stats  # takes a second to import
-
-    rank = _rank(fitted)
-    if not rank:
-        return 1.0, 1.0
-    low, high = stats.betabinom.ppf(intervals.LEVELS, tested, fitted + 1 - rank, rank) / tested
-    return float(low), float(high)
-
-
 def evaluate(fitted: tuple[Labels, Probabilities], tested: tuple[Labels, Probabilities]) -> dict[str, float]:
     """Fits a threshold on validation images; returns it, set_threshold, with what `score` returns of test images, and
-    the bounds of `expected_coverage`, set_coverage_low and set_coverage_high.
+    the bounds of coverage.expected, set_coverage_low and set_coverage_high.
     """
     threshold = fit(*fitted)
-    low, high = expected_coverage(len(fitted[0]), len(tested[0]))
-    expected = {"set_coverage_low": low, "set_coverage_high": high}
-    return {"set_threshold": threshold} | score(*tested, threshold) | expected
-
-
-def describe(scores: Mapping[str, float]) -> str:
-    """Says in words what `evaluate` returned."""
-    low, high = scores["set_coverage_low"], scores["set_coverage_high"]
-    if low == 1:
-        return f"Prediction sets hold all classes: they take {FEWEST} validation images or more."
+    low, high = coverage.expected(len(fitted[0]), len(tested[0]))
     return (
-        f"Prediction sets, made to hold the true class in {float(1 - MISSES):.0%} of cases, hold it for "
-        f"{scores['set_coverage']:.1%} of the test images, with {scores['set_size']:.2f} classes on average. In 95% of "
-        f"splits of this size, the threshold alone gives {low:.1%} to {high:.1%} if all images are independent; groups "
-        "make it vary more."
+        {"set_threshold": threshold} | score(*tested, threshold) | {"set_coverage_low": low, "set_coverage_high": high}
     )
-
-
-def _rank(count: int) -> int:
-    """Returns which of the lowest probabilities of the true class is the threshold; 0 if there are too few."""
-    return math.floor(MISSES * (count + 1))

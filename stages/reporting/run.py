@@ -17,10 +17,9 @@ from stages.common import files, history, params, result_tables
 from stages.common.cli import UserError
 from stages.common.dataset import CLASSES, SPLITS
 from stages.common.phases import FINETUNE, PHASES, TRAIN_FROZEN, Phase
-from stages.evaluation import prediction_sets
 from stages.reporting import cards
 from stages.reporting.cards import Card
-from stages.statistics import paired_test
+from stages.statistics import coverage, paired_test
 
 METRICS = {  # title and meaning of each metric, in the order of the tables
     "accuracy": ("Accuracy", "fraction of images whose predicted class is right"),
@@ -230,7 +229,7 @@ class Run:
     @property
     def prediction_sets(self) -> str:
         """Says how often sets of classes hold the true class; there are more than two classes."""
-        return prediction_sets.describe(self.scores.finetuned)
+        return coverage.describe(self.scores.finetuned)
 
     @property
     def corrected(self) -> int:

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from stages.evaluation import prediction_sets
+from stages.statistics import coverage
 
 RNG = np.random.default_rng(0)
 
@@ -27,9 +28,7 @@ def test_of_too_few_validation_images_sets_hold_all_classes(count):
     assert threshold == 0 and prediction_sets.members(probabilities, threshold).all()
     scores = prediction_sets.evaluate((labels, probabilities), (labels, probabilities))
     assert scores["set_coverage_low"] == scores["set_coverage_high"] == scores["set_coverage"] == 1
-    assert (
-        prediction_sets.describe(scores) == "Prediction sets hold all classes: they take 19 validation images or more."
-    )
+    assert coverage.describe(scores) == "Prediction sets hold all classes: they take 19 validation images or more."
 
 
 def test_sets_by_hand():
@@ -66,7 +65,7 @@ def test_coverage_varies_as_expected_between_splits(fitted, tested):
     def split(count):  # of three classes, the true one is never the most probable: none belongs as the predicted one
         return of_truth(RNG.random(count) * 0.3)
 
-    low, high = prediction_sets.expected_coverage(fitted, tested)
+    low, high = coverage.expected(fitted, tested)
     found = np.array(
         [
             prediction_sets.score(*split(tested), prediction_sets.fit(*split(fitted)))["set_coverage"]
@@ -81,7 +80,7 @@ def test_coverage_varies_as_expected_between_splits(fitted, tested):
 
 def test_coverage_is_described_with_its_range():
     scores = {"set_coverage": 0.9489, "set_size": 1.0101, "set_coverage_low": 0.9062, "set_coverage_high": 0.99}
-    assert prediction_sets.describe(scores) == (
+    assert coverage.describe(scores) == (
         "Prediction sets, made to hold the true class in 95% of cases, hold it for 94.9% of the test images, with 1.01 "
         "classes on average. In 95% of splits of this size, the threshold alone gives 90.6% to 99.0% if all images are "
         "independent; groups make it vary more."
