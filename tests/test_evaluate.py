@@ -22,7 +22,7 @@ from stages.model.temperature import scale_probabilities
 def write_split(name, classes, count=40):
     """Images whose red is their label and whose green is random."""
     labels = np.sort(np.arange(count) % len(classes))
-    pixels = np.zeros((count, 4, 4, 3), np.uint8)
+    pixels = np.zeros((count, 32, 32, 3), np.uint8)
     pixels[..., 0] = labels[:, np.newaxis, np.newaxis]
     pixels[..., 1] = np.random.default_rng(len(name)).integers(0, 256, (count, 1, 1))
     folder = Path("data/splits") / name
@@ -59,13 +59,6 @@ def made_up_model(classes):
     return SimpleNamespace(predict=predict, weights=weights)
 
 
-def frozen_features(name):
-    """What train_frozen would write: the labels, and noise, as float16."""
-    labels = dataset.load(name).labels
-    noise = np.random.default_rng(len(name)).normal(0, 0.1, (len(labels), 20))
-    return (np.eye(20)[labels] + noise).astype(np.float16)
-
-
 @pytest.fixture
 def run(workplace, monkeypatch):
     """Runs the stage on so many classes; returns data/evaluation/metrics.json."""
@@ -75,12 +68,14 @@ def run(workplace, monkeypatch):
         for name in dataset.SPLITS:
             write_split(name, classes)
         Path("data/training").mkdir()
-        Path("data/features").mkdir()
-        for name in ("train", "validation"):
-            np.save(f"data/features/{name}.npy", frozen_features(name))
         for stage, epoch in {"train_frozen": 5, "finetune": 15}.items():
             files.write_json({"kept_epoch": epoch}, Path(f"data/training/{stage}.json"))
         model, saved = made_up_model(classes), {"frozen": (frozen_wrong, 1), "finetuned": (20, 2)}
+
+        Path("data/features").mkdir()
+        for name in ("train", "validation"):  # as train_frozen would write them
+            colours = dataset.load(name).pixels[:][:, 0, 0, :2]
+            np.save(f"data/features/{name}.npy", np.insert(colours.astype(np.float16), 2, frozen_wrong, axis=1))
 
         def restore(weights, folder):
             weights["wrong"], temperature = saved[folder.split("/")[-1]]
