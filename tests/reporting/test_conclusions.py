@@ -279,12 +279,12 @@ def test_the_smallest_file_is_the_smallest_that_agrees():
 
 def test_says_how_many_images_it_answers_and_flags():
     assert conclusions.draw(make_run(classes=3)).novelty == (
-        "The model answers 95% (95% interval 89.9% to 98.9%) of images like these, and is wrong on 3% (0% to 6.9%) of "
-        "those; it flags 98% (92.9% to 100%) of foreign images (charts, portraits), and 60% (54.9% to 63.9%) of images "
-        "of classes that it never saw, as estimated with the frozen model's features."
+        "It answers 95% of images like these (95% interval 89.9% to 98.9%), and is wrong on 3% of them (0% to 6.9%). "
+        "It flags 98% of foreign images (92.9% to 100%; charts, portraits), and an estimated 60% of images of classes "
+        "that it never saw (54.9% to 63.9%)."
     )
     of_two = conclusions.draw(make_run(classes=2)).novelty
-    assert of_two.endswith("it flags 98% (92.9% to 100%) of foreign images (charts, portraits).")
+    assert of_two.endswith("It flags 98% of foreign images (92.9% to 100%; charts, portraits).")
     run = make_run(classes=3)
     run.novelty.wrong = None  # all test images are flagged
     assert "is wrong" not in conclusions.draw(run).novelty
