@@ -8,8 +8,9 @@ is; metrics/*.json, by which experiments are compared;
 all metrics to data/evaluation/{metrics,classes,intervals}.json; data/evaluation/reliability.csv, plots/roc/*.csv and
 plots/precision_recall/*.csv; of the fine-tuned model data/evaluation/curves/*.csv, data/evaluation/slices.csv,
 plots/predictions.csv, data/evaluation/probabilities.npy and data/evaluation/samples.npz, and its mistakes on all splits
-to data/evaluation/mistakes.csv, for people to review; data/evaluation/known_features.npz, by which predict knows images
-that are unlike those of the training; and data/features/test.npy, which the audit reads.
+to data/evaluation/mistakes.csv, for people to review; and data/features/test.npy, which the audit reads. The classifier
+also gets the variables by which it tells images that are unlike the training images; how well it does is measured, of
+unseen classes on the features that train_frozen wrote, and goes to data/evaluation/novelty.json.
 """
 
 if __name__ == "__main__":
@@ -19,14 +20,13 @@ if __name__ == "__main__":
 
 import functools
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from stages.common import arrays, cli, dataset, files, params, terminal
-from stages.common.arrays import Features, Labels, Probabilities
+from stages.common.arrays import Features, Labels, Pixels, Probabilities
 from stages.common.phases import FINETUNE, PHASES, TRAIN_FROZEN
 from stages.evaluation import (
     curves,
@@ -34,6 +34,7 @@ from stages.evaluation import (
     gradcam,
     model_evaluation,
     novelty,
+    novelty_rates,
     prediction_sets,
     predictions,
     scores,
@@ -46,6 +47,8 @@ from stages.statistics import coverage, paired_test
 
 # Metrics by which DVC compares experiments, if a model has them.
 COMPARED = ("accuracy", "loss", "auc", "f1", "set_coverage", "set_size")
+
+THRESHOLDS = {"threshold": 0.5, "set_threshold": 0.0}  # variables of the classifier, and their values if it has none
 
 
 def main() -> None:
@@ -78,11 +81,16 @@ def main() -> None:
     known = {name: x for name, (_, x) in outputs.items()}
     a, b = (evaluations[phase.model].predicted == test.labels for phase in PHASES)
     comparison = test.manifest[["path", "group"]].assign(a=a, b=b)
+    detector = novelty.fit(known["train"], known["validation"])
+    extract = functools.partial(extract_features, model, p.batch_size)
+    rates = novelty_rates.measure(detector, splits, known["test"], features[TRAIN_FROZEN.model], b, extract)
     params.check_unchanged(p)
-    write(evaluations, comparison, test, features[TRAIN_FROZEN.model], mistakes, known, model)
+    thresholds = {name: evaluation.scores.get(name, other) for name, other in THRESHOLDS.items()}
+    variables = thresholds | detector.variables
+    write(evaluations, comparison, test, features[TRAIN_FROZEN.model], mistakes, variables, rates, model)
     difference = paired_test.describe_difference(comparison, *(phase.title.lower() for phase in PHASES))
     sets = [coverage.describe(evaluation.scores)] if len(test.classes) > 2 else []
-    terminal.show(model_evaluation.summary(evaluations), *sets, difference)
+    terminal.show(model_evaluation.summary(evaluations), *sets, difference, rates["finding"])
     model_evaluation.require(evaluations[FINETUNE.model].scores, p.evaluate.min_metrics)
 
 
@@ -95,19 +103,26 @@ def choose_threshold(
     return scores.choose_threshold(labels, outputs["validation"][0], threshold, name)
 
 
+def extract_features(model: Any, batch_size: int, pixels: Pixels) -> Features:
+    """Returns the features of images that are in no split, by the fine-tuned model."""
+    return predictions.predict(model, pixels, batch_size, f"{FINETUNE.model} model, foreign images")[1]
+
+
 def write(
     evaluations: Mapping[str, Evaluation],
     comparison: pd.DataFrame,
     split: dataset.Split,
     features: Features,
     mistakes: pd.DataFrame,
-    known: Mapping[str, Features],
+    variables: Mapping[str, Any],
+    rates: Mapping[str, Any],
     model: Any,
 ) -> None:
     """Writes all outputs of the stage.
 
     `comparison` is the table of paired_test.count_flips, `features` are the frozen model's, `mistakes` the fine-tuned
-    one's (predictions.wrong_predictions), `known` its features of each split, `model` is the SavedModel.
+    one's (predictions.wrong_predictions), `variables` those of the classifier that differ from it (saved_model.copy),
+    `rates` those of novelty_rates, `model` is the SavedModel.
     """
     frozen, finetuned = (evaluations[phase.model] for phase in PHASES)
     with files.replacing(
@@ -119,9 +134,7 @@ def write(
         roc="plots/roc",
         precision_recall="plots/precision_recall",
     ) as out:
-        values = {"threshold": finetuned.scores.get("threshold", 0.5)}
-        values["set_threshold"] = finetuned.scores.get("set_threshold", 0)
-        saved_model.copy(FINETUNE.saved_model, out.classifier, values)
+        saved_model.copy(FINETUNE.saved_model, out.classifier, variables)
         for folder in (out.folder, out.folder / "curves", out.roc, out.precision_recall):
             folder.mkdir()
         for phase in PHASES:
@@ -144,7 +157,7 @@ def write(
         files.write_csv(mistakes, out.folder / "mistakes.csv", errors="backslashreplace")
         arrays.save(out.folder / "probabilities.npy", finetuned.probabilities)
         arrays.save(out.features, features.astype(np.float16))
-        novelty.save(out.folder / Path(novelty.FILE).name, known["train"], known["validation"])
+        files.write_json(rates, out.folder / "novelty.json")
         by_slice = slices.score(split.manifest.assign(**slices.measure(split.pixels)), comparison["b"].to_numpy())
         files.write_csv(by_slice, out.folder / "slices.csv", errors="backslashreplace")
         heat_maps = functools.partial(

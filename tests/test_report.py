@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import html
 import io
 import re
 import subprocess
@@ -453,3 +454,25 @@ def test_applied_corrections_stand_with_the_data(workplace, counts, text):
     change("data/splits/summary.json", corrections=counts)
     html = section(" ".join(write_page().html.split()), "data")
     assert f"of labels, by <code>data.corrections</code>{text}" in html if text else "Corrections" not in html
+
+
+def test_the_page_and_the_card_say_how_many_images_are_flagged(page, request):
+    sentence = conclusions.draw(read_run()).novelty
+    assert page.text.count(html.escape(sentence, quote=False).replace("'", "&#39;")) == 1
+    assert sentence in Path("data/models/README.md").read_text(encoding="utf-8")
+    assert "foreign: portraits" in page.text
+    assert ("images of classes that it never saw" in page.text) == (len(read_run().classes) > 2)
+
+
+def test_without_enough_validation_images_the_page_says_that_the_model_cannot_tell(workplace):
+    write_run(TWELVE_CLASSES)
+    finding = "The model cannot tell which images are unlike its training images."
+    write(
+        {
+            "data/evaluation/novelty.json": dict.fromkeys(("answered", "wrong", "foreign", "unseen"))
+            | {"kinds": {}, "finding": finding}
+        }
+    )
+    page = write_page()
+    assert page.text.count(finding) == 2 and "is above 1" not in page.text
+    assert finding in Path("data/models/README.md").read_text(encoding="utf-8")

@@ -21,8 +21,8 @@ from stages.statistics import coverage
 def fit(labels: Labels, probabilities: Probabilities) -> float:
     """Returns the lowest probability of a class in a set, from validation images that were not trained on.
 
-    It is one of the lowest probabilities of their true classes (coverage.rank), which makes 1 - probability the quantile
-    of rank ceil(0.95 (n + 1)). Of too few images it is 0, so that sets hold all classes.
+    It is one of the lowest probabilities of their true classes (coverage.rank): 1 - probability has rank
+    ceil(0.95 (n + 1)) among n images. For too few images it is 0, so that sets hold all classes.
     """
     of_truth = probabilities[np.arange(len(labels)), labels].astype(np.float64)
     rank = coverage.rank(len(labels))
