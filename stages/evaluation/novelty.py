@@ -1,14 +1,11 @@
-"""Novelty detection: how unlike the training images an image is, by the residual of a principal component analysis.
+"""Novelty detection: fits what a SavedModel needs to tell images that are unlike the training images.
 
-The features of an image, scaled to unit norm, lie near a subspace that those of the training images span; the residual
-is their distance to it (H. Hoffmann, "Kernel PCA for novelty detection", Pattern Recognition 40, 2007, of which this is
-the linear case). Novelty is the residual divided by a threshold: above 1, an image is unlike the training images.
-
-The threshold is the conformal quantile of the residuals of validation images (V. Vovk et al., "Algorithmic Learning in
-a Random World", 2005): of further images of their kind, at most 5% are expected above it.
+These are the principal components of the features of the training images, and a threshold of the residual, which
+model.novelty defines. The threshold is the conformal quantile of the residuals of validation images (V. Vovk et al.,
+"Algorithmic Learning in a Random World", 2005): of further images of their kind, at most 5% are expected above it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,8 +14,8 @@ from threadpoolctl import threadpool_limits
 
 from stages.common.arrays import Features
 from stages.common.dataset import evenly_spaced
+from stages.model.novelty import COMPONENTS, residuals
 
-COMPONENTS = 64  # number of rows that a SavedModel has for components; those that are not needed are 0
 FLAGGED = 5  # percent: maximum part of the validation images that count as unlike the training images
 FEWEST = 100 // FLAGGED - 1  # minimum number of validation images: of fewer, none may be flagged
 MOST = 1000  # maximum number of training images, evenly spaced, that the components are computed from
@@ -43,8 +40,13 @@ class Detector:
     threshold: float
 
     def novelty(self, features: Features) -> np.ndarray:
-        """Returns the novelty of images, float64 [N], as a SavedModel with `variables` computes it in float32."""
-        return _residuals(features, self.mean, self.components) / self.threshold
+        """Returns the novelty of images, float32 [N], as a SavedModel with `variables` does."""
+        return self.residuals(features) / np.float32(self.threshold)
+
+    def residuals(self, features: Features) -> np.ndarray:
+        """Returns the residuals of images, float32 [N]."""
+        features = np.asarray(features, np.float32)
+        return np.asarray(residuals(features, self.mean, lambda centred: np.asarray(centred) @ self.components.T))
 
     @property
     def variables(self) -> dict[str, Any]:
@@ -64,11 +66,12 @@ def fit(train: Features, validation: Features) -> Detector:
     with threadpool_limits(1, "blas"):  # sums depend on the number of threads
         principal = _principal_components(units - mean)
         components[: len(principal)] = principal
-        mean = mean.astype(np.float32)
-        residuals = np.sort(_residuals(validation, mean, components))
-    place = -(-(100 - FLAGGED) * (len(residuals) + 1) // 100)  # rounded up
-    threshold = max(residuals[place - 1] * (1 + MARGIN), SMALLEST) if place <= len(residuals) else np.inf
-    return Detector(mean, components, float(threshold))
+        detector = Detector(mean.astype(np.float32), components, np.inf)
+        of_validation = np.sort(detector.residuals(validation))
+    place = -(-(100 - FLAGGED) * (len(of_validation) + 1) // 100)  # rounded up
+    if place > len(of_validation):
+        return detector
+    return replace(detector, threshold=max(float(of_validation[place - 1]) * (1 + MARGIN), SMALLEST))
 
 
 def _principal_components(centred: np.ndarray) -> np.ndarray:
@@ -88,10 +91,3 @@ def to_unit(features: Features) -> Features:
     """Scales features of any floating-point type to unit norm, as float32."""
     features = np.asarray(features, np.float32)
     return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-9)
-
-
-def _residuals(features: Features, mean: np.ndarray, components: np.ndarray) -> np.ndarray:
-    """Returns the distances of features of unit norm to the subspace of the components through the mean, [N]."""
-    centred = to_unit(features).astype(float) - mean
-    squares = (centred**2).sum(axis=1) - ((centred @ components.T.astype(float)) ** 2).sum(axis=1)
-    return np.sqrt(np.maximum(squares, 0))

@@ -6,12 +6,29 @@ Out-of-distribution with virtual-logit matching", CVPR 2022, section 4.1. Divide
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from keras import ops
 
 COMPONENTS = 64  # number of principal components that a SavedModel holds
 SMALLEST = 2.0**-20  # lowest squared length of features, a number that float16 holds exactly; 0 would give no direction
+
+
+@dataclass(frozen=True)
+class PCA:
+    """A PCA of features of length 1, and the highest residual of an image that is like the training images.
+
+    Attributes:
+        mean: float32 [D].
+        components: float32 [K, D], orthonormal rows, or rows of 0.
+        threshold: positive, may be infinite.
+    """
+
+    mean: np.ndarray
+    components: np.ndarray
+    threshold: float
 
 
 def residuals(features: Any, mean: Any, project: Callable[[Any], Any]) -> Any:

@@ -155,6 +155,14 @@ def restore(weights: Sequence[Any], folder: str | Path) -> float:
         return float(reader.get_tensor(f"temperature/{VALUE}"))
 
 
+def read_pca(folder: str | Path) -> novelty.PCA:
+    """Returns what the novelty of a SavedModel is computed with."""
+    with _explain_read_errors(folder):
+        reader = tf.train.load_checkpoint(f"{folder}/{ARRAYS}")
+        values = [reader.get_tensor(f"novelty_{name}/{VALUE}") for name in ("mean", "components", "threshold")]
+    return novelty.PCA(*values)
+
+
 @contextlib.contextmanager
 def _same_names() -> Iterator[None]:
     """Gives functions that the block traces the same names in every process.

@@ -237,15 +237,15 @@ def _novelty(run: Run) -> str:
     rates = run.novelty
     if rates.answered is None or rates.foreign is None:
         return rates.finding
-    text = f"The model answers {_rate(rates.answered)} of images like these"
-    text += f", and is wrong on {_rate(rates.wrong, name=False)} of those" if rates.wrong else ""
-    text += f"; it flags {_rate(rates.foreign, name=False)} of foreign images ({', '.join(rates.kinds)})"
-    if rates.unseen is None:
-        return f"{text}."
-    text += f", and {_rate(rates.unseen, name=False)} of images of classes that it never saw"
-    return f"{text}, as estimated with the frozen model's features."
+    text = f"It answers {_rate(rates.answered, 'of images like these', '95% interval ')}"
+    text += f", and is wrong on {_rate(rates.wrong, 'of them')}" if rates.wrong else ""
+    bounds, kinds = percent_interval(rates.foreign.interval), ", ".join(rates.kinds)
+    text += f". It flags {percent(rates.foreign.rate)} of foreign images ({bounds}; {kinds})"
+    if rates.unseen:
+        text += f", and an estimated {_rate(rates.unseen, 'of images of classes that it never saw')}"
+    return f"{text}."
 
 
-def _rate(rate: Rate, name: bool = True) -> str:
-    """Formats a rate with its interval, such as "97.5% (95% interval 93.1% to 99.2%)"."""
-    return f"{percent(rate.rate)} ({'95% interval ' if name else ''}{percent_interval(rate.interval)})"
+def _rate(rate: Rate, images: str, name: str = "") -> str:
+    """Formats a rate with its interval, such as "97.5% of images like these (93.1% to 99.2%)"."""
+    return f"{percent(rate.rate)} {images} ({name}{percent_interval(rate.interval)})"

@@ -19,7 +19,7 @@ from stages.common.arrays import Pixels, Probabilities, Sizes
 from stages.common.cli import UserError
 from stages.decoding import bit_depth
 from stages.decoding.decode import Size, decode, decode_image
-from stages.evaluation import scores
+from stages.evaluation import prediction_sets, scores
 from stages.labels import companions
 from stages.labels.files import walk
 from stages.model import saved_model
@@ -203,8 +203,7 @@ def _prediction_sets(probabilities: Probabilities, model: Any) -> list[list[str]
     classes = classes_of(model)
     if len(classes) == 2:
         return [None] * len(probabilities)
-    members = probabilities.astype(np.float64) >= float(model.set_threshold)
-    members[np.arange(len(members)), probabilities.argmax(axis=1)] = True
+    members = prediction_sets.members(probabilities, float(model.set_threshold))
     order = np.argsort(-probabilities, axis=1, kind="stable")
     return [[classes[k] for k in ranks if row[k]] for ranks, row in zip(order, members, strict=True)]
 
