@@ -13,9 +13,9 @@
     --rank           instead, print the at most 100 images whose labels would help most, best first,
                      each with the number of images that are similar to it: of every kind of image
                      that the model is uncertain of, the most typical one, without near-duplicates
-    --drift          instead, say how the images differ from the validation images, by tests that find a
-                     difference of images of the same kind in at most 5% of cases; with jsonl, as a
-                     line of JSON; the model must lie in its project, with data/evaluation
+    --drift          instead, say in what the images differ from the validation images, by tests
+                     that find a difference between images of the same kind in at most 5% of cases;
+                     jsonl gives one line of JSON; the model must lie where the pipeline wrote it
     --strict         exit with status 3 if an image is unlike the training images
     --format FORMAT  table (default); or jsonl (JSON Lines) or csv, which have the probabilities of
                      all classes and, of more than two classes, the prediction set: those among
