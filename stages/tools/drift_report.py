@@ -93,8 +93,8 @@ def paragraph(images: Sample, reference: Sample, found: Sequence[Difference]) ->
         sentences.append(f"Among fewer than {FEW} images, only large differences can be found.")
     if reference.grouped:
         sentences.append(
-            "The validation images come in groups, of which each counts once here; several images of a group among the "
-            "others may look like drift."
+            "The validation images come in groups, and one image of each is compared: give one of each, too, "
+            "because several look like drift."
         )
     return " ".join(sentences)
 
