@@ -26,9 +26,9 @@ from matplotlib.figure import Figure
 from sklearn.preprocessing import normalize
 
 from stages.charts import base
-from stages.common import cli, dataset, files, params, result_tables, terminal
+from stages.common import cli, dataset, features, files, params, result_tables, terminal
 from stages.common.arrays import Groups, Sizes
-from stages.label_audit import cross_validation, features, label_errors, learning_curve
+from stages.label_audit import cross_validation, label_errors, learning_curve
 
 CHART_IMAGES = 25  # number of images in the chart
 TABLE_ROWS = 10  # number of labels in the terminal

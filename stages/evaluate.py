@@ -3,12 +3,15 @@
     python -m stages.evaluate
 
 Reads data/splits, both SavedModels and data/training/*.json; writes data/models/classifier, the fine-tuned SavedModel
-with evaluate.threshold, which may be chosen on the validation split; metrics/*.json, by which experiments are compared;
+with evaluate.threshold, which may be chosen on the validation split, and the threshold of prediction sets, which always
+is; metrics/*.json, by which experiments are compared;
 all metrics to data/evaluation/{metrics,classes,intervals}.json; data/evaluation/reliability.csv, plots/roc/*.csv and
 plots/precision_recall/*.csv; of the fine-tuned model data/evaluation/curves/*.csv, data/evaluation/slices.csv,
 plots/predictions.csv, data/evaluation/probabilities.npy and data/evaluation/samples.npz, and its mistakes on all splits
-to data/evaluation/mistakes.csv, for people to review; data/evaluation/known_features.npz, by which predict knows images
-that are unlike those of the training; and data/features/test.npy, which the audit reads.
+to data/evaluation/mistakes.csv, for people to review; and data/features/test.npy, which the audit reads. The classifier
+also gets the variables by which it tells images that are unlike the training images; how well it does is measured, of
+unseen classes on the features that train_frozen wrote, and goes to data/evaluation/novelty.json. With the validation
+images of data/evaluation/reference.npz, predict compares others.
 """
 
 if __name__ == "__main__":
@@ -18,22 +21,36 @@ if __name__ == "__main__":
 
 import functools
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from stages.common import arrays, cli, dataset, files, params, terminal
-from stages.common.arrays import Features, Labels, Probabilities
+from stages.common.arrays import Features, Labels, Pixels, Probabilities
 from stages.common.phases import FINETUNE, PHASES, TRAIN_FROZEN
-from stages.evaluation import curves, examples, gradcam, model_evaluation, novelty, predictions, scores, slices
+from stages.evaluation import (
+    curves,
+    drift,
+    examples,
+    gradcam,
+    model_evaluation,
+    novelty,
+    novelty_rates,
+    prediction_sets,
+    predictions,
+    scores,
+    slices,
+)
 from stages.evaluation.model_evaluation import Evaluation
 from stages.model import saved_model
 from stages.model.temperature import scale_probabilities
-from stages.statistics import paired_test
+from stages.statistics import coverage, paired_test
 
-COMPARED = ("accuracy", "loss", "auc", "f1")  # metrics by which DVC compares experiments
+# Metrics by which DVC compares experiments, if a model has them.
+COMPARED = ("accuracy", "loss", "auc", "f1", "set_coverage", "set_size")
+
+THRESHOLDS = {"threshold": 0.5, "set_threshold": 0.0}  # variables of the classifier, and their values if it has none
 
 
 def main() -> None:
@@ -58,15 +75,26 @@ def main() -> None:
         evaluation.scores["temperature"] = temperature
         if len(test.classes) == 2:
             evaluation.scores["threshold"] = threshold
+        elif phase is FINETUNE:
+            fitted, tested = ((splits[name].labels, outputs[name][0]) for name in ("validation", "test"))
+            evaluation.scores.update(prediction_sets.evaluate(fitted, tested))
         evaluations[phase.model] = evaluation
     mistakes = predictions.wrong_predictions(splits, {name: x for name, (x, _) in outputs.items()}, threshold)
     known = {name: x for name, (_, x) in outputs.items()}
-    a, b = (evaluations[phase.model].predicted == test.labels for phase in PHASES)
-    comparison = test.manifest[["path", "group"]].assign(a=a, b=b)
+    comparison = compare_phases(evaluations, test)
+    detector = novelty.fit(known["train"], known["validation"])
+    extract = functools.partial(extract_features, model, p.batch_size)
+    rates = novelty_rates.measure(
+        detector, splits, known["test"], features[TRAIN_FROZEN.model], comparison["b"].to_numpy(), extract
+    )
     params.check_unchanged(p)
-    write(evaluations, comparison, test, features[TRAIN_FROZEN.model], mistakes, known, model)
+    reference = drift.reference(splits["validation"], known["validation"], detector.novelty(known["validation"]))
+    thresholds = {name: evaluation.scores.get(name, other) for name, other in THRESHOLDS.items()}
+    variables = thresholds | detector.variables
+    write(evaluations, test, features[TRAIN_FROZEN.model], mistakes, variables, rates, reference, model)
     difference = paired_test.describe_difference(comparison, *(phase.title.lower() for phase in PHASES))
-    terminal.show(model_evaluation.summary(evaluations), difference)
+    sets = [coverage.describe(evaluation.scores)] if len(test.classes) > 2 else []
+    terminal.show(model_evaluation.summary(evaluations), *sets, difference, rates["finding"])
     model_evaluation.require(evaluations[FINETUNE.model].scores, p.evaluate.min_metrics)
 
 
@@ -79,21 +107,35 @@ def choose_threshold(
     return scores.choose_threshold(labels, outputs["validation"][0], threshold, name)
 
 
+def compare_phases(evaluations: Mapping[str, Evaluation], test: dataset.Split) -> pd.DataFrame:
+    """Returns the table of paired_test.count_flips: whether each phase is right on each test image."""
+    a, b = (evaluations[phase.model].predicted == test.labels for phase in PHASES)
+    return test.manifest[["path", "group"]].assign(a=a, b=b)
+
+
+def extract_features(model: Any, batch_size: int, pixels: Pixels) -> Features:
+    """Returns the features of images that are in no split, by the fine-tuned model."""
+    return predictions.predict(model, pixels, batch_size, f"{FINETUNE.model} model, foreign images")[1]
+
+
 def write(
     evaluations: Mapping[str, Evaluation],
-    comparison: pd.DataFrame,
     split: dataset.Split,
     features: Features,
     mistakes: pd.DataFrame,
-    known: Mapping[str, Features],
+    variables: Mapping[str, Any],
+    rates: Mapping[str, Any],
+    reference: drift.Sample,
     model: Any,
 ) -> None:
     """Writes all outputs of the stage.
 
-    `comparison` is the table of paired_test.count_flips, `features` are the frozen model's, `mistakes` the fine-tuned
-    one's (predictions.wrong_predictions), `known` its features of each split, `model` is the SavedModel.
+    `split` is the test split, `features` are the frozen model's, `mistakes` the fine-tuned one's
+    (predictions.wrong_predictions), `variables` those of the classifier that differ from it (saved_model.copy), `rates`
+    those of novelty_rates, `reference` are validation images, `model` is the SavedModel.
     """
     frozen, finetuned = (evaluations[phase.model] for phase in PHASES)
+    comparison = compare_phases(evaluations, split)
     with files.replacing(
         classifier="data/models/classifier",
         **{name: f"metrics/{name}.json" for name in evaluations},
@@ -103,12 +145,11 @@ def write(
         roc="plots/roc",
         precision_recall="plots/precision_recall",
     ) as out:
-        threshold = finetuned.scores.get("threshold", 0.5)
-        saved_model.copy(FINETUNE.saved_model, out.classifier, {"threshold": threshold})
+        saved_model.copy(FINETUNE.saved_model, out.classifier, variables)
         for folder in (out.folder, out.folder / "curves", out.roc, out.precision_recall):
             folder.mkdir()
         for phase in PHASES:
-            compared = {metric: evaluations[phase.model].scores[metric] for metric in COMPARED}
+            compared = {metric: x for metric, x in evaluations[phase.model].scores.items() if metric in COMPARED}
             with files.checked(phase.metrics):
                 kept_epoch = files.read_json(phase.metrics)["kept_epoch"]
             files.write_json(compared | {"kept_epoch": kept_epoch}, getattr(out, phase.model))
@@ -127,7 +168,8 @@ def write(
         files.write_csv(mistakes, out.folder / "mistakes.csv", errors="backslashreplace")
         arrays.save(out.folder / "probabilities.npy", finetuned.probabilities)
         arrays.save(out.features, features.astype(np.float16))
-        novelty.save(out.folder / Path(novelty.FILE).name, known["train"], known["validation"])
+        files.write_json(rates, out.folder / "novelty.json")
+        drift.save(out.folder / "reference.npz", reference)
         by_slice = slices.score(split.manifest.assign(**slices.measure(split.pixels)), comparison["b"].to_numpy())
         files.write_csv(by_slice, out.folder / "slices.csv", errors="backslashreplace")
         heat_maps = functools.partial(

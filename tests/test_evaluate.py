@@ -13,7 +13,7 @@ from scipy.special import softmax
 from stages import evaluate
 from stages.common import dataset, files
 from stages.common.cli import UserError
-from stages.evaluation import examples, novelty
+from stages.evaluation import drift, examples, novelty
 from stages.evaluation.predictions import predict
 from stages.model import saved_model
 from stages.model.temperature import scale_probabilities
@@ -22,7 +22,7 @@ from stages.model.temperature import scale_probabilities
 def write_split(name, classes, count=40):
     """Images whose red is their label and whose green is random."""
     labels = np.sort(np.arange(count) % len(classes))
-    pixels = np.zeros((count, 4, 4, 3), np.uint8)
+    pixels = np.zeros((count, 32, 32, 3), np.uint8)
     pixels[..., 0] = labels[:, np.newaxis, np.newaxis]
     pixels[..., 1] = np.random.default_rng(len(name)).integers(0, 256, (count, 1, 1))
     folder = Path("data/splits") / name
@@ -50,7 +50,7 @@ def made_up_model(classes):
 
     def predict(images):
         labels, green = images[:, 0, 0, 0].astype(int), images[:, 0, 0, 1].astype(np.float32)
-        answer = np.where(green < weights["wrong"], (labels + 1) % len(classes), labels)
+        answer = (labels + (green < weights["wrong"])) % len(classes)
         logits = np.zeros((len(labels), len(classes)), np.float32)
         logits[np.arange(len(labels)), answer] = 1 + green / 50
         features = np.stack([labels, green, np.full(len(labels), weights["wrong"])], axis=1).astype(np.float32)
@@ -72,6 +72,11 @@ def run(workplace, monkeypatch):
             files.write_json({"kept_epoch": epoch}, Path(f"data/training/{stage}.json"))
         model, saved = made_up_model(classes), {"frozen": (frozen_wrong, 1), "finetuned": (20, 2)}
 
+        Path("data/features").mkdir()
+        for name in ("train", "validation"):  # as train_frozen would write them
+            colours = dataset.load(name).pixels[:][:, 0, 0, :2]
+            np.save(f"data/features/{name}.npy", np.insert(colours.astype(np.float16), 2, frozen_wrong, axis=1))
+
         def restore(weights, folder):
             weights["wrong"], temperature = saved[folder.split("/")[-1]]
             return temperature
@@ -81,7 +86,9 @@ def run(workplace, monkeypatch):
 
         def copy(source, target, values):
             target.mkdir(parents=True)
-            files.write_json([source, values], target / "copied.json")
+            files.write_json(
+                [source, {name: np.asarray(x).tolist() for name, x in values.items()}], target / "copied.json"
+            )
 
         monkeypatch.setattr(saved_model, "copy", copy)
         monkeypatch.setattr(examples, "save", lambda path, *_: path.touch())  # these models have no feature maps
@@ -99,11 +106,44 @@ def test_dvc_compares_a_few_metrics_of_each_model(run):
         assert files.read_json(f"metrics/{name}.json") == compared | {"kept_epoch": epoch}
 
 
+@pytest.mark.parametrize("class_count", [3, 7])
+def test_dvc_compares_the_prediction_sets_of_the_fine_tuned_model_where_it_has_them(run, class_count):
+    scores = run(class_count)["finetuned"]
+    compared = {key: scores[key] for key in ("accuracy", "loss", "auc", "f1", "set_coverage", "set_size")}
+    assert files.read_json("metrics/finetuned.json") == compared | {"kept_epoch": 15}
+    assert list(files.read_json("metrics/frozen.json")) == ["accuracy", "loss", "auc", "f1", "kept_epoch"]
+
+
 @pytest.mark.parametrize(("class_count", "threshold"), [(2, "max_f1"), (2, 0.25), (3, 0.5)])
-def test_the_classifier_is_the_fine_tuned_model_with_its_threshold(run, class_count, threshold):
-    scores = run(class_count, threshold=threshold)
-    copied = ["data/models/finetuned", {"threshold": scores["finetuned"].get("threshold", 0.5)}]
-    assert files.read_json("data/models/classifier/copied.json") == copied
+def test_the_classifier_is_the_fine_tuned_model_with_its_thresholds(run, class_count, threshold):
+    scores = run(class_count, threshold=threshold)["finetuned"]
+    thresholds = {"threshold": scores.get("threshold", 0.5), "set_threshold": scores.get("set_threshold", 0)}
+    source, variables = files.read_json("data/models/classifier/copied.json")
+    assert source == "data/models/finetuned"
+    assert {name: variables[name] for name in thresholds} == thresholds
+    assert (thresholds["set_threshold"] > 0) == (class_count > 2)
+
+
+@pytest.mark.parametrize("class_count", [3, 7, 12])
+def test_prediction_sets_are_fitted_on_validation_and_measured_on_test(run, capsys, class_count):
+    scores = run(class_count)["finetuned"]
+    model = saved_model.load("finetuned")
+    model.weights["wrong"] = 20
+    outputs = {name: predict(model, dataset.load(name).pixels, 7, "")[0] for name in ("validation", "test")}
+    validation, test = (dataset.load(name).labels for name in outputs)
+    of_truth = np.sort(outputs["validation"][np.arange(40), validation])
+    assert scores["set_threshold"] == pytest.approx(of_truth[1], rel=1e-5)  # of 40 images, 2 of 41 may be below
+    belong = outputs["test"] >= of_truth[1]
+    belong[np.arange(40), outputs["test"].argmax(axis=1)] = True
+    assert scores["set_coverage"] == belong[np.arange(40), test].mean() > 0.5
+    assert scores["set_size"] == belong.sum(axis=1).mean()
+    said = f"hold it for {scores['set_coverage']:.1%} of the test images, with {scores['set_size']:.2f} classes"
+    assert said in " ".join(capsys.readouterr().out.split())
+
+
+def test_two_classes_have_no_prediction_sets(run, capsys):
+    run(2)
+    assert "rediction sets" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("class_count", [2, 7])
@@ -115,9 +155,10 @@ def test_every_model_has_all_metrics(run, class_count):
         *("ece", "calibrated_loss", "calibrated_ece", "temperature"),
         *(["threshold"] if class_count == 2 else []),
     ]
+    of_sets = ["set_threshold", "set_coverage", "set_size", "set_coverage_low", "set_coverage_high"]
     assert {name: list(values) for name, values in scores.items()} == {
         "frozen": of_model,
-        "finetuned": of_model,
+        "finetuned": of_model + (of_sets if class_count > 2 else []),
         "changed": ["gained", "lost", "p_value"],
     }
     of_classes = files.read_json("data/evaluation/classes.json")
@@ -186,7 +227,7 @@ def test_each_model_predicts_a_split_at_most_once(run, monkeypatch, threshold, f
     monkeypatch.setattr("stages.evaluation.predictions.predict", predict_and_tell)
     run(2, threshold=threshold)
     finetuned = [f"finetuned model, {name}" for name in dataset.SPLITS]
-    assert done == [f"frozen model, {name}" for name in frozen] + finetuned
+    assert done == [f"frozen model, {name}" for name in frozen] + finetuned + ["finetuned model, foreign images"]
 
 
 def test_writes_the_accuracy_of_slices(run):
@@ -216,14 +257,42 @@ def test_the_features_are_those_of_the_frozen_model(run):
     np.testing.assert_array_equal(features[:, :2], pixels[:, 0, 0, :2])
 
 
-def test_the_detector_knows_the_fine_tuned_features_of_the_training_images(run):
+def test_the_classifier_tells_what_is_unlike_by_the_fine_tuned_features_of_the_training_images(run):
     run(2)
-    detector = novelty.load(Path(novelty.FILE))
-    pixels = dataset.load("train").pixels[:][:, 0, 0, :2].astype(np.float32)
-    expected = novelty.to_unit(np.column_stack([pixels, np.full(len(pixels), 20)]))  # its weight
-    np.testing.assert_allclose(detector.known, expected, atol=1e-3)
-    _, features = predict(saved_model.load("finetuned"), dataset.load("validation").pixels, 7, "")
-    assert detector.are_unlike(features).sum() <= 2  # 5% of 40
+    _, variables = files.read_json("data/models/classifier/copied.json")
+    model, units = saved_model.load("finetuned"), {}
+    for name in ("train", "validation"):
+        units[name] = novelty.to_unit(predict(model, dataset.load(name).pixels, 7, "")[1])
+    np.testing.assert_allclose(variables["novelty_mean"], units["train"].mean(axis=0), atol=1e-5)
+    centred, components = units["validation"] - variables["novelty_mean"], np.array(variables["novelty_components"])
+    residuals = np.sqrt((centred**2).sum(axis=1) - ((centred @ components.T) ** 2).sum(axis=1))
+    assert (residuals / variables["novelty_threshold"] > 1).sum() == 1  # of 40: the 39th is the threshold
+
+
+def test_predict_compares_others_with_the_validation_images(run):
+    run(2)
+    reference, validation = drift.load(Path(drift.FILE)), dataset.load("validation").pixels[:]
+    np.testing.assert_array_equal(reference.features[:, :2], validation[:, 0, 0, :2])  # of the fine-tuned model
+    assert set(reference.features[:, 2]) == {20} and (reference.table["novelty"] > 1).sum() == 1
+    assert set(reference.table["size"]) == {30} and not reference.grouped
+
+
+@pytest.mark.parametrize("class_count", [2, 3, 7])
+def test_writes_and_prints_how_many_images_are_flagged(run, class_count, capsys):
+    run(class_count)
+    rates = files.read_json("data/evaluation/novelty.json")
+    assert rates["answered"]["count"] == 40 and rates["answered"]["rate"] > 0.8
+    assert rates["wrong"]["count"] == round(40 * rates["answered"]["rate"])
+    assert rates["foreign"]["count"] == sum(kind["count"] for kind in rates["kinds"].values())
+    assert (rates["unseen"] is None) == (class_count == 2)
+    assert rates["finding"] in " ".join(capsys.readouterr().out.split())
+
+
+def test_the_wrong_ones_are_those_that_the_report_counts_with_the_threshold(run):
+    run(2, threshold=0.02)
+    right = files.read_csv("plots/predictions.csv").eval("predicted == actual")
+    rates = files.read_json("data/evaluation/novelty.json")
+    assert rates["wrong"]["rate"] == pytest.approx(1 - right.mean(), abs=1 / 20)
 
 
 def test_the_feature_maps_of_a_batch_are_gone_before_those_of_the_next_but_one():

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import html
 import io
 import re
 import subprocess
@@ -16,6 +17,7 @@ from PIL import Image
 from stages import report
 from stages.common import cli, files
 from stages.reporting import conclusions, figures, page as report_page
+from stages.statistics import coverage
 from tests.reporting.support import (
     MANY_CLASSES,
     TWELVE_CLASSES,
@@ -178,6 +180,17 @@ def test_page_and_card_have_the_same_sentences(workplace, agreement):
     sentences = [run.audit.finding, *(getattr(found, name) for name in shared)]
     assert [text for text in sentences if text not in card or text not in page] == []
     assert f"{found.mistakes} {found.doubted}".strip() in page
+
+
+@pytest.mark.parametrize("classes", [TWO_CLASSES, TWELVE_CLASSES, MANY_CLASSES])
+def test_page_and_card_say_how_often_prediction_sets_hold_the_true_class(workplace, classes):
+    scores = write_run(classes)["finetuned"]
+    page, card = write_page().text, Path("data/models/README.md").read_text(encoding="utf-8")
+    for text in (page, card):
+        if len(classes) == 2:
+            assert "rediction sets" not in text
+        else:
+            assert coverage.describe(scores) in text
 
 
 @pytest.mark.parametrize(("int8", "float16", "name"), [(1, 1, "int8"), (0.55, 1, "float16"), (0.55, 0.6, "SavedModel")])
@@ -441,3 +454,25 @@ def test_applied_corrections_stand_with_the_data(workplace, counts, text):
     change("data/splits/summary.json", corrections=counts)
     html = section(" ".join(write_page().html.split()), "data")
     assert f"of labels, by <code>data.corrections</code>{text}" in html if text else "Corrections" not in html
+
+
+def test_the_page_and_the_card_say_how_many_images_are_flagged(page, request):
+    sentence = conclusions.draw(read_run()).novelty
+    assert page.text.count(html.escape(sentence, quote=False).replace("'", "&#39;")) == 1
+    assert sentence in Path("data/models/README.md").read_text(encoding="utf-8")
+    assert "foreign: portraits" in page.text
+    assert ("images of classes that it never saw" in page.text) == (len(read_run().classes) > 2)
+
+
+def test_without_enough_validation_images_the_page_says_that_the_model_cannot_tell(workplace):
+    write_run(TWELVE_CLASSES)
+    finding = "The model cannot tell which images are unlike its training images."
+    write(
+        {
+            "data/evaluation/novelty.json": dict.fromkeys(("answered", "wrong", "foreign", "unseen"))
+            | {"kinds": {}, "finding": finding}
+        }
+    )
+    page = write_page()
+    assert page.text.count(finding) == 2 and "is above 1" not in page.text
+    assert finding in Path("data/models/README.md").read_text(encoding="utf-8")

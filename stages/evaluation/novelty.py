@@ -1,21 +1,27 @@
-"""Novelty detection: which images are unlike the training images, by the distances of their features.
+"""Novelty detection: fits what a SavedModel needs to tell images that are unlike the training images.
 
-The distance of an image is that to the nearest training image, of features of unit norm (Y. Sun et al.,
-"Out-of-distribution detection with deep nearest neighbors", arXiv:2204.06507, 2022).
+These are the principal components of the features of the training images, and a threshold of the residual, which
+model.novelty defines. The threshold is the conformal quantile of the residuals of validation images (V. Vovk et al.,
+"Algorithmic Learning in a Random World", 2005): of further images of their kind, at most 5% are expected above it.
 """
 
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+from scipy import linalg
+from threadpoolctl import threadpool_limits
 
-from stages.common import files
 from stages.common.arrays import Features
 from stages.common.dataset import evenly_spaced
+from stages.model.novelty import COMPONENTS, residuals
 
-FILE = "data/evaluation/known_features.npz"  # what `save` writes, of the fine-tuned model
-FLAGGED = 0.05  # maximum fraction of the validation images that count as unlike the training images
-MOST = 5000  # maximum number of training images, evenly spaced, that are compared
+FLAGGED = 5  # percent: maximum part of the validation images that count as unlike the training images
+FEWEST = 100 // FLAGGED - 1  # minimum number of validation images: of fewer, none may be flagged
+MOST = 1000  # maximum number of training images, evenly spaced, that the components are computed from
+RANK = 1e-9  # fraction of the largest eigenvalue, up to which others are rounding errors
+MARGIN = 1e-4  # fraction by which the threshold is raised: features in float32 differ less from batch to batch
+SMALLEST = 1e-3  # minimum threshold: below, the square of a residual in float32 is all rounding errors
 
 
 @dataclass(frozen=True)
@@ -23,38 +29,62 @@ class Detector:
     """Tells images that are unlike the training images.
 
     Attributes:
-        known: unit vectors of the training images, float32 [K, D].
-        threshold: largest distance of an image that is like them.
+        mean: of the features of the training images, of unit norm, float32 [D].
+        components: orthonormal principal components in the first rows, 0 in the others, float32 [COMPONENTS, D].
+        threshold: the largest residual of an image that is like the training images; infinite with fewer than FEWEST
+            validation images.
     """
 
-    known: Features
+    mean: np.ndarray
+    components: np.ndarray
     threshold: float
 
-    def distances(self, features: Features) -> np.ndarray:
-        """Returns the cosine distance of each image to the nearest training image, float32 [N] in [0, 2]."""
-        return 1 - (to_unit(features) @ self.known.T).max(axis=1)
+    def novelty(self, features: Features) -> np.ndarray:
+        """Returns the novelty of images, float32 [N], as a SavedModel with `variables` does."""
+        return self.residuals(features) / np.float32(self.threshold)
 
-    def are_unlike(self, features: Features) -> np.ndarray:
-        """Returns whether images are unlike the training images, bool [N]."""
-        return self.distances(features) > self.threshold
+    def residuals(self, features: Features) -> np.ndarray:
+        """Returns the residuals of images, float32 [N]."""
+        features = np.asarray(features, np.float32)
+        return np.asarray(residuals(features, self.mean, lambda centred: np.asarray(centred) @ self.components.T))
 
-
-def save(path: Path, train: Features, validation: Features) -> None:
-    """Writes what `load` reads: features of training images, and the threshold, set on those of validation images."""
-    known = evenly_spaced(train, MOST).astype(np.float16)
-    distances = Detector(to_unit(known), 0).distances(validation)
-    threshold = np.sort(distances)[::-1][int(FLAGGED * len(distances))]
-    np.savez(path, known=known, threshold=threshold)
+    @property
+    def variables(self) -> dict[str, Any]:
+        """The variables of a SavedModel by name, for saved_model.copy."""
+        return {f"novelty_{name}": getattr(self, name) for name in ("mean", "components", "threshold")}
 
 
-def load(path: Path) -> Detector | None:
-    """Returns the detector that `save` wrote, or None without such a file. Raises a UserError if it is damaged."""
-    try:
-        with files.checked(path):
-            saved = files.read_arrays(path)
-            return Detector(to_unit(saved["known"]), float(saved["threshold"]))
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+def fit(train: Features, validation: Features) -> Detector:
+    """Returns the detector for the features of training images, with the threshold from those of validation images.
+
+    At most half as many components are used as the training images span dimensions: all of them would fit each image,
+    and its noise. So two images, or any number of equal ones, give no component, and residuals from the mean.
+    """
+    units = to_unit(evenly_spaced(train, MOST)).astype(float)
+    mean = units.mean(axis=0)
+    components = np.zeros((COMPONENTS, units.shape[1]), np.float32)
+    with threadpool_limits(1, "blas"):  # sums depend on the number of threads
+        principal = _principal_components(units - mean)
+        components[: len(principal)] = principal
+        detector = Detector(mean.astype(np.float32), components, np.inf)
+        of_validation = np.sort(detector.residuals(validation))
+    place = -(-(100 - FLAGGED) * (len(of_validation) + 1) // 100)  # rounded up
+    if place > len(of_validation):
+        return detector
+    return replace(detector, threshold=max(float(of_validation[place - 1]) * (1 + MARGIN), SMALLEST))
+
+
+def _principal_components(centred: np.ndarray) -> np.ndarray:
+    """Returns the orthonormal principal components, the first one first, at most COMPONENTS and half of the rank.
+
+    They are computed from the products of images with each other, of which there are fewer than of features.
+    """
+    count = len(centred)
+    most = (max(0, count - 2 * COMPONENTS), count - 1)
+    values, vectors = linalg.eigh(centred @ centred.T, subset_by_index=most)
+    rank = int((values > RANK * max(values[-1], RANK)).sum())
+    order = np.argsort(-values)[: min(COMPONENTS, rank // 2)]
+    return (vectors[:, order] / np.sqrt(values[order])).T @ centred
 
 
 def to_unit(features: Features) -> Features:

@@ -1,4 +1,5 @@
-"""Conclusions from a run: how good it is, which model is exported, whether it overfits, which files may be used.
+"""Conclusions from a run: how good it is, which model is exported, whether it overfits, which files may be used, and
+whether it knows when not to answer.
 
 Each names the numbers behind it. A difference counts if its 95% interval does not hold 0; otherwise it is within noise.
 """
@@ -11,7 +12,7 @@ import pandas as pd
 from stages.common import cli, dataset
 from stages.common.phases import FINETUNE, TRAIN_FROZEN
 from stages.reporting.formatting import pair, percent, percent_interval, points
-from stages.reporting.run import Run
+from stages.reporting.run import Rate, Run
 from stages.statistics import intervals, paired_test
 
 # Cohen's kappa from which agreement is "almost perfect" (J. R. Landis, G. G. Koch, Biometrics 33, 1977).
@@ -44,6 +45,7 @@ class Conclusions:
     overfitting: str
     int8: str
     smallest_file: str
+    novelty: str
 
 
 def draw(run: Run) -> Conclusions:
@@ -58,6 +60,7 @@ def draw(run: Run) -> Conclusions:
         *_overfitting(run),
         _int8(run),
         _smallest_file(run),
+        _novelty(run),
     )
 
 
@@ -227,3 +230,22 @@ def _smallest_file(run: Run) -> str:
 def _agreement_interval(run: Run, name: str) -> tuple[float, float]:
     """Returns the 95% interval of how often an exported file predicts the class of the SavedModel."""
     return intervals.wilson(run.exports[name]["agreement"], run.independent(min(run.totals["test"], dataset.COMPARED)))
+
+
+def _novelty(run: Run) -> str:
+    """Says how many images the model answers and errs on, and how many others it flags."""
+    rates = run.novelty
+    if rates.answered is None or rates.foreign is None:
+        return rates.finding
+    text = f"It answers {_rate(rates.answered, 'of images like these', '95% interval ')}"
+    text += f", and is wrong on {_rate(rates.wrong, 'of them')}" if rates.wrong else ""
+    bounds, kinds = percent_interval(rates.foreign.interval), ", ".join(rates.kinds)
+    text += f". It flags {percent(rates.foreign.rate)} of foreign images ({bounds}; {kinds})"
+    if rates.unseen:
+        text += f", and an estimated {_rate(rates.unseen, 'of images of classes that it never saw')}"
+    return f"{text}."
+
+
+def _rate(rate: Rate, images: str, name: str = "") -> str:
+    """Formats a rate with its interval, such as "97.5% of images like these (93.1% to 99.2%)"."""
+    return f"{percent(rate.rate)} {images} ({name}{percent_interval(rate.interval)})"

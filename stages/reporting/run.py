@@ -19,7 +19,7 @@ from stages.common.dataset import CLASSES, SPLITS
 from stages.common.phases import FINETUNE, PHASES, TRAIN_FROZEN, Phase
 from stages.reporting import cards
 from stages.reporting.cards import Card
-from stages.statistics import paired_test
+from stages.statistics import coverage, paired_test
 
 METRICS = {  # title and meaning of each metric, in the order of the tables
     "accuracy": ("Accuracy", "fraction of images whose predicted class is right"),
@@ -85,6 +85,25 @@ class Scores(Models[Metrics]):
     changed: Flips
 
 
+class Rate(BaseModel):
+    """A fraction of so many images, and its 95% interval."""
+
+    count: int
+    rate: float
+    interval: tuple[float, float]
+
+
+class NoveltyRates(BaseModel):
+    """What evaluate found about novelty detection, `finding` in words; rates that it could not measure are None."""
+
+    finding: str
+    answered: Rate | None
+    wrong: Rate | None
+    foreign: Rate | None
+    kinds: dict[str, Rate]
+    unseen: Rate | None
+
+
 class SplitSummary(BaseModel):
     """Numbers of images by class in each split, of files that are unreadable or dropped, of groups, and of corrections
     of labels (labels.corrections.describe says them in words).
@@ -132,6 +151,7 @@ class Run:
     scores: Annotated[Scores, "data/evaluation/metrics.json"]
     class_scores: Annotated[Models[dict[str, Any]], "data/evaluation/classes.json"]
     intervals: Annotated[Models[dict[str, Any]], "data/evaluation/intervals.json"]
+    novelty: Annotated[NoveltyRates, "data/evaluation/novelty.json"]
     predictions: Annotated[pd.DataFrame, result_tables.PREDICTIONS]
     bins: Annotated[pd.DataFrame, "data/evaluation/reliability.csv"]
     slices: Annotated[pd.DataFrame, "data/evaluation/slices.csv"]
@@ -227,6 +247,11 @@ class Run:
         return self.mistakes[self.mistakes["path"].isin(self.labels["path"])]
 
     @property
+    def prediction_sets(self) -> str:
+        """Says how often sets of classes hold the true class; there are more than two classes."""
+        return coverage.describe(self.scores.finetuned)
+
+    @property
     def corrected(self) -> int:
         """Number of corrections that changed a label, gave one, or dropped an image."""
         return sum(self.split.corrections.get(key, 0) for key in ("changed", "labelled", "dropped"))
@@ -241,6 +266,20 @@ class Run:
     def flipped(self) -> pd.DataFrame:
         """Predictions for which one model is right and the other wrong."""
         return self.predictions[self.right != (self.predictions["actual"] == self.predictions["frozen"])]
+
+    @cached_property
+    def flagged(self) -> dict[str, Rate]:
+        """How many images novelty detection flags, by what they are; empty if it has no threshold."""
+        answered, unseen = self.novelty.answered, self.novelty.unseen
+        if answered is None:
+            return {}
+        low, high = answered.interval
+        test = Rate(count=answered.count, rate=1 - answered.rate, interval=(1 - high, 1 - low))
+        return {
+            "test images, which should not be": test,
+            **{f"foreign: {kind}": rate for kind, rate in self.novelty.kinds.items()},
+            **({"images of classes that it never saw": unseen} if unseen else {}),
+        }
 
     @cached_property
     def confusions(self) -> pd.DataFrame:

@@ -15,11 +15,11 @@ import numpy as np
 from PIL import Image
 
 from stages.common import machine
-from stages.common.arrays import Features, Pixels, Probabilities, Sizes
+from stages.common.arrays import Pixels, Probabilities, Sizes
 from stages.common.cli import UserError
 from stages.decoding import bit_depth
 from stages.decoding.decode import Size, decode, decode_image
-from stages.evaluation import scores
+from stages.evaluation import prediction_sets, scores
 from stages.labels import companions
 from stages.labels.files import walk
 from stages.model import saved_model
@@ -35,7 +35,7 @@ MAX_WAIT = 0.05  # seconds that an image from an iterator waits for others to fi
 MAX_CLOSE = 1  # seconds that closing waits for an iterator that is about to yield another image
 Item = TypeVar("Item")
 Decoded = tuple[str, str, Size, np.ndarray | None]  # path; problem, or ""; size of the file's image; pixels, or None
-OnBatch = Callable[[Pixels, Sizes, Features], None]
+OnBatch = Callable[[Pixels, Sizes, Mapping[str, Any]], None]  # the last are the outputs of a SavedModel's `predict`
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +142,7 @@ def classify(
 ) -> Iterator[Prediction]:
     """Predicts the classes of the images that `find` yields, in their order; see stages.tools.predict.predict.
 
-    `on_batch`, if it is given, is called with the pixels, sizes and features of each batch's readable images, before
-    their predictions are yielded.
+    `on_batch`, if it is given, is called for the readable images of each batch, before their predictions are yielded.
 
     An image waits at most `max_wait` seconds for others to fill its batch. With None, all batches but the last are
     full: the last digits of a probability depend on the batch, which must not depend on time.
@@ -182,7 +181,7 @@ def _predictions(
                 outputs = model.signatures["serving_uint8"](images=pixels)
             else:
                 outputs = model.predict(pixels)
-                on_batch(pixels, np.array([size for size, _ in images]), outputs["features"].numpy())
+                on_batch(pixels, np.array([size for size, _ in images]), outputs)
             probabilities = outputs["probabilities"].numpy()
             labels = scores.predict(probabilities, threshold)  # thresholds were chosen on unscaled probabilities
             sets = _prediction_sets(probabilities, model)
@@ -204,8 +203,7 @@ def _prediction_sets(probabilities: Probabilities, model: Any) -> list[list[str]
     classes = classes_of(model)
     if len(classes) == 2:
         return [None] * len(probabilities)
-    members = probabilities.astype(np.float64) >= float(model.set_threshold)
-    members[np.arange(len(members)), probabilities.argmax(axis=1)] = True
+    members = prediction_sets.members(probabilities, float(model.set_threshold))
     order = np.argsort(-probabilities, axis=1, kind="stable")
     return [[classes[k] for k in ranks if row[k]] for ranks, row in zip(order, members, strict=True)]
 

@@ -13,6 +13,9 @@
     --rank           instead, print the at most 100 images whose labels would help most, best first,
                      each with the number of images that are similar to it: of every kind of image
                      that the model is uncertain of, the most typical one, without near-duplicates
+    --drift          instead, say in what the images differ from the validation images, by tests
+                     that find a difference between images of the same kind in at most 5% of cases;
+                     jsonl gives one line of JSON; the model must lie where the pipeline wrote it
     --strict         exit with status 3 if an image is unlike the training images
     --format FORMAT  table (default); or jsonl (JSON Lines) or csv, which have the probabilities of
                      all classes and, of more than two classes, the prediction set: those among
@@ -50,7 +53,7 @@ import signal
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -92,10 +95,14 @@ def main() -> None:
     parser.add_argument("--model", default=MODEL)
     parser.add_argument("--threshold", type=float)
     parser.add_argument("--calibrated", action="store_true")
-    parser.add_argument("--rank", action="store_true")
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument("--rank", action="store_true")
+    instead.add_argument("--drift", action="store_true")
     parser.add_argument("--strict", action="store_true")
     parser.add_argument("--format", choices=WRITERS, default="table")
     arguments = parser.parse_args()
+    if arguments.drift and arguments.format == "csv":
+        parser.error("--drift prints a text, or JSON with --format jsonl")
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends this command quietly, like others
     warnings.simplefilter("ignore")  # Pillow's warnings about odd metadata
     sys.stdout.reconfigure(errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]
@@ -106,23 +113,33 @@ def main() -> None:
     if arguments.strict and not inference.knows_novelty(model):
         raise UserError(f"--strict needs a model that knows when an image is unlike the training images. {NO_NOVELTY}")
     features: list[Features] = []
+    if arguments.drift:
+        from stages.tools import drift_report  # here, because other predictions need none of what it imports
 
-    def observe(pixels: Pixels, sizes: Sizes, batch: Features) -> None:
-        features.append(batch.astype(np.float16))
+        reference, collector = drift_report.reference_of(arguments.model), drift_report.Collector()
+
+    def add_features(pixels: Pixels, sizes: Sizes, outputs: Mapping[str, Any]) -> None:
+        features.append(outputs["features"].numpy().astype(np.float16))
 
     classify = functools.partial(
         inference.classify, model=model, threshold=arguments.threshold, calibrated=arguments.calibrated
     )
-    predictions = classify(files, on_batch=observe if arguments.rank else None)
+    on_batch = collector.add if arguments.drift else add_features if arguments.rank else None
+    predictions = classify(files, on_batch=on_batch)
     # On a terminal, the lines show the progress by themselves.
-    hidden = (sys.stdout.isatty() and not arguments.rank) or None
+    hidden = (sys.stdout.isatty() and on_batch is None) or None
     progress = tqdm(predictions, "predicting", len(files), unit="image", disable=hidden)
     totals = Totals()
     written: Iterable[Prediction] = count(report_unreadable(progress, totals), totals)
-    if arguments.rank:
-        written = report_unreadable(rank(written, features, classify, model), totals)
-    WRITERS[arguments.format](written, inference.classes_of(model), arguments.rank)
-    write_totals(totals, arguments.format, inference.knows_novelty(model))
+    if arguments.drift:
+        for _ in written:  # is read for the collector
+            pass
+        drift_report.write(collector.sample(), reference, arguments.format)
+    else:
+        if arguments.rank:
+            written = report_unreadable(rank(written, features, classify, model), totals)
+        WRITERS[arguments.format](written, inference.classes_of(model), arguments.rank)
+        write_totals(totals, arguments.format, inference.knows_novelty(model))
     if totals.unreadable:
         sys.exit(1)
     if arguments.strict and totals.unlike:

@@ -8,9 +8,19 @@ import pandas as pd
 
 from stages.common import files, params
 from stages.common.dataset import SPLITS
-from stages.evaluation import curves, scores as metrics
+from stages.evaluation import curves, prediction_sets, scores as metrics
 from stages.label_audit import label_errors
-from stages.reporting.run import Audit, FinetuneMetrics, Flips, Models, PhaseMetrics, Run, Scores, SplitSummary
+from stages.reporting.run import (
+    Audit,
+    FinetuneMetrics,
+    Flips,
+    Models,
+    NoveltyRates,
+    PhaseMetrics,
+    Run,
+    Scores,
+    SplitSummary,
+)
 from stages.statistics import intervals
 from tests.support import ROOT
 
@@ -29,6 +39,9 @@ def write_run(classes, per_class=8, separation=0.8):
     for model, values in probabilities.items():
         scores[model], class_scores[model] = metrics.score(labels, predicted[model], values, classes)
     evaluate = {model: scores[model] | calibration(scores[model], len(classes)) for model in scores}
+    if len(classes) > 2:
+        fitted = labels, probabilities["frozen"]  # as if they were of the validation split
+        evaluate["finetuned"] |= prediction_sets.evaluate(fitted, (labels, probabilities["finetuned"]))
     evaluate["changed"] = flips(predicted["frozen"] == labels, predicted["finetuned"] == labels)
     predictions = prediction_table(np.array(classes, object), labels, probabilities["finetuned"], predicted)
     evidence = labels, probabilities["finetuned"], classes
@@ -44,6 +57,7 @@ def write_run(classes, per_class=8, separation=0.8):
             "data/evaluation/metrics.json": evaluate,
             "data/evaluation/classes.json": class_scores,
             "data/evaluation/intervals.json": around_scores(scores, class_scores),
+            "data/evaluation/novelty.json": novelty_rates(len(labels), len(classes)),
             "data/evaluation/reliability.csv": reliability(),
             "data/evaluation/slices.csv": slice_table(),
             "data/evaluation/curves/roc.csv": curves.by_class(curves.roc, *evidence),
@@ -92,6 +106,7 @@ def make_run(classes=2, per_class=100, accuracy=0.95, settings=(), **changes):
         "p": parameters({"data.images": "data/mine"} | dict(settings)),
         "classes": names,
         "split": SplitSummary(**split_summary(names, per_class)),
+        "novelty": NoveltyRates(**novelty_rates(len(actual), classes)),
         "predictions": pd.DataFrame(
             {
                 "path": [f"{row}.jpg" for row in range(len(actual))],
@@ -214,6 +229,22 @@ def flips(right_before, right):
         "gained": int((right & ~right_before).sum()),
         "lost": int((right_before & ~right).sum()),
         "p_value": 0.234567,
+    }
+
+
+def novelty_rates(count, class_count):
+    """What the stage evaluate writes of novelty detection, for so many test images."""
+
+    def rate(count, value):
+        return {"count": count, "rate": value, "interval": [max(0, value - 0.0513), min(1, value + 0.0387)]}
+
+    return {
+        "finding": "Flagged as unlike the training images: 5.0% of the test images.",
+        "answered": rate(count, 0.95),
+        "wrong": rate(count - count // 20, 0.03),
+        "foreign": rate(60, 0.98),
+        "kinds": {"charts": rate(30, 1.0), "portraits": rate(30, 0.96)},
+        "unseen": rate(count, 0.6) if class_count > 2 else None,
     }
 
 

@@ -275,3 +275,23 @@ def test_the_smallest_file_is_the_smallest_that_agrees():
     run.exports["float16"]["agreement"] = 0.9
     assert conclusions.draw(run).smallest_file == "savedmodel"
     assert "float16" not in conclusions.draw(run).int8
+
+
+def test_says_how_many_images_it_answers_and_flags():
+    assert conclusions.draw(make_run(classes=3)).novelty == (
+        "It answers 95% of images like these (95% interval 89.9% to 98.9%), and is wrong on 3% of them (0% to 6.9%). "
+        "It flags 98% of foreign images (92.9% to 100%; charts, portraits), and an estimated 60% of images of classes "
+        "that it never saw (54.9% to 63.9%)."
+    )
+    of_two = conclusions.draw(make_run(classes=2)).novelty
+    assert of_two.endswith("It flags 98% of foreign images (92.9% to 100%; charts, portraits).")
+    run = make_run(classes=3)
+    run.novelty.wrong = None  # all test images are flagged
+    assert "is wrong" not in conclusions.draw(run).novelty
+
+
+def test_without_a_threshold_it_says_that_the_model_cannot_tell():
+    run = make_run(classes=3)
+    run.novelty.answered = run.novelty.foreign = run.novelty.wrong = run.novelty.unseen = None
+    run.novelty.finding = "The model cannot tell."
+    assert conclusions.draw(run).novelty == "The model cannot tell." and run.flagged == {}

@@ -23,12 +23,12 @@ from rich.cells import cell_len
 
 from stages.common.cli import UserError
 from stages.decoding import decode
-from stages.evaluation import novelty
+from stages.evaluation import drift
 from stages.model import network, saved_model
 from stages.model.temperature import scale_probabilities
-from stages.tools import active_learning, inference, predict
+from stages.tools import active_learning, drift_report, inference, predict
 from tests.benchmarks import fuzz
-from tests.support import ROOT, make_images, run_command
+from tests.support import ROOT, make_images, principal_components, run_command
 
 CLASSES = ["cat", "nöt cat"]
 load_from = saved_model.load
@@ -99,18 +99,19 @@ def test_predicts_what_the_model_says_of_the_pixels_that_split_packs(model, imag
 )
 def test_names_of_classes_are_shown_like_paths_and_leave_the_columns_aligned(capsys, name):
     found = [
-        inference.Prediction(path, predicted, 0.75) for path, predicted in [("1.png", "cat"), (f"{name}.png", name)]
+        inference.Prediction(path, predicted, 0.75, novelty=novelty)
+        for path, predicted, novelty in [("1.png", "cat", 0.5), (f"{name}.png", name, 1.5)]
     ]
     predict.write_table(found, ["cat", name])
     lines = capsys.readouterr().out.splitlines()
     shown = name if name.isprintable() else repr(name)
     assert [" ".join(line.split()) for line in lines] == [
-        "predicted probability path",
-        "cat 75.0% 1.png",
-        f"{shown} 75.0% {name}.png" if name.isprintable() else f"{shown} 75.0% {f'{name}.png'!r}",
+        "predicted probability novelty path",
+        "cat 75.0% 0.50 1.png",
+        f"{shown} 75.0% unlike 1.50 " + (f"{name}.png" if name.isprintable() else repr(f"{name}.png")),
     ]
     ends = [cell_len(line[: line.index(word)]) for line, word in zip(lines, ["path", "1.png", "75.0%"], strict=True)]
-    assert ends[0] == ends[1] == ends[2] + len("75.0%  ")
+    assert ends[0] == ends[1] == ends[2] + len("75.0%  unlike 1.50  ")
 
 
 def test_one_path_is_one_path(model, tmp_path, monkeypatch):
@@ -255,9 +256,10 @@ def test_the_formats_and_the_exit_status(model, images, capsys):
     assert errors.splitlines() == [
         f"{images}/x/deeper/003.png: image file is truncated",
         f"{images}/y/007.png: not an image in a known format, or truncated",
+        predict.NO_NOVELTY,
     ]
     head, *lines = table.splitlines()
-    assert head.split() == ["predicted", "probability", "path"] and len(lines) == 38
+    assert head.split() == ["predicted", "probability", "novelty", "path"] and len(lines) == 38
     assert all(line.index("/") == head.index("path") for line in lines)
     assert counts.splitlines() == [
         "predicted  images",
@@ -269,12 +271,14 @@ def test_the_formats_and_the_exit_status(model, images, capsys):
     assert errors.splitlines()[1] == "predicted  images"
     for row, line in zip(csv.DictReader(io.StringIO(text)), lines.splitlines(), strict=True):
         other = json.loads(line)
-        assert list(other) == ["path", "predicted", "probability", "probabilities"]
-        assert list(row) == ["path", "predicted", "probability", "probability_cat", "probability_nöt cat"]
+        assert list(other) == ["path", "predicted", "probability", "novelty", "unlike", "probabilities"]
+        named = ["path", "predicted", "probability", "novelty", "unlike"]
+        assert list(row) == [*named, "probability_cat", "probability_nöt cat"]
+        assert (row["novelty"], other["novelty"], row["unlike"], other["unlike"]) == ("", None, "", None)
         assert (row["path"], row["predicted"]) == (other["path"], other["predicted"])
         assert float(row["probability_nöt cat"]) == pytest.approx(other["probabilities"]["nöt cat"], abs=1e-6)
     output, errors = run(capsys, images / "y/000.png", "--model", model, status=0)
-    assert output.count("\n") == 2 and errors == ""  # one image needs no counts
+    assert output.count("\n") == 2 and errors == f"{predict.NO_NOVELTY}\n"  # one image needs no counts
 
 
 @pytest.mark.parametrize(
@@ -282,10 +286,12 @@ def test_the_formats_and_the_exit_status(model, images, capsys):
 )
 @pytest.mark.parametrize("format_", ["table", "csv"])
 def test_of_many_classes_the_most_frequent_are_counted(capsys, classes, shown, last, format_):
-    predict.write_counts(Counter({f"小 {k}": k + 1 for k in range(classes)}), format_)
+    totals = predict.Totals(Counter({f"小 {k}": k + 1 for k in range(classes)}), 1)
+    predict.write_totals(totals, format_, True)
     captured = capsys.readouterr()
     lines = (captured.out.removeprefix("\n") if format_ == "table" else captured.err).splitlines()
     assert not (captured.err if format_ == "table" else captured.out)
+    assert lines.pop() == f"1 of {totals.predicted.total()} images is unlike the training images."
     assert lines[0] == "predicted  images" and lines[1].split() == ["小", str(classes - 1), str(classes)]
     assert len(lines) == 1 + shown + (last is not None) and (last is None or lines[-1] == f"and {last} images")
     assert len({cell_len(line) for line in lines[: shown + 1]}) == 1
@@ -293,19 +299,24 @@ def test_of_many_classes_the_most_frequent_are_counted(capsys, classes, shown, l
 
 @pytest.fixture
 def pipeline(model, images, tmp_path, monkeypatch):
-    """A folder with what the pipeline leaves; images/y is like the training images, images/noise is not."""
+    """A folder with the model of a pipeline; images/y is like the training images, images/noise is not."""
     monkeypatch.chdir(tmp_path)
     Path("data/models").mkdir(parents=True)
-    Path("data/models/classifier").symlink_to(model)
-    Path("data/evaluation").mkdir()
-    pixels = [decode.decode(str(path), 32)[2] for path in images.glob("y/0*.png") if path.name != "007.png"]
-    features = load(model).predict(np.stack(pixels))["features"].numpy()
-    novelty.save(Path(novelty.FILE), features, features)
     (images / "noise").mkdir()
     for number in range(12):
         noise = np.random.default_rng(number).integers(0, 256, (32, 32, 3), np.uint8)
         Image.fromarray(noise).save(images / f"noise/{number:02}.png")
+    known, noise = (features(model, path) for path in (images / "y", images / "noise"))
+    values = principal_components(known, len(known) - 1)  # all: nothing of these images is left
+    units = noise / np.linalg.norm(noise, axis=1, keepdims=True) - values["novelty_mean"]
+    residuals = np.linalg.norm(units - units @ values["novelty_components"].T @ values["novelty_components"], axis=1)
+    saved_model.copy(model, Path("data/models/classifier"), values | {"novelty_threshold": residuals.min() / 2})
     return images
+
+
+def features(model, folder):
+    pixels = [decode.decode(str(path), 32)[2] for path in sorted(folder.glob("[0-9]*.png")) if path.name != "007.png"]
+    return load(model).predict(np.stack(pixels))["features"].numpy()
 
 
 def ranked(capsys, model, *arguments, status=0):
@@ -324,7 +335,7 @@ def test_ranks_the_images_of_a_folder_without_near_duplicates(model, images, tmp
     assert len(names) == len(set(names)) == 38
     for number in range(4):
         assert len({f"y/{number:03}.png", f"x/copy {number}.jpg", f"x/mirrored {number}.png"} & set(names)) == 1
-    assert list(rows[0])[:4] == ["path", "predicted", "probability", "similar_images"]
+    assert list(rows[0])[:6] == ["path", "predicted", "probability", "novelty", "unlike", "similar_images"]
     [plain] = predict.predict(rows[0]["path"], model)
     assert float(rows[0]["probability"]) == pytest.approx(plain.probability, abs=1e-5)
     assert rows[0]["predicted"] == plain.predicted
@@ -337,12 +348,12 @@ def test_each_ranked_image_stands_for_its_like(model, images, capsys, monkeypatc
     table, errors = run(capsys, images, "--model", model, "--rank", status=1)
     table, counts = table.split("\n\n")
     head, *lines = table.splitlines()
-    assert head.split() == ["predicted", "probability", "similar", "images", "path"]
+    assert head.split() == ["predicted", "probability", "novelty", "similar", "images", "path"]
     assert [line[line.index("/") :] for line in lines] == [row["path"] for row in rows]
     assert all(line.index("/") == head.index("path") for line in lines)
-    assert [line.split("%")[1].split()[0] for line in lines] == [row["similar_images"] for row in rows]
+    assert [line.split("%")[1].split()[1] for line in lines] == [row["similar_images"] for row in rows]
     assert sum(int(line.split()[-1]) for line in counts.splitlines()[1:]) == 38  # of all images
-    assert len(errors.splitlines()) == 2
+    assert len(errors.splitlines()) == 3
     lines, _ = run(capsys, images, "--model", model, "--rank", "--format", "jsonl", status=1)
     assert [json.loads(line)["similar_images"] for line in lines.splitlines()] == [
         int(row["similar_images"]) for row in rows
@@ -359,25 +370,80 @@ def test_ranks_few_images_too(model, images, capsys, names):
 @pytest.mark.parametrize("format_", ["table", "jsonl", "csv"])
 def test_warns_if_most_images_are_unlike_the_training_images(pipeline, capsys, format_):
     output, errors = run(capsys, pipeline / "noise", "--format", format_)
-    assert errors.splitlines()[-1].startswith("WARNING: 12 of 12 images are unlike the training images")
+    assert errors.splitlines()[-1].startswith("WARNING: 12 of 12 images are unlike the training images, and the pred")
     assert "WARNING" not in output
     for few in (["000", "001", "002"], ["000", "001", "002", "003", "004", "005", "006", "008", "009", "010", "011"]):
         known = [pipeline / f"y/{name}.png" for name in few]
         unknown = sorted((pipeline / "noise").iterdir())[: 1 if len(few) < 4 else 8]
-        assert "WARNING" not in run(capsys, *known, *unknown, "--format", format_)[1]
+        output, errors = run(capsys, *known, *unknown, "--format", format_)
+        count = "1 of 4 images is" if len(few) < 4 else "8 of 19 images are"
+        closing = (output if format_ == "table" else errors).splitlines()[-1]
+        assert closing == f"{count} unlike the training images." and "WARNING" not in errors
     assert "WARNING" not in run(capsys, *sorted((pipeline / "noise").iterdir())[:4], "--format", format_)[1]
 
 
-def test_a_model_elsewhere_or_without_its_evaluation_warns_of_nothing(pipeline, model, capsys, monkeypatch):
-    absolute = Path("data/models/classifier").absolute()
-    assert "WARNING" in run(capsys, pipeline / "noise", "--model", absolute)[1]
-    assert "WARNING" not in run(capsys, pipeline / "noise", "--model", model)[1]
+@pytest.mark.parametrize("ranked", [False, True])
+def test_every_format_tells_which_images_are_unlike_the_training_images(pipeline, capsys, ranked):
+    paths = [pipeline / "y/000.png", pipeline / "noise/00.png", pipeline / "noise/01.png"]
+    arguments = [*paths, *(["--rank"] if ranked else [])]
+    expected = {str(x.path): (x.novelty, x.unlike) for x in predict.predict(paths)}
+    assert [unlike for _, unlike in expected.values()] == [False, True, True]
+    table, _ = run(capsys, *arguments)
+    lines = run(capsys, *arguments, "--format", "jsonl")[0].splitlines()
+    rows = [*csv.DictReader(io.StringIO(run(capsys, *arguments, "--format", "csv")[0]))]
+    assert len(lines) == len(rows) == 3
+    for text, row, shown in zip(lines, rows, table.splitlines()[1:4], strict=True):
+        novelty, unlike = expected[row["path"]]
+        assert json.loads(text)["path"] == row["path"] and row["path"] in shown
+        assert json.loads(text)["novelty"] == pytest.approx(novelty, rel=1e-3)
+        assert float(row["novelty"]) == pytest.approx(novelty, rel=1e-3)
+        assert json.loads(text)["unlike"] is unlike is json.loads(row["unlike"]) is ("unlike " in shown)
+        assert f"{json.loads(text)['novelty']:.2f}" in shown
+    assert "2 of 3 images are unlike the training images." in table
+
+
+@pytest.mark.parametrize("format_", ["table", "jsonl", "csv"])
+def test_strict_is_an_exit_status_of_its_own(pipeline, model, capsys, format_):
+    known, unknown, broken = pipeline / "y/000.png", pipeline / "noise/00.png", pipeline / "y/007.png"
+    cases = {(known,): 0, (unknown,): 3, (known, unknown): 3, (known, broken): 1, (unknown, broken): 1}
+    for paths, status in cases.items():
+        plain, _ = run(capsys, *paths, "--format", format_, status=1 if broken in paths else 0)
+        strict, _ = run(capsys, *paths, "--format", format_, "--strict", status=status)
+        assert strict == plain
+    run(capsys, unknown, known, "--rank", "--strict", "--format", format_, status=3)
+    output, errors = run(capsys, known, "--model", model, "--strict", "--format", format_, status=1)
+    assert output == "" and errors.startswith("ERROR: --strict needs a model") and errors.count("\n") == 1
+
+
+def test_novelty_needs_the_model_alone_and_a_model_without_a_threshold_says_so_once(pipeline, model, capsys, tmp_path):
     expected, _ = run(capsys, pipeline / "noise", "--format", "csv")
-    Path(novelty.FILE).unlink()
-    output, errors = run(capsys, pipeline / "noise", "--format", "csv")
-    assert output == expected and "WARNING" not in errors
-    Path(novelty.FILE).write_bytes(b"damaged")
-    assert "known_features.npz is damaged" in run(capsys, pipeline / "noise", status=1)[1]
+    shutil.move("data/models/classifier", tmp_path / "elsewhere")
+    output, errors = run(capsys, pipeline / "noise", "--model", tmp_path / "elsewhere", "--format", "csv")
+    assert output == expected and "WARNING: 12 of 12" in errors
+    output, errors = run(capsys, pipeline / "noise", "--model", model)
+    assert (output + errors).count(predict.NO_NOVELTY) == 1 and "WARNING" not in errors
+    assert all(line.split("%")[1].split()[0] == "-" for line in output.splitlines()[1:13])
+    assert all((x.novelty, x.unlike) == (None, None) for x in predict.predict(pipeline / "noise", model))
+
+
+def test_drift_says_how_images_differ_from_the_validation_images(pipeline, model, capsys, tmp_path):
+    assert "reference.npz is missing" in run(capsys, pipeline / "noise", "--drift", status=1)[1]
+    paths = [path for path in sorted((pipeline / "y").glob("0*.png")) if path.name != "007.png"]
+    collector, loaded = drift_report.Collector(), predict.load()
+    for _ in inference.classify(inference.find(paths), loaded, None, False, on_batch=collector.add):
+        pass
+    Path("data/evaluation").mkdir()
+    drift.save(Path(drift.FILE), collector.sample())
+    output, errors = run(capsys, pipeline / "noise", pipeline / "y/007.png", "--drift", status=1)
+    assert output.startswith("Drift: 12 images and 19 validation images differ in the share unlike the training images")
+    assert output.count("\n") == 1 and "y/007.png: not an image" in errors and "predicted  images" not in errors
+    found = json.loads(run(capsys, pipeline / "noise", "--drift", "--strict", "--format", "jsonl", status=3)[0])
+    assert found["novelty"]["images"] == 1 and "features" in found["differs"]
+    assert run(capsys, *paths, "--drift")[0].startswith("No drift was found: 19 images and 19 validation images")
+    output, errors = run(capsys, paths[0], "--drift", "--model", model, status=1)
+    assert output == "" and "lies elsewhere" in errors and errors.count("\n") == 1
+    for other in (["--rank"], ["--format", "csv"]):
+        assert run(capsys, paths[0], "--drift", *other, status=2)[0] == ""
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\0"])

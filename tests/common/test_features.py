@@ -3,8 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from stages.common import features
 from stages.common.cli import UserError
-from stages.label_audit import features
 from tests.support import make_split
 
 SPLITS = {name: make_split(count, ["a", "b"]) for name, count in {"train": 4, "validation": 3, "test": 2}.items()}
