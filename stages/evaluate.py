@@ -3,7 +3,8 @@
     python -m stages.evaluate
 
 Reads data/splits, both SavedModels and data/training/*.json; writes data/models/classifier, the fine-tuned SavedModel
-with evaluate.threshold, which may be chosen on the validation split; metrics/*.json, by which experiments are compared;
+with evaluate.threshold, which may be chosen on the validation split, and the threshold of prediction sets, which always
+is; metrics/*.json, by which experiments are compared;
 all metrics to data/evaluation/{metrics,classes,intervals}.json; data/evaluation/reliability.csv, plots/roc/*.csv and
 plots/precision_recall/*.csv; of the fine-tuned model data/evaluation/curves/*.csv, data/evaluation/slices.csv,
 plots/predictions.csv, data/evaluation/probabilities.npy and data/evaluation/samples.npz, and its mistakes on all splits
@@ -34,6 +35,7 @@ from stages.evaluation import (
     model_evaluation,
     novelty,
     novelty_rates,
+    prediction_sets,
     predictions,
     scores,
     slices,
@@ -41,9 +43,12 @@ from stages.evaluation import (
 from stages.evaluation.model_evaluation import Evaluation
 from stages.model import saved_model
 from stages.model.temperature import scale_probabilities
-from stages.statistics import paired_test
+from stages.statistics import coverage, paired_test
 
-COMPARED = ("accuracy", "loss", "auc", "f1")  # metrics by which DVC compares experiments
+# Metrics by which DVC compares experiments, if a model has them.
+COMPARED = ("accuracy", "loss", "auc", "f1", "set_coverage", "set_size")
+
+THRESHOLDS = {"threshold": 0.5, "set_threshold": 0.0}  # variables of the classifier, and their values if it has none
 
 
 def main() -> None:
@@ -68,6 +73,9 @@ def main() -> None:
         evaluation.scores["temperature"] = temperature
         if len(test.classes) == 2:
             evaluation.scores["threshold"] = threshold
+        elif phase is FINETUNE:
+            fitted, tested = ((splits[name].labels, outputs[name][0]) for name in ("validation", "test"))
+            evaluation.scores.update(prediction_sets.evaluate(fitted, tested))
         evaluations[phase.model] = evaluation
     mistakes = predictions.wrong_predictions(splits, {name: x for name, (x, _) in outputs.items()}, threshold)
     known = {name: x for name, (_, x) in outputs.items()}
@@ -77,10 +85,12 @@ def main() -> None:
     extract = functools.partial(extract_features, model, p.batch_size)
     rates = novelty_rates.measure(detector, splits, known["test"], features[TRAIN_FROZEN.model], b, extract)
     params.check_unchanged(p)
-    variables = {"threshold": evaluations[FINETUNE.model].scores.get("threshold", 0.5)} | detector.variables
+    thresholds = {name: evaluation.scores.get(name, other) for name, other in THRESHOLDS.items()}
+    variables = thresholds | detector.variables
     write(evaluations, comparison, test, features[TRAIN_FROZEN.model], mistakes, variables, rates, model)
     difference = paired_test.describe_difference(comparison, *(phase.title.lower() for phase in PHASES))
-    terminal.show(model_evaluation.summary(evaluations), difference, rates["finding"])
+    sets = [coverage.describe(evaluation.scores)] if len(test.classes) > 2 else []
+    terminal.show(model_evaluation.summary(evaluations), *sets, difference, rates["finding"])
     model_evaluation.require(evaluations[FINETUNE.model].scores, p.evaluate.min_metrics)
 
 
@@ -128,7 +138,7 @@ def write(
         for folder in (out.folder, out.folder / "curves", out.roc, out.precision_recall):
             folder.mkdir()
         for phase in PHASES:
-            compared = {metric: evaluations[phase.model].scores[metric] for metric in COMPARED}
+            compared = {metric: x for metric, x in evaluations[phase.model].scores.items() if metric in COMPARED}
             with files.checked(phase.metrics):
                 kept_epoch = files.read_json(phase.metrics)["kept_epoch"]
             files.write_json(compared | {"kept_epoch": kept_epoch}, getattr(out, phase.model))

@@ -106,12 +106,44 @@ def test_dvc_compares_a_few_metrics_of_each_model(run):
         assert files.read_json(f"metrics/{name}.json") == compared | {"kept_epoch": epoch}
 
 
+@pytest.mark.parametrize("class_count", [3, 7])
+def test_dvc_compares_the_prediction_sets_of_the_fine_tuned_model_where_it_has_them(run, class_count):
+    scores = run(class_count)["finetuned"]
+    compared = {key: scores[key] for key in ("accuracy", "loss", "auc", "f1", "set_coverage", "set_size")}
+    assert files.read_json("metrics/finetuned.json") == compared | {"kept_epoch": 15}
+    assert list(files.read_json("metrics/frozen.json")) == ["accuracy", "loss", "auc", "f1", "kept_epoch"]
+
+
 @pytest.mark.parametrize(("class_count", "threshold"), [(2, "max_f1"), (2, 0.25), (3, 0.5)])
-def test_the_classifier_is_the_fine_tuned_model_with_its_threshold(run, class_count, threshold):
-    scores = run(class_count, threshold=threshold)
+def test_the_classifier_is_the_fine_tuned_model_with_its_thresholds(run, class_count, threshold):
+    scores = run(class_count, threshold=threshold)["finetuned"]
+    thresholds = {"threshold": scores.get("threshold", 0.5), "set_threshold": scores.get("set_threshold", 0)}
     source, variables = files.read_json("data/models/classifier/copied.json")
     assert source == "data/models/finetuned"
-    assert variables["threshold"] == scores["finetuned"].get("threshold", 0.5)
+    assert {name: variables[name] for name in thresholds} == thresholds
+    assert (thresholds["set_threshold"] > 0) == (class_count > 2)
+
+
+@pytest.mark.parametrize("class_count", [3, 7, 12])
+def test_prediction_sets_are_fitted_on_validation_and_measured_on_test(run, capsys, class_count):
+    scores = run(class_count)["finetuned"]
+    model = saved_model.load("finetuned")
+    model.weights["wrong"] = 20
+    outputs = {name: predict(model, dataset.load(name).pixels, 7, "")[0] for name in ("validation", "test")}
+    validation, test = (dataset.load(name).labels for name in outputs)
+    of_truth = np.sort(outputs["validation"][np.arange(40), validation])
+    assert scores["set_threshold"] == pytest.approx(of_truth[1], rel=1e-5)  # of 40 images, 2 of 41 may be below
+    belong = outputs["test"] >= of_truth[1]
+    belong[np.arange(40), outputs["test"].argmax(axis=1)] = True
+    assert scores["set_coverage"] == belong[np.arange(40), test].mean() > 0.5
+    assert scores["set_size"] == belong.sum(axis=1).mean()
+    said = f"hold it for {scores['set_coverage']:.1%} of the test images, with {scores['set_size']:.2f} classes"
+    assert said in " ".join(capsys.readouterr().out.split())
+
+
+def test_two_classes_have_no_prediction_sets(run, capsys):
+    run(2)
+    assert "rediction sets" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("class_count", [2, 7])
@@ -123,9 +155,10 @@ def test_every_model_has_all_metrics(run, class_count):
         *("ece", "calibrated_loss", "calibrated_ece", "temperature"),
         *(["threshold"] if class_count == 2 else []),
     ]
+    of_sets = ["set_threshold", "set_coverage", "set_size", "set_coverage_low", "set_coverage_high"]
     assert {name: list(values) for name, values in scores.items()} == {
         "frozen": of_model,
-        "finetuned": of_model,
+        "finetuned": of_model + (of_sets if class_count > 2 else []),
         "changed": ["gained", "lost", "p_value"],
     }
     of_classes = files.read_json("data/evaluation/classes.json")

@@ -17,6 +17,7 @@ from PIL import Image
 from stages import report
 from stages.common import cli, files
 from stages.reporting import conclusions, figures, page as report_page
+from stages.statistics import coverage
 from tests.reporting.support import (
     MANY_CLASSES,
     TWELVE_CLASSES,
@@ -179,6 +180,17 @@ def test_page_and_card_have_the_same_sentences(workplace, agreement):
     sentences = [run.audit.finding, *(getattr(found, name) for name in shared)]
     assert [text for text in sentences if text not in card or text not in page] == []
     assert f"{found.mistakes} {found.doubted}".strip() in page
+
+
+@pytest.mark.parametrize("classes", [TWO_CLASSES, TWELVE_CLASSES, MANY_CLASSES])
+def test_page_and_card_say_how_often_prediction_sets_hold_the_true_class(workplace, classes):
+    scores = write_run(classes)["finetuned"]
+    page, card = write_page().text, Path("data/models/README.md").read_text(encoding="utf-8")
+    for text in (page, card):
+        if len(classes) == 2:
+            assert "rediction sets" not in text
+        else:
+            assert coverage.describe(scores) in text
 
 
 @pytest.mark.parametrize(("int8", "float16", "name"), [(1, 1, "int8"), (0.55, 1, "float16"), (0.55, 0.6, "SavedModel")])

@@ -19,7 +19,7 @@ from stages.common.dataset import CLASSES, SPLITS
 from stages.common.phases import FINETUNE, PHASES, TRAIN_FROZEN, Phase
 from stages.reporting import cards
 from stages.reporting.cards import Card
-from stages.statistics import paired_test
+from stages.statistics import coverage, paired_test
 
 METRICS = {  # title and meaning of each metric, in the order of the tables
     "accuracy": ("Accuracy", "fraction of images whose predicted class is right"),
@@ -245,6 +245,11 @@ class Run:
     def doubtful_mistakes(self) -> pd.DataFrame:
         """The mistakes on images whose labels the audit doubts."""
         return self.mistakes[self.mistakes["path"].isin(self.labels["path"])]
+
+    @property
+    def prediction_sets(self) -> str:
+        """Says how often sets of classes hold the true class; there are more than two classes."""
+        return coverage.describe(self.scores.finetuned)
 
     @property
     def corrected(self) -> int:

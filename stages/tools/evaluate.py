@@ -25,7 +25,7 @@ import pandas as pd
 from stages.common import cli, dataset, files, params, terminal
 from stages.common.arrays import ArrayFile
 from stages.common.cli import UserError, enumeration, printable
-from stages.evaluation import model_evaluation, predictions, scores
+from stages.evaluation import model_evaluation, prediction_sets, predictions, scores
 from stages.evaluation.model_evaluation import Evaluation
 from stages.labels import sources
 from stages.labels.files import Labelled
@@ -115,7 +115,12 @@ def evaluate(model: Any, pixels: ArrayFile, images: Manifest, batch_size: int) -
     probabilities = predictions.predict(model, pixels, batch_size, "predicting")[0][images.index]
     predicted = scores.predict(probabilities, float(model.threshold))
     calibrated = scale_probabilities(probabilities, float(model.temperature))
-    return model_evaluation.evaluate(images, inference.classes_of(model), predicted, probabilities, calibrated)
+    classes = inference.classes_of(model)
+    evaluation = model_evaluation.evaluate(images, classes, predicted, probabilities, calibrated)
+    if len(classes) > 2:
+        labels, threshold = images["label"].to_numpy(), float(model.set_threshold)
+        evaluation.scores.update(prediction_sets.score(labels, probabilities, threshold))
+    return evaluation
 
 
 def write(folder: str, evaluation: Evaluation, table: pd.DataFrame) -> None:

@@ -24,13 +24,14 @@ from stages.common.cli import UserError
 from stages.statistics import intervals
 from stages.tools import baseline, experiments
 
-OF_ALL_IMAGES, OF_CLASSES = ["accuracy", "top5_accuracy"], ["auc", "precision", "recall", "f1"]  # fractions of images
+# Fractions of images: of all, and of those of a class.
+OF_ALL_IMAGES, OF_CLASSES = ["accuracy", "top5_accuracy", "set_coverage"], ["auc", "precision", "recall", "f1"]
 SHOWN = ["frozen accuracy", "frozen loss", "finetuned accuracy", "finetuned loss"]  # scores that the table has
 INTERVALS = (
     "The intervals are for the mean over other random splits, of these images or of others like them. They allow for "
     "images that the splits share (corrected variance of Nadeau and Bengio)."
 )
-UNBOUNDED = ["loss", "calibrated_loss", "temperature"]  # all others are at most 1
+UNBOUNDED = ["loss", "calibrated_loss", "temperature", "set_size"]  # all others are at most 1
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from stages.common import files, params
 from stages.common.dataset import SPLITS
-from stages.evaluation import curves, scores as metrics
+from stages.evaluation import curves, prediction_sets, scores as metrics
 from stages.label_audit import label_errors
 from stages.reporting.run import (
     Audit,
@@ -39,6 +39,9 @@ def write_run(classes, per_class=8, separation=0.8):
     for model, values in probabilities.items():
         scores[model], class_scores[model] = metrics.score(labels, predicted[model], values, classes)
     evaluate = {model: scores[model] | calibration(scores[model], len(classes)) for model in scores}
+    if len(classes) > 2:
+        fitted = labels, probabilities["frozen"]  # as if they were of the validation split
+        evaluate["finetuned"] |= prediction_sets.evaluate(fitted, (labels, probabilities["finetuned"]))
     evaluate["changed"] = flips(predicted["frozen"] == labels, predicted["finetuned"] == labels)
     predictions = prediction_table(np.array(classes, object), labels, probabilities["finetuned"], predicted)
     evidence = labels, probabilities["finetuned"], classes

@@ -79,7 +79,8 @@ def test_the_card_has_the_snippet_and_says_what_carries_the_threshold(workplace)
     assert f"```python\n{model_card.USAGE}\n```" in body
     assert "The SavedModel carries it as `threshold`." in body
     write_run(MANY_CLASSES)
-    assert "threshold`." not in write_card()[1]
+    body = write_card()[1]
+    assert "`threshold`." not in body and "is stored in the model as `set_threshold`. Prediction sets, made" in body
 
 
 # What GitHub and other hubs make links, mentions and emojis of, in the text that Markdown leaves.

@@ -4,7 +4,7 @@ import pytest
 from scipy import stats
 
 from stages.common.cli import UserError
-from stages.evaluation import model_evaluation
+from stages.evaluation import model_evaluation, prediction_sets
 from stages.tools import experiments, repeat_seeds
 from tests.benchmarks import repeat_intervals
 from tests.support import make_split
@@ -40,7 +40,7 @@ def test_the_interval_of_a_fraction_stays_between_0_and_1(metric, values):
     assert 0 <= low <= np.mean(values) <= high + 1e-12 <= 1 + 1e-12  # up to float rounding
 
 
-@pytest.mark.parametrize("metric", ["loss", "calibrated_loss", "temperature"])
+@pytest.mark.parametrize("metric", ["loss", "calibrated_loss", "temperature", "set_size"])
 @pytest.mark.parametrize("values", [[0.01, 0.02, 0.9], [3, 4, 9], [0, 0, 0]])
 def test_the_interval_of_a_loss_stays_above_0_and_has_no_upper_bound(metric, values):
     low, high = interval(values, metric)
@@ -69,7 +69,9 @@ def test_every_metric_of_evaluate_has_a_kind_of_interval():
         probabilities = np.full((3 * count, count), 1 / count)
         predictions = (split.labels, probabilities, probabilities)
         metrics |= model_evaluation.evaluate(split.manifest, split.classes, *predictions).scores.keys()
-    others = {"ece", "calibrated_ece", "threshold"}  # at most 1, but no fractions of images
+    metrics |= prediction_sets.evaluate(predictions[:2], predictions[:2]).keys()
+    # At most 1, but no fractions of images that are independent.
+    others = {"ece", "calibrated_ece", "threshold", "set_threshold", "set_coverage_low", "set_coverage_high"}
     known = {*repeat_seeds.OF_ALL_IMAGES, *repeat_seeds.OF_CLASSES, *repeat_seeds.UNBOUNDED, *others}
     assert metrics | {"temperature", "threshold"} <= known
 
