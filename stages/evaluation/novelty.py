@@ -5,7 +5,7 @@ model.novelty defines. The threshold is the conformal quantile of the residuals 
 "Algorithmic Learning in a Random World", 2005): of further images of their kind, at most 5% are expected above it.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from stages.common.arrays import Features
 from stages.common.dataset import evenly_spaced
-from stages.model.novelty import COMPONENTS, residuals
+from stages.model.novelty import COMPONENTS, PCA, residuals
 
 FLAGGED = 5  # percent: maximum part of the validation images that count as unlike the training images
 FEWEST = 100 // FLAGGED - 1  # minimum number of validation images: of fewer, none may be flagged
@@ -24,20 +24,11 @@ MARGIN = 1e-4  # fraction by which the threshold is raised: features in float32 
 SMALLEST = 1e-3  # minimum threshold: below, the square of a residual in float32 is all rounding errors
 
 
-@dataclass(frozen=True)
-class Detector:
+class Detector(PCA):
     """Tells images that are unlike the training images.
 
-    Attributes:
-        mean: of the features of the training images, of unit norm, float32 [D].
-        components: orthonormal principal components in the first rows, 0 in the others, float32 [COMPONENTS, D].
-        threshold: the largest residual of an image that is like the training images; infinite with fewer than FEWEST
-            validation images.
+    `components` has COMPONENTS rows; the threshold is infinite with fewer than FEWEST validation images.
     """
-
-    mean: np.ndarray
-    components: np.ndarray
-    threshold: float
 
     def novelty(self, features: Features) -> np.ndarray:
         """Returns the novelty of images, float32 [N], as a SavedModel with `variables` does."""
