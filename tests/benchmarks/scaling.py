@@ -15,6 +15,7 @@ import argparse
 import collections
 import contextlib
 import json
+import logging
 import os
 import re
 import resource
@@ -176,6 +177,7 @@ def check(found, expected):
 
 
 def read_from_a_bucket(paths, expected):
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for each request
     server = ThreadedMotoServer("127.0.0.1", 0)
     server.start()
     address = "http://{}:{}".format(*server.get_host_and_port())
