@@ -78,8 +78,9 @@ def test_a_long_page_begins_with_links_to_its_sections(page):
     assert linked == headings or not linked and len(headings) <= MOST_SECTIONS
 
 
-# Pages with code for other places: tests/test_usage.py runs that of the first; that of the others needs other packages.
-CODE_FOR_OTHERS = ["docs/serving.md", "docs/images.md", "docs/unpacking.md"]
+# Pages with code for other places: tests/test_usage.py and tests/test_scaling.py run that of the first two; that of the
+# others needs other packages.
+CODE_FOR_OTHERS = ["docs/serving.md", "docs/scaling.md", "docs/images.md", "docs/unpacking.md"]
 
 
 def test_the_language_of_a_block_says_where_it_runs():
