@@ -15,7 +15,7 @@ from tests.support import OWN_IMAGES, OWN_SETTINGS, ROOT, Project, clone_small, 
 
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 PAGES = [
-    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "AGENTS.md", "CHANGELOG.md")),
     *DOCS,
     *sorted((ROOT / "data").glob("*/README.md")),
 ]
