@@ -41,7 +41,7 @@ def main() -> None:
 
 def write(model: Any, path: Path) -> None:
     """Writes the page of a loaded SavedModel."""
-    runtime = {file.name: file.read_bytes() for file in sorted(Path(RUNTIME).iterdir())}
+    runtime = {file.name: file.read_bytes() for file in Path(RUNTIME).glob("*")}
     path.write_text(try_page.render(*describe(model), runtime), encoding="utf-8")
 
 

@@ -119,7 +119,7 @@ def download(npm: list[str], package: str, sha512: str, folder: Path) -> Path:
 def reason_of(result: subprocess.CompletedProcess[str]) -> str:
     """Returns why npm failed, from what it printed."""
     try:
-        return str(json.loads(result.stdout)["error"]["summary"]).strip().rstrip(".")
+        return " ".join(str(json.loads(result.stdout)["error"]["summary"]).split()).rstrip(".")
     except (ValueError, LookupError, TypeError):  # killed, or a version that prints other JSON
         return (result.stderr.strip().splitlines() or ["no reason given"])[-1].rstrip(".")
 

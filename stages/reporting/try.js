@@ -6,6 +6,7 @@ const data = JSON.parse($("data").textContent);
 const { classes, names } = data, isBinary = classes.length === 2;
 const MOST_BARS = 10; // classes that are shown at first
 const SIDE = 480, THUMBNAIL = 48; // longer sides of images on the page, in pixels
+const HEAD = 2 ** 20; // bytes of a file that hold its frame header, behind the metadata
 const INFERNO = [[0, 0, 4], [27, 12, 65], [74, 12, 107], [120, 28, 109], [165, 44, 96], [207, 68, 70], [237, 105, 37], [251, 155, 6], [247, 209, 61], [252, 255, 164]];
 const items = []; // {file, name, answer, problem, row} of the images, in their order
 let shown = null, allBars = false, stream = null, queue = Promise.resolve(), model;
@@ -27,22 +28,22 @@ function percent(fraction) { // as the report writes it
 }
 
 // The model on an image, which drawImage() takes ----------------------------------------------------------------------------
-function classify(source, width, height, isJpeg) {
+function classify(source, width, height, head) {
   const context = make("canvas", {}).getContext("2d", { willReadFrequently: true });
   const read = (top, rows) => {
     Object.assign(context.canvas, { width, height: rows }); // and clears it
     context.drawImage(source, 0, top, width, rows, 0, 0, width, rows);
     return context.getImageData(0, 0, width, rows).data;
   };
-  return model(tryModel.square(width, height, read, isJpeg, data.size, data.background));
+  return model(tryModel.square(width, height, read, head, data.size, data.background));
 }
 
 // Reads an image file, puts the answer into its item, and returns the decoded image; null if it cannot be read.
 async function analyse(item) {
   try {
-    const head = new Uint8Array(await item.file.slice(0, 3).arrayBuffer());
+    const head = new Uint8Array(await item.file.slice(0, HEAD).arrayBuffer());
     const bitmap = await createImageBitmap(item.file, { premultiplyAlpha: "none" }); // upright, in sRGB
-    item.answer = classify(bitmap, bitmap.width, bitmap.height, head[0] === 0xff && head[1] === 0xd8 && head[2] === 0xff);
+    item.answer = classify(bitmap, bitmap.width, bitmap.height, head);
     return bitmap;
   } catch (error) {
     item.problem = "This browser cannot read it as an image.";
@@ -263,7 +264,7 @@ async function camera() {
   while (stream === mine) {
     const { videoWidth: width, videoHeight: height } = video;
     if (width) {
-      const answer = classify(video, width, height, false);
+      const answer = classify(video, width, height, new Uint8Array());
       show("Camera", answer, video, width, height);
       const now = `${answer.predicted} ${isUnlike(answer)}`;
       if (now !== said) say(inWords(answer)); // a screen reader says what changes, not every image

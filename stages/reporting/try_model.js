@@ -61,6 +61,38 @@ function averaged(rows, width, scale) {
   return result;
 }
 
+// Tells a JPEG file by its beginning.
+function isJpeg(head) {
+  return head[0] === 0xff && head[1] === 0xd8 && head[2] === 0xff;
+}
+
+// Tells whether a JPEG file has the colour of every second column only, but of all lines (4:2:2), by its frame header.
+function isHalved(head) {
+  for (let at = 2; at + 14 < head.length && head[at] === 0xff; at += 2 + head[at + 2] * 256 + head[at + 3]) {
+    if (head[at + 1] >= 0xc0 && head[at + 1] <= 0xc2) return head[at + 9] === 3 && head[at + 11] === 0x21 && head[at + 14] === 0x11;
+  }
+  return false;
+}
+
+// Halves the columns of colour, and doubles them anew, by interpolation or not, as the JPEG decoder does with 4:2:2 when it
+// divides the size. Without this, the probability of a photograph of an alpaca differs by 0.03.
+function halved(rows, columns, interpolates) {
+  const pairs = Math.ceil(columns / 2), means = new Float32Array(pairs * 3);
+  const brightness = (n) => 0.299 * rows[n] + 0.587 * rows[n + 1] + 0.114 * rows[n + 2];
+  for (let start = 0; start < rows.length; start += columns * 4) {
+    for (let pair = 0; pair < pairs; pair++) {
+      const left = start + pair * 8, right = 2 * pair + 1 < columns ? left + 4 : left;
+      const both = brightness(left) + brightness(right);
+      for (let c = 0; c < 3; c++) means[pair * 3 + c] = (rows[left + c] + rows[right + c] - both) / 2;
+    }
+    for (let x = 0, n = start; x < columns; x++, n += 4) {
+      const pair = x >> 1, beside = interpolates ? Math.min(pairs - 1, Math.max(0, pair + (x & 1 ? 1 : -1))) : pair, y = brightness(n);
+      for (let c = 0; c < 3; c++) rows[n + c] = y + (3 * means[pair * 3 + c] + means[beside * 3 + c]) / 4;
+    }
+  }
+  return rows;
+}
+
 function premultiplied(rows) {
   for (let n = 0; n < rows.length; n += 4) {
     const opacity = rows[n + 3];
@@ -73,17 +105,18 @@ function premultiplied(rows) {
 // Decodes an image as predict does: returns its pixels, resized to a square without keeping the aspect ratio, on a background.
 //   width, height: size of the image in pixels, orientation applied.
 //   read: function from the number of a row and a number of rows to their pixels, RGBA, Uint8ClampedArray.
-//   isJpeg: whether it is from a JPEG file.
+//   head: beginning of its file, Uint8Array, with the frame header of a JPEG file; empty for an image of no file.
 // Returns RGB, Uint8ClampedArray [size, size, 3].
-function square(width, height, read, isJpeg, size, background) {
+function square(width, height, read, head, size, background) {
   const least = Math.min(Math.floor(width / size), Math.floor(height / size));
-  const scale = isJpeg ? (SCALES.find((x) => least >= x) ?? 1) : 1;
+  const scale = isJpeg(head) ? (SCALES.find((x) => least >= x) ?? 1) : 1, isDivided = scale > 1 && isHalved(head);
   const columns = Math.ceil(width / scale), lines = Math.ceil(height / scale);
   const across = triangles(columns, size), down = triangles(lines, size);
   const narrow = new Uint8ClampedArray(lines * size * 4); // which rounds as Pillow does between its two passes
   const strip = Math.max(8, Math.min(256, Math.floor(2 ** 20 / width / 8) * 8)); // rows at a time: a photograph takes 50 MB
   for (let top = 0; top < height; top += strip) {
     const rows = averaged(premultiplied(read(top, Math.min(strip, height - top))), width, scale);
+    if (isDivided) halved(rows, columns, scale < 8);
     for (let y = 0; y < rows.length / 4 / columns; y++) {
       for (let x = 0; x < size; x++) {
         const [first, weights] = across[x], to = ((top / scale + y) * size + x) * 4;
@@ -131,10 +164,10 @@ function unpack(description, weights) {
   return { arrays, depth, head, novelty };
 }
 
-// Returns how unlike the training images an image is (stages/evaluation/novelty.py); above 1 it is.
+// Returns how unlike the training images an image is (stages/model/novelty.py): above 1, it is unlike them.
 function noveltyOf(features, { mean, components }, threshold) {
   if (threshold === null) return 0;
-  const length = Math.hypot(...features) || 1e-9, depth = features.length;
+  const length = Math.max(Math.hypot(...features), 2 ** -10), depth = features.length;
   const centred = features.map((x, n) => x / length - mean[n]);
   let rest = centred.reduce((sum, x) => sum + x * x, 0);
   for (let k = 0; k < components.length / depth; k++) {

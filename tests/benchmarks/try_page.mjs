@@ -50,10 +50,14 @@ let start = performance.now();
 let page = await open(settings.page);
 await said(page, "is ready");
 const loaded = performance.now() - start;
+const client = await page.context().newCDPSession(page);
+await client.send("Performance.enable");
+const used = async () => (await client.send("Performance.getMetrics")).metrics.find((x) => x.name === "ProcessTime").value * 1000;
+const before = await used();
 start = performance.now();
 await choose(page, settings.images);
 await said(page, `${settings.images.length} images done`, 600000);
-const milliseconds = performance.now() - start;
+const milliseconds = performance.now() - start, processor = (await used()) - before;
 await save(page, "tested.csv");
 await shoot(page, "tested");
 check((await page.locator("#rows tr").count()) === settings.images.length, "the table lacks rows");
@@ -135,4 +139,4 @@ check(names.includes("<b>bold</b>") && names.includes("'two\\nlines'") && names.
 check((await page.locator("#unlike").getAttribute("class")) === "warning", "an image is not unlike the training images");
 
 await browser.close();
-console.log(JSON.stringify({ problems, loaded, milliseconds }));
+console.log(JSON.stringify({ problems, loaded, milliseconds, processor }));

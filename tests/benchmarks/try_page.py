@@ -33,7 +33,7 @@ from stages.model import network, saved_model
 from tests.benchmarks.page import PACKAGES
 
 LARGEST_DIFFERENCE = 0.02  # of a probability
-LONGEST = 500  # milliseconds per image
+LONGEST = 500  # milliseconds of processor time per image
 LARGEST_PAGE = 8e6  # bytes
 CLASSES = ["cat", "<b>bold</b>", "=1+1", "q\"uo'te,", "two\nlines", "a\u202eb", "__proto__", "</script><!--", "&lt;"]
 CLASSES += ["dog", "constructor", "-->"]
@@ -67,8 +67,11 @@ def main():
         found = json.loads(result.stdout)
         problems = found["problems"] + compare(folder / "tested.csv", tested, model, "test")
         problems += compare(folder / "odd.csv", odd[:-1], model, "made-up")
-    size, per_image = page.stat().st_size, found["milliseconds"] / len(tested)
-    print(f"{size:,} bytes; {per_image:.0f} ms per test image, loaded in {found['loaded']:.0f} ms")
+    size, per_image = page.stat().st_size, found["processor"] / len(tested)
+    print(
+        f"{size:,} bytes, loaded in {found['loaded']:.0f} ms; per test image {per_image:.0f} ms of processor time, "
+        f"{found['milliseconds'] / len(tested):.0f} ms passed"
+    )
     if size > LARGEST_PAGE:
         problems.append("the page is too large")
     if per_image > LONGEST:
