@@ -282,6 +282,7 @@ const actions = {
   camera,
   save,
   clear: () => {
+    stopCamera();
     items.length = 0;
     $("rows").replaceChildren();
     for (const id of ["all", "answer"]) $(id).hidden = true;

@@ -75,7 +75,7 @@ function isHalved(head) {
 }
 
 // Halves the columns of colour, and doubles them anew, by interpolation or not, as the JPEG decoder does with 4:2:2 when it
-// divides the size. Without this, the probability of a photograph of an alpaca differs by 0.03.
+// divides the size. Without this, the probability of one of 65 photographs differed by 0.03.
 function halved(rows, columns, interpolates) {
   const pairs = Math.ceil(columns / 2), means = new Float32Array(pairs * 3);
   const brightness = (n) => 0.299 * rows[n] + 0.587 * rows[n + 1] + 0.114 * rows[n + 2];

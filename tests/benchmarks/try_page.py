@@ -31,6 +31,7 @@ from stages.common import params
 from stages.decoding.decode import decode
 from stages.model import network, saved_model
 from tests.benchmarks.page import PACKAGES
+from tests.support import amplify
 
 LARGEST_DIFFERENCE = 0.02  # of a probability
 LONGEST = 500  # milliseconds of processor time per image
@@ -130,6 +131,7 @@ def write_odd(folder):
 def write_hostile(path):
     """Writes the page of a network with random weights, whose class names are hostile, and with a threshold."""
     plain = network.build(64, len(CLASSES))
+    amplify(plain)
     with tempfile.TemporaryDirectory() as folder:
         saved_model.save(plain, CLASSES, 1.0, Path(folder) / "first")
         values = {"set_threshold": 0.01, "novelty_threshold": 0.001}
