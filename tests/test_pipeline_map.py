@@ -13,7 +13,13 @@ from tests.support import ROOT
 
 PIPELINES = {
     path: yaml.safe_load((ROOT / path).read_text())["stages"]
-    for path in ("dvc.yaml", "data/digits/dvc.yaml", "data/alpaca/dvc.yaml", "data/weights/dvc.yaml")
+    for path in (
+        "dvc.yaml",
+        "data/digits/dvc.yaml",
+        "data/alpaca/dvc.yaml",
+        "data/weights/dvc.yaml",
+        "data/runtime/dvc.yaml",
+    )
 }
 STAGES = [pytest.param(name, stage, id=name) for stages in PIPELINES.values() for name, stage in stages.items()]
 WHOLE_FILE = [{"params.yaml": None}]

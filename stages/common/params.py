@@ -14,7 +14,16 @@ from typing import Annotated, Any, Literal, Self, TypeVar, get_args, get_origin
 
 from annotated_types import Predicate
 from PIL import ImageColor
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from stages.common import yaml_file
 from stages.common.cli import UserError, printable
@@ -61,9 +70,9 @@ class Group(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _refuse_bool(cls, value: Any) -> Any:
-        if isinstance(value, bool):  # pydantic would make 0 or 1 of it
-            raise ValueError
+    def _refuse_bool(cls, value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
+            raise ValueError  # pydantic would make 0 or 1 of it
         return value
 
 
@@ -104,6 +113,7 @@ def _is_colour(value: str) -> bool:
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 FractionOrNone = Annotated[float, Field(ge=0, le=0.99)]
 Probability = Annotated[float, Field(ge=0, le=1)]
+Switch = Annotated[bool, Field(strict=True, description="true or false")]
 Count = Annotated[int, Field(ge=1, le=1000)]
 Epochs = Annotated[int, Field(ge=1, le=10_000)]
 Folder = Annotated[str, Field(pattern=r"\S", description="the path of a folder of images, one sub-folder per class")]
@@ -233,6 +243,10 @@ class Evaluate(Group):
     min_metrics: MinMetrics = {"accuracy": 0}
 
 
+class Export(Group):
+    try_page: Switch = True
+
+
 class Params(Group):
     """All of params.yaml."""
 
@@ -247,6 +261,7 @@ class Params(Group):
     train_frozen: TrainFrozen = TrainFrozen()
     finetune: Finetune = Finetune()
     evaluate: Evaluate = Evaluate()
+    export: Export = Export()
 
 
 def read(*groups: str, path: str | Path = "params.yaml") -> Params:

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 import re
 from collections.abc import Hashable, Sequence
 from pathlib import Path
@@ -78,6 +79,12 @@ def markdown(text: str) -> str:
     So do mentions, references, addresses and emojis, which hubs look for in the text without its backslashes.
     """
     return re.sub(r"([\\`*_{}\[\]<>()#+!|~&$])", r"\\\1", cli.inert(text, LINKED))
+
+
+def as_json(value: Any) -> str:
+    """Returns JSON for a <script> element: ASCII, in which no name ends the element or opens a comment."""
+    text = json.dumps(value, separators=(",", ":"))
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
 def template(name: str, **options: Any) -> Template:

@@ -7,7 +7,6 @@ REASONS, then in that of the tables.
 import base64
 import hashlib
 import io
-import json
 import string
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -233,7 +232,7 @@ def render(units: list[list[Item]], shown: Mapping[str, Shown], left_out: int, t
         corrections_path=p.corrections_path,
         reasons=Counter(reason for item in items for reason in item.reasons),
         digits=digits(p.classes),
-        data=as_json(_data(items, shown, tables, p)),
+        data=formatting.as_json(_data(items, shown, tables, p)),
         script=script,
         script_hash=f"sha256-{script_hash}",
         REASONS=REASONS,
@@ -271,9 +270,3 @@ def _data(items: list[Item], shown: Mapping[str, Shown], tables: Tables, p: Cont
             for item in items
         ],
     }
-
-
-def as_json(value: Any) -> str:
-    """Returns JSON for a <script> element: ASCII, in which no name ends the element or opens a comment."""
-    text = json.dumps(value, separators=(",", ":"))
-    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")

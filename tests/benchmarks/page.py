@@ -1,4 +1,4 @@
-"""Opens the report and the page to check labels in headless Chromium and checks them, with axe-core and without.
+"""Opens the report and the pages beside it in headless Chromium and checks them, with axe-core and without.
 
     dvc repro && python -m tests.benchmarks.page [PAGE...] [--shots FOLDER]
 
@@ -16,12 +16,13 @@ import sys
 import tempfile
 from pathlib import Path
 
+PAGES = ["plots/report.html", "plots/review.html", "plots/try.html"]
 PACKAGES = ["playwright-core@1.65.1", "axe-core@4.14.1"]
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("pages", nargs="*", metavar="PAGE", default=["plots/report.html", "plots/review.html"])
+    parser.add_argument("pages", nargs="*", metavar="PAGE", default=PAGES)
     parser.add_argument("--chromium", default=shutil.which("chromium"), help="path of the browser")
     parser.add_argument("--shots", default="", help="folder for screenshots and a PDF of each page")
     arguments = parser.parse_args()

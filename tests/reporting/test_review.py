@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from stages.reporting import review
+from stages.reporting import formatting, review
 from tests.reporting import review_support as made
 from tests.reporting.review_support import corrected, labels, mistakes, near_duplicates, unreadable
 from tests.support import MARKED_NAMES, PLAIN_NAMES, ROOT
@@ -172,7 +172,7 @@ def test_many_images_are_smaller(count, side):
 
 @pytest.mark.parametrize("name", [*MARKED_NAMES, *PLAIN_NAMES, "__proto__", "constructor", "\u2028", "]]>"])
 def test_a_name_is_inert_in_json_and_comes_back(name):
-    text = review.as_json({name: [name]})
+    text = formatting.as_json({name: [name]})
     assert text.isascii() and not set(text) & set("<>&\n\r") and json.loads(text) == {name: [name]}
 
 
