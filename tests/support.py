@@ -257,3 +257,17 @@ def run_command(main, name, arguments, capsys, status=0):
     output, errors = capsys.readouterr()
     assert code == status, errors
     return output, errors
+
+
+def principal_components(features, count):
+    """Values of the novelty for saved_model.copy, fitted on features [N, D]: `count` components, not more than 64.
+
+    The threshold is the median residual of the same images.
+    """
+    units = features / np.linalg.norm(features, axis=1, keepdims=True)
+    mean = units.mean(axis=0)
+    components = np.zeros((64, features.shape[1]), np.float32)
+    components[:count] = np.linalg.svd(units - mean, full_matrices=False)[2][:count]
+    explained = (units - mean) @ components.T @ components
+    threshold = np.median(np.linalg.norm(units - mean - explained, axis=1))
+    return {"novelty_mean": mean, "novelty_components": components, "novelty_threshold": threshold}

@@ -19,8 +19,8 @@ from stages.common import dataset, files
 from stages.common.cli import UserError
 from stages.formats import conversion, litert, onnx_model, quantization
 from stages.model import mobilenet_v2, network, saved_model
-from tests.formats.flatbuffer import item, number, numbers, root, sub, text
-from tests.support import ROOT, SMALL_BLOCKS, Project, amplify, make_images
+from tests.formats.flatbuffer import item, items, number, numbers, root, sub, text
+from tests.support import ROOT, SMALL_BLOCKS, Project, amplify, make_images, principal_components
 
 CLASSES = ["ant", "bée", "two\nlines"]
 FILES = ["float16.tflite", "int8.tflite", "labels.txt", "model.onnx"]
@@ -55,6 +55,9 @@ def exported(tmp_path_factory):
         model.get_layer("logits").set_weights(nearest_class_mean(model, dataset.load("train")))
         (workplace.folder / "data/models").mkdir()
         saved_model.save(model, CLASSES, 1.5, workplace.folder / "data/models/finetuned")
+        features = network.feature_extractor(model)(dataset.load("train").pixels[:].astype(np.float32)).numpy()
+        values = principal_components(features, 3)
+        saved_model.copy("data/models/finetuned", workplace.folder / export.SAVED_MODEL, values)
     workplace.ran = subprocess.run(
         [sys.executable, "-c", RUN, str(SMALL_BLOCKS)],
         cwd=workplace.folder,
@@ -98,6 +101,7 @@ def test_all_four_are_measured_and_the_savedmodel_agrees_with_itself(exported, m
     milliseconds = files.read_json(exported.folder / "metrics/export_speed.json")
     assert list(metrics) == list(milliseconds) == ["savedmodel", "float16", "int8", "onnx"]
     assert metrics["savedmodel"]["agreement"] == 1 and metrics["savedmodel"]["max_abs_difference"] == 0
+    assert all(row["same_flags"] >= 0.8 for row in metrics.values())
     assert all(value > 0 for value in milliseconds.values())
     lowest = min(row["agreement"] for row in metrics.values())
     assert files.read_json(exported.folder / "metrics/export.json") == {"agreement": lowest}
@@ -137,7 +141,7 @@ def test_a_lite_file_holds_the_labels_where_phones_look_for_them(folder, name):
 @pytest.mark.parametrize("name", ["float16", "int8"])
 def test_a_lite_file_describes_its_input_and_output(folder, name):
     graph = item(root(metadata(folder / f"{name}.tflite")), 3)
-    image, probability = item(graph, 2), item(graph, 3)
+    image, [probability, novelty] = item(graph, 2), items(graph, 3)
     content, normalization = sub(image, 3), sub(item(image, 4), 1)
     assert number(content, 0, Uint8Flags) == 2  # an image
     assert number(sub(content, 1), 0, Uint8Flags) == 1  # RGB
@@ -146,6 +150,27 @@ def test_a_lite_file_describes_its_input_and_output(folder, name):
     assert [numbers(sub(image, 5), field) for field in (0, 1)] == [[255], [0]]
     assert text(item(probability, 6), 0) == "labels.txt" and number(item(probability, 6), 2, Uint8Flags) == 2
     assert "1 / 1.5" in text(probability, 1)
+    assert text(novelty, 0) == "novelty" and text(novelty, 1).startswith(
+        "above 1, the image is unlike the training images"
+    )
+    assert [numbers(sub(novelty, 5), field) for field in (0, 1)] == [[2], [0]]
+
+
+@pytest.mark.parametrize("name", ["float16", "int8"])
+def test_the_first_output_of_a_lite_file_is_the_probabilities_the_second_the_novelty(folder, model, name):
+    interpreter, image = Interpreter(str(folder / f"{name}.tflite")), dataset.load("test").pixels[:1]
+    interpreter.allocate_tensors()
+    outputs = interpreter.get_output_details()
+    assert [(x["name"], x["shape"].tolist()) for x in outputs] == [("probabilities", [1, 3]), ("novelty", [1])]
+    runner = interpreter.get_signature_runner("serving_default")
+    [details] = runner.get_input_details().values()
+    answer = runner(images=image.astype(details["dtype"]))
+    interpreter.invoke()
+    for output in outputs:
+        np.testing.assert_array_equal(answer[output["name"]], interpreter.get_tensor(output["index"]))
+    probabilities, novelty = litert.load(folder / f"{name}.tflite")(image)
+    np.testing.assert_allclose(probabilities, model(image)["probabilities"], atol=0.1)
+    np.testing.assert_allclose(novelty, np.minimum(model(image)["novelty"], 2), atol=0.1)
 
 
 def metadata(path):
@@ -159,22 +184,27 @@ def metadata(path):
 
 def test_int8_takes_pixels_as_they_are_and_gives_256ths(folder):
     interpreter = Interpreter(str(folder / "int8.tflite"))
-    [image], [probabilities] = interpreter.get_input_details(), interpreter.get_output_details()
-    assert image["dtype"] == probabilities["dtype"] == np.uint8
+    [image], [probabilities, novelty] = interpreter.get_input_details(), interpreter.get_output_details()
+    assert image["dtype"] == probabilities["dtype"] == novelty["dtype"] == np.uint8
     assert image["quantization"] == (1, 0) and probabilities["quantization"] == (1 / 256, 0)
-    assert {tensor["dtype"] for tensor in interpreter.get_tensor_details()} == {np.uint8, np.int8, np.int32}
+    scale, zero_point = novelty["quantization"]
+    assert zero_point == 0 and 127.4 * scale < 1 < 127.6 * scale  # no novelty is rounded across the threshold
 
 
 def test_the_onnx_file_takes_any_number_of_images(folder, model):
     images = dataset.load("test").pixels[:3]
-    expected = model.signatures["serving_uint8"](images=images)["probabilities"].numpy()
-    np.testing.assert_allclose(onnx_model.load(folder / "model.onnx")(images), expected, atol=1e-5)
+    probabilities, novelty = onnx_model.load(folder / "model.onnx")(images)
+    expected = model.signatures["serving_uint8"](images=images)
+    np.testing.assert_allclose(probabilities, expected["probabilities"], atol=1e-5)
+    np.testing.assert_allclose(novelty, expected["novelty"], atol=1e-3)
+    assert novelty.shape == (3,)
 
 
 def test_the_onnx_file_describes_its_input(folder):
     properties = {entry.key: entry.value for entry in onnx.load(folder / "model.onnx").metadata_props}
     assert json.loads(properties["class_names"]) == CLASSES
     assert (properties["image_size"], properties["input_layout"], properties["temperature"]) == ("32", "NHWC", "1.5")
+    assert properties["novelty"].startswith("above 1, the image is unlike the training images")
 
 
 def test_images_for_calibration_are_of_all_classes_alike(monkeypatch):
@@ -192,10 +222,15 @@ def test_images_for_calibration_of_many_classes_are_of_evenly_spaced_classes(mon
     assert len(set(chosen)) == 30 and chosen[0] == 0 and chosen[-1] == 99
 
 
-def test_agreement_is_about_the_top_1_class():
-    reference = np.array([[0.8, 0.2], [0.6, 0.4], [0.1, 0.9]])
-    metrics = export.compare(np.array([0, 1, 1]), np.array([[0.7, 0.3], [0.4, 0.6], [0.1, 0.9]]), reference)
-    assert metrics == {"accuracy": 1, "agreement": pytest.approx(2 / 3), "max_abs_difference": pytest.approx(0.2)}
+def test_agreement_is_about_the_top_1_class_and_same_flags_about_novelties_above_1():
+    reference = export.Outputs(np.array([[0.8, 0.2], [0.6, 0.4], [0.1, 0.9], [0, 1]]), np.array([0.5, 1.1, 3, 1]))
+    outputs = export.Outputs(np.array([[0.7, 0.3], [0.4, 0.6], [0.1, 0.9], [0, 1]]), np.array([0.9, 0.9, 1.01, 1.01]))
+    assert export.compare(np.array([0, 1, 1, 1]), outputs, reference) == {
+        "accuracy": 1,
+        "agreement": 0.75,
+        "same_flags": 0.5,
+        "max_abs_difference": pytest.approx(0.2),
+    }
 
 
 @pytest.mark.parametrize(("module", "name", "file"), [(litert, "convert", "LiteRT"), (onnx_model, "convert", "ONNX")])

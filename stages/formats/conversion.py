@@ -18,8 +18,9 @@ def convert(path: str, split: Split, folder: Path) -> None:
     (folder / litert_metadata.LABELS).write_text(labels, encoding="utf-8")
     classifier = network.build(split.image_size, len(split.classes))
     temperature = saved_model.restore(classifier.weights, path)
+    pca = saved_model.read_pca(path)
     with converting(path, "ONNX"):
-        (folder / "model.onnx").write_bytes(onnx_model.convert(classifier, split.classes, temperature))
+        (folder / "model.onnx").write_bytes(onnx_model.convert(classifier, split.classes, temperature, pca))
     with converting(path, "LiteRT"):
         float32 = litert.convert(path)
         int8 = quantization.quantize(float32, split.pixels[quantization.calibration_rows(split.labels)])

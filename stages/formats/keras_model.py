@@ -5,11 +5,15 @@ from typing import Any
 import keras
 import numpy as np
 
+from stages.model import novelty
 from stages.model.mobilenet_v2 import unfold
 
 
 def build(model: Any) -> keras.Model:
-    """Returns a loaded SavedModel as a Keras model from pixels in [0, 255] to probabilities, with a frozen base."""
+    """Returns a loaded SavedModel as a Keras model with a frozen base.
+
+    It maps pixels in [0, 255] to {"probabilities": [N, C], "novelty": [N]}, as the SavedModel does.
+    """
     size, class_count = int(model.image_size), model.class_names.shape[0]
     *base_weights, kernel, bias = (weight.numpy() for weight in model.weights)
     if class_count == 2:  # one logit z: softmax over (0, z) is (sigmoid(-z), sigmoid(z))
@@ -19,8 +23,11 @@ def build(model: Any) -> keras.Model:
     base.trainable = False
     inputs = keras.Input((size, size, 3), name="images")
     x = base(keras.layers.Rescaling(1 / 127.5, offset=-1)(inputs))
-    x = keras.layers.GlobalAveragePooling2D()(x)
+    features = keras.layers.GlobalAveragePooling2D(name="features")(x)
     head = keras.layers.Dense(class_count, "softmax", name="probabilities")
-    network = keras.Model(inputs, head(x))
+    project = keras.layers.Dense(len(model.novelty_components), use_bias=False, trainable=False, name="components")
+    residuals = novelty.residuals(features, model.novelty_mean.numpy(), project)
+    outputs = {"probabilities": head(features), "novelty": residuals / float(model.novelty_threshold)}
     head.set_weights([kernel, bias])
-    return network
+    project.set_weights([model.novelty_components.numpy().T])
+    return keras.Model(inputs, outputs)

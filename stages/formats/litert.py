@@ -1,6 +1,7 @@
 """LiteRT (TensorFlow Lite) files for phones: TensorFlow's converter makes them, LiteRT's own interpreter runs them.
 
-Each maps one image, [1, size, size, 3], raw pixels in [0, 255], to its class probabilities, [1, C].
+Each maps one image, [1, size, size, 3], raw pixels in [0, 255], to its class probabilities, [1, C], and its novelty,
+[1]: above 1, the image is unlike the training images.
 """
 
 import copy
@@ -21,6 +22,7 @@ from ai_edge_litert.schema_py_generated import (
 from ai_edge_litert.tools import flatbuffer_utils
 from tensorflow.lite.python.convert import convert_saved_model
 
+OUTPUTS = [b"probabilities", b"novelty"]  # in their order: programs that read one output read the first
 DEQUANTIZE_SINCE = b"1.15.0"  # first version of TensorFlow whose DEQUANTIZE takes float16
 
 
@@ -34,8 +36,13 @@ def convert(saved_model: str) -> bytes:
         saved_model_exported_names=["serving_default"],
     )
     model = flatbuffer_utils.read_model_from_bytearray(bytearray(converted))
-    for tensor in model.subgraphs[0].tensors:
+    [graph], [signature] = model.subgraphs, model.signatureDefs
+    for tensor in graph.tensors:
         tensor.shapeSignature = None  # the batch is 1: accelerators of phones need all shapes before run time
+    signature.outputs.sort(key=lambda output: OUTPUTS.index(output.name))  # TensorFlow sorts them by name
+    graph.outputs = [output.tensorIndex for output in signature.outputs]
+    for output in signature.outputs:
+        graph.tensors[output.tensorIndex].name = output.name
     return write(model)
 
 
@@ -90,17 +97,24 @@ def to_function(model: ModelT) -> Callable[..., list[np.ndarray]]:
     return predict
 
 
-def load(path: Path) -> Callable[[np.ndarray], np.ndarray]:
-    """Loads a LiteRT file, to run on one thread, as a function from uint8 [1, size, size, 3] to float32 [1, C]."""
+def load(path: Path) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """Loads a LiteRT file, to run on one thread, as a function of an image, uint8 [1, size, size, 3].
+
+    It returns the probabilities, float32 [1, C], and the novelty, float32 [1].
+    """
     interpreter = Interpreter(str(path), num_threads=1)
     interpreter.allocate_tensors()
-    [input_details], [output_details] = interpreter.get_input_details(), interpreter.get_output_details()
-    scale, zero_point = output_details["quantization"] if output_details["dtype"] == np.uint8 else (1, 0)
+    [image_details], outputs = interpreter.get_input_details(), interpreter.get_output_details()
 
-    def predict(image: np.ndarray) -> np.ndarray:
-        interpreter.set_tensor(input_details["index"], image.astype(input_details["dtype"]))
+    def predict(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        interpreter.set_tensor(image_details["index"], image.astype(image_details["dtype"]))
         interpreter.invoke()
-        output = interpreter.get_tensor(output_details["index"])
-        return (output.astype(np.float32) - zero_point) * np.float32(scale)
+        probabilities, novelty = (_to_float(interpreter.get_tensor(x["index"]), *x["quantization"]) for x in outputs)
+        return probabilities, novelty
 
     return predict
+
+
+def _to_float(values: np.ndarray, scale: float, zero_point: int) -> np.ndarray:
+    """Returns what an output stands for, in float32; the scale of one in float32 is 0."""
+    return (values.astype(np.float32) - zero_point) * np.float32(scale) if scale else values

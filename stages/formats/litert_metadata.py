@@ -21,7 +21,7 @@ FEATURE_PROPERTIES, IMAGE_PROPERTIES, NORMALIZATION_OPTIONS = np.uint8(1), np.ui
 
 
 def add(model: bytes, labels: str, image_size: int, temperature: float) -> bytes:
-    """Returns a .tflite file, from images of raw pixels in [0, 255] to class probabilities, with metadata.
+    """Returns a .tflite file, from images of raw pixels in [0, 255] to probabilities and novelty, with metadata.
 
     `labels` are lines of class names; `temperature` calibrates the probabilities (temperature scaling).
     """
@@ -53,10 +53,16 @@ def _metadata(image_size: int, temperature: float) -> dict[int, Any]:
         5: {0: _floats(1), 1: _floats(0)},
         6: [{0: LABELS, 1: "the classes", 2: TENSOR_AXIS_LABELS}],  # associated_files
     }
+    novelty = {
+        0: "novelty",
+        1: "above 1, the image is unlike the training images: do not trust its class",
+        3: {0: FEATURE_PROPERTIES, 1: {}},
+        5: {0: _floats(2), 1: _floats(0)},
+    }
     return {
         0: "classifier",
         1: "MobileNetV2, fine-tuned to classify images",
-        3: [{2: [image], 3: [probabilities]}],  # subgraph_metadata: inputs, outputs
+        3: [{2: [image], 3: [probabilities, novelty]}],  # subgraph_metadata: inputs, outputs
         7: "1.0.0",  # min_parser_version
     }
 

@@ -8,7 +8,7 @@ from tensorflow.lite.python.convert import mlir_quantize
 
 from stages.common import dataset
 from stages.common.arrays import Labels
-from stages.formats import bias_correction, litert
+from stages.formats import bias_correction, float_tail, litert
 
 # Maximum number of training images that calibrate int8 and correct its biases; 25 to 200 give the same accuracy.
 CALIBRATION_IMAGES = 50
@@ -26,14 +26,16 @@ def calibration_rows(labels: Labels) -> np.ndarray:
 
 
 def quantize(float32: bytes, images: np.ndarray) -> bytes:
-    """Converts a file of litert.convert to integers: images and probabilities (times 256) in uint8.
+    """Converts a file of litert.convert to integers, all but the novelty, which stays in float32 (float_tail).
 
-    Typical images, uint8 [N, size, size, 3], calibrate each layer's range of values and correct its biases.
+    Images, probabilities (times 256) and novelty (times 127.5) are uint8. Typical images, uint8 [N, size, size, 3],
+    calibrate each layer's range of values and correct its biases.
     TensorFlow's own calibrator would read some sums in the place of their terms, which share memory with them.
     """
     images = images.copy()
     images[0, 0, 0, :2] = 0, 255  # the range of the input is then [0, 255], so that a quantized pixel is the pixel
-    model = flatbuffer_utils.read_model_from_bytearray(bytearray(float32))
+    original = flatbuffer_utils.read_model_from_bytearray(bytearray(float32))
+    model, tail = float_tail.split(original)
     [graph] = model.subgraphs
     outputs = graph.outputs
     graph.outputs = measured = [*graph.inputs, *(output for operator in graph.operators for output in operator.outputs)]
@@ -50,4 +52,5 @@ def quantize(float32: bytes, images: np.ndarray) -> bytes:
     int8 = mlir_quantize(litert.write(model), input_data_type=tf.uint8, output_data_type=tf.uint8)
     expected = {index: np.mean(of_tensor, axis=0) for index, *of_tensor in zip(measured, *means, strict=True)}
     linear = bias_correction.linear_outputs(model)
-    return bias_correction.correct(int8, [expected[index] for index in linear], images)
+    corrected = bias_correction.correct(int8, [expected[index] for index in linear], images)
+    return float_tail.append(corrected, original, tail)

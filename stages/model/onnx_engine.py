@@ -32,7 +32,7 @@ def to_function(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
     types = [value_info("inputs", np.float32, model.input_shape), value_info("outputs", np.float32, model.output_shape)]
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    content = graph.to_model(*types).SerializeToString()
+    content = graph.to_model(types[0], types[1:]).SerializeToString()
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
     def compute(inputs: np.ndarray) -> np.ndarray:

@@ -8,6 +8,8 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from stages.model import novelty
+
 OPSET, IR_VERSION = 18, 10  # known to OpenCV 5, OpenVINO and ONNX Runtime's build for browsers
 
 
@@ -24,10 +26,10 @@ class Graph:
         self._nodes.append(helper.make_node(operator, inputs, [output or name], name, **attributes))
         return output or name
 
-    def constant(self, value: Any) -> str:
-        """Adds a float32 array and returns its name."""
+    def constant(self, value: Any, dtype: Any = np.float32) -> str:
+        """Adds an array and returns its name."""
         name = f"constant_{len(self._constants)}"
-        self._constants.append(numpy_helper.from_array(np.ascontiguousarray(value, np.float32), name))
+        self._constants.append(numpy_helper.from_array(np.ascontiguousarray(value, dtype), name))
         return name
 
     def add_model(self, model: keras.Model, value: str) -> str:
@@ -77,9 +79,23 @@ class Graph:
             group=groups,
         )
 
-    def to_model(self, inputs: onnx.ValueInfoProto, outputs: onnx.ValueInfoProto) -> onnx.ModelProto:
-        """Returns the model with one input and one output, which are values of the graph."""
-        graph = helper.make_graph(self._nodes, "classifier", [inputs], [outputs], self._constants)
+    def add_residuals(self, features: str, pca: novelty.PCA) -> str:
+        """Adds what novelty.residuals computes and returns the name of its output."""
+        squared_length = self._add_squared_length(features, keepdims=1)
+        length = self.add("Sqrt", self.add("Max", squared_length, self.constant(novelty.SMALLEST)))
+        centred = self.add("Sub", self.add("Div", features, length), self.constant(pca.mean))
+        projected = self.add("MatMul", centred, self.constant(np.transpose(pca.components)))
+        explained = self._add_squared_length(projected, keepdims=0)
+        rest = self.add("Sub", self._add_squared_length(centred, keepdims=0), explained)
+        return self.add("Sqrt", self.add("Relu", rest))
+
+    def _add_squared_length(self, vectors: str, keepdims: int) -> str:
+        squares = self.add("Mul", vectors, vectors)
+        return self.add("ReduceSum", squares, self.constant([1], np.int64), keepdims=keepdims)
+
+    def to_model(self, inputs: onnx.ValueInfoProto, outputs: Sequence[onnx.ValueInfoProto]) -> onnx.ModelProto:
+        """Returns the model with one input and several outputs, which are values of the graph."""
+        graph = helper.make_graph(self._nodes, "classifier", [inputs], outputs, self._constants)
         opset = [helper.make_opsetid("", OPSET)]
         return helper.make_model(graph, opset_imports=opset, ir_version=IR_VERSION, producer_name="")
 

@@ -20,19 +20,24 @@ from PIL import ImageColor
 from tensorflow.python import pywrap_tfe
 
 from stages.common.cli import UserError
-from stages.model import serving_decoder
+from stages.model import novelty, serving_decoder
 
 ARRAYS = "variables/variables"  # prefix of the files of a SavedModel that hold the variables
 NUMBERS = itertools.count(10**12)  # numbers in names, none twice: the functions of a process have names of their own
 VALUE = ".ATTRIBUTES/VARIABLE_VALUE"  # suffix of the name of a variable in these files
-# What a SavedModel of ours has: dtype and rank of its variables; inputs of its signatures; other attributes.
+# What a SavedModel of ours has: dtype and rank of its variables; signatures' outputs and inputs; other attributes.
 VARIABLES = {
     "class_names": (tf.string, 1),
     "image_size": (tf.int32, 0),
     "background": (tf.string, 0),
     "temperature": (tf.float32, 0),
     "threshold": (tf.float64, 0),
+    "set_threshold": (tf.float64, 0),
+    "novelty_mean": (tf.float32, 1),
+    "novelty_components": (tf.float32, 2),
+    "novelty_threshold": (tf.float32, 0),
 }
+OUTPUTS = ["novelty", "probabilities"]  # of each signature, in TensorFlow's order
 SIGNATURES = {"serving_default": "images", "serving_uint8": "images", "serving_bytes": "image_bytes"}
 ATTRIBUTES = ("weights", "predict")
 
@@ -45,17 +50,21 @@ def save(
     `tf.saved_model.load(folder)` gives an object with
 
     - `signatures["serving_default"]`: `images`, float32 [N, image_size, image_size, 3], raw pixels in [0, 255], to
-      {"probabilities": float32 [N, C]}, the columns in the order of `class_names`; `signatures["serving_uint8"]`: the
-      same from uint8. Called as a function, the object takes either type;
+      {"probabilities": float32 [N, C], "novelty": float32 [N]}. The columns are in the order of `class_names`; where
+      novelty is above 1, the image is unlike the training images (novelty.residuals over `novelty_threshold`);
+      `signatures["serving_uint8"]`: the same from uint8. Called as a function, the object takes either type;
     - `signatures["serving_bytes"]`: the same from `image_bytes`, string [N], complete JPEG or PNG files, which
       serving_decoder.decode reads. One that it cannot read fails the whole call. TensorFlow Serving takes them in
       Base64, {"b64": ...}, because the name ends in _bytes;
-    - `predict`, a function from uint8 [N, image_size, image_size, 3] to the probabilities and what led to them, a dict:
+    - `predict`, a function from uint8 [N, image_size, image_size, 3] to these outputs and what led to them, a dict:
       `feature_maps`, the output of MobileNetV2, float32 [N, image_size / 32, image_size / 32, 1280]; `features`, their
-      means, float32 [N, 1280], which the head takes; and `probabilities`;
+      means, float32 [N, 1280], which the head takes; `probabilities` and `novelty`;
     - `class_names`, str [C], `image_size`, int32 [], `background`, str [], the colour, #rrggbb, on which transparent
-      images are composited, `temperature`, float32 [] (temperature.scale_probabilities), and `threshold`, float64 []
-      (scores.predict), 0.5 until `copy` sets another, as variables;
+      images are composited, `temperature`, float32 [] (temperature.scale_probabilities), as variables;
+    - variables that `copy` sets: `threshold`, float64 [] (scores.predict), 0.5 until then; `set_threshold`, float64 [],
+      the lowest probability of a class in a prediction set, 0 until then; and those of the novelty: `novelty_mean`,
+      float32 [1280], and `novelty_components`, float32 [novelty.COMPONENTS, 1280], 0 until then (so are rows that are
+      not needed), and `novelty_threshold`, float32 [], infinite until then, with which the novelty is 0;
     - `weights`, the variables of the network in Keras's order.
 
     `background` is the name of a colour that Pillow knows, or #rrggbb. The folder must not exist yet.
@@ -110,7 +119,7 @@ def _foreign_part(model: Any) -> str | None:
         signature = model.signatures.get(name)
         if signature is None or list(signature.structured_input_signature[1]) != [images]:
             return f"signature {name}"
-        if list(signature.structured_outputs) != ["probabilities"]:
+        if sorted(signature.structured_outputs) != OUTPUTS:
             return f"signature {name}"
     return next((name for name in ATTRIBUTES if not hasattr(model, name)), None)
 
@@ -144,6 +153,14 @@ def restore(weights: Sequence[Any], folder: str | Path) -> float:
         for number, variable in enumerate(weights):
             variable.assign(reader.get_tensor(f"weights/{number}/{VALUE}"))
         return float(reader.get_tensor(f"temperature/{VALUE}"))
+
+
+def read_pca(folder: str | Path) -> novelty.PCA:
+    """Returns what the novelty of a SavedModel is computed with."""
+    with _explain_read_errors(folder):
+        reader = tf.train.load_checkpoint(f"{folder}/{ARRAYS}")
+        values = [reader.get_tensor(f"novelty_{name}/{VALUE}") for name in ("mean", "components", "threshold")]
+    return novelty.PCA(*values)
 
 
 @contextlib.contextmanager
@@ -186,6 +203,8 @@ def _serving_module(
     size = network.input_shape[1]
     base_end = [layer.name for layer in network.layers].index("base") + 1
     pooling, *head = network.layers[base_end:]
+    module = tf.Module()
+    _add_variables(module, network, classes, temperature, background)
     floats, integers = [tf.TensorSpec([None, size, size, 3], dtype, name="images") for dtype in (tf.float32, tf.uint8)]
 
     @tf.function(autograph=False, input_signature=[floats])
@@ -197,13 +216,22 @@ def _serving_module(
             logits = layer(logits)
         if len(classes) == 2:  # one logit z: softmax over (0, z) is (sigmoid(-z), sigmoid(z))
             logits *= tf.constant([0.0, 1.0])
-        return {"feature_maps": images, "features": features, "probabilities": tf.nn.softmax(logits)}
+        residuals = novelty.residuals(
+            features, module.novelty_mean, lambda x: tf.matmul(x, module.novelty_components, transpose_b=True)
+        )
+        return {
+            "feature_maps": images,
+            "features": features,
+            "probabilities": tf.nn.softmax(logits),
+            "novelty": residuals / module.novelty_threshold,
+        }
 
     predict = predict.get_concrete_function()  # traced once for all signatures
 
     @tf.function(autograph=False)
     def classify(images: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"probabilities": predict(tf.cast(images, tf.float32))["probabilities"]}
+        outputs = predict(tf.cast(images, tf.float32))
+        return {name: outputs[name] for name in OUTPUTS}
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
     def classify_bytes(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -211,13 +239,6 @@ def _serving_module(
         decode = functools.partial(serving_decoder.decode, size=size, background=background)
         return classify(tf.map_fn(decode, image_bytes, fn_output_signature=square))
 
-    module = tf.Module()
-    module.weights = [weight.value for weight in network.weights]
-    module.class_names = tf.Variable(classes, trainable=False)
-    module.image_size = tf.Variable(size, trainable=False)
-    module.background = tf.Variable(f"#{bytes(ImageColor.getrgb(background)).hex()}", trainable=False)
-    module.temperature = tf.Variable(temperature, trainable=False, dtype=tf.float32)
-    module.threshold = tf.Variable(0.5, trainable=False, dtype=tf.float64)  # a float32 would round the threshold
     module.__call__ = classify
     module.predict = tf.function(
         lambda images: predict(tf.cast(images, tf.float32)), autograph=False, input_signature=[integers]
@@ -227,3 +248,24 @@ def _serving_module(
         "serving_uint8": classify.get_concrete_function(integers),
         "serving_bytes": classify_bytes.get_concrete_function(),
     }
+
+
+def _add_variables(
+    module: tf.Module, network: keras.Model, classes: Sequence[str], temperature: float, background: str
+) -> None:
+    """Gives the object that `save` writes its variables."""
+    features = network.layers[-1].input.shape[1]
+    values = {
+        "class_names": list(classes),
+        "image_size": network.input_shape[1],
+        "background": f"#{bytes(ImageColor.getrgb(background)).hex()}",
+        "temperature": temperature,
+        "threshold": 0.5,  # a float32 would round the threshold
+        "set_threshold": 0,
+        "novelty_mean": tf.zeros(features),
+        "novelty_components": tf.zeros([novelty.COMPONENTS, features]),
+        "novelty_threshold": np.inf,
+    }
+    module.weights = [weight.value for weight in network.weights]
+    for name, (dtype, _) in VARIABLES.items():
+        setattr(module, name, tf.Variable(values[name], trainable=False, dtype=dtype))

@@ -15,8 +15,14 @@ def sub(table, field):
 
 def item(table, field):
     """The only table in a vector of tables."""
-    assert table.VectorLen(table.Offset(4 + 2 * field)) == 1
-    return Table(table.Bytes, table.Indirect(table.Vector(table.Offset(4 + 2 * field))))
+    [only] = items(table, field)
+    return only
+
+
+def items(table, field):
+    """The tables in a vector of tables."""
+    start, count = table.Vector(table.Offset(4 + 2 * field)), table.VectorLen(table.Offset(4 + 2 * field))
+    return [Table(table.Bytes, table.Indirect(start + 4 * number)) for number in range(count)]
 
 
 def text(table, field):

@@ -204,6 +204,10 @@ def ours():
     module.background = tf.Variable("#ffffff")
     module.temperature = tf.Variable(1.0)
     module.threshold = tf.Variable(0.5, dtype=tf.float64)
+    module.set_threshold = tf.Variable(0.0, dtype=tf.float64)
+    module.novelty_mean = tf.Variable([0.0])
+    module.novelty_components = tf.Variable([[0.0]])
+    module.novelty_threshold = tf.Variable(np.inf)
     module.predict = serve("images", tf.uint8)
     return module, {
         "serving_default": serve("images", tf.float32),
@@ -212,8 +216,9 @@ def ours():
     }
 
 
-def serve(name, dtype, output="probabilities"):
-    return tf.function(lambda x: {output: tf.ones([1, 2])}, input_signature=[tf.TensorSpec([None], dtype, name=name)])
+def serve(name, dtype, outputs=("probabilities", "novelty")):
+    images = tf.TensorSpec([None], dtype, name=name)
+    return tf.function(lambda x: {output: tf.ones([1, 2]) for output in outputs}, input_signature=[images])
 
 
 def without(name):
@@ -238,6 +243,10 @@ def test_what_is_checked_of_a_saved_model_is_all_that_it_needs(tmp_path):
         (without("image_size"), "image_size"),
         (without("temperature"), "temperature"),
         (without("threshold"), "threshold"),
+        (without("set_threshold"), "set_threshold"),
+        (without("novelty_mean"), "novelty_mean"),
+        (without("novelty_components"), "novelty_components"),
+        (without("novelty_threshold"), "novelty_threshold"),
         (without("weights"), "weights"),
         (without("predict"), "predict"),
         (with_other("class_names", tf.Variable([1.0, 2.0])), "class_names"),
@@ -250,7 +259,11 @@ def test_what_is_checked_of_a_saved_model_is_all_that_it_needs(tmp_path):
         (lambda module, signatures: signatures.pop("serving_bytes"), "signature serving_bytes"),
         (lambda module, signatures: signatures.update(serving_uint8=serve("x", tf.uint8)), "signature serving_uint8"),
         (
-            lambda module, signatures: signatures.update(serving_uint8=serve("images", tf.uint8, "scores")),
+            lambda module, signatures: signatures.update(serving_uint8=serve("images", tf.uint8, ["scores"])),
+            "signature serving_uint8",
+        ),
+        (  # as of an earlier version
+            lambda module, signatures: signatures.update(serving_uint8=serve("images", tf.uint8, ["probabilities"])),
             "signature serving_uint8",
         ),
     ],
