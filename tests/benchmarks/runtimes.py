@@ -56,6 +56,7 @@ class Trial:
     title: str
     runner: str  # in RUNNERS
     files: tuple[str, ...]
+    advice: str  # what to set
     setting: tuple[str, ...] = ()  # further arguments of the runner
 
     @property
@@ -64,19 +65,26 @@ class Trial:
         return PACKAGES[self.runner][0].replace("==", " ").replace("@", " ")
 
 
+BYTES = "int8: divide probabilities by 256"
 TRIALS = [
-    Trial("LiteRT Interpreter", "run_litert.py", (FLOAT16, INT8), ("with XNNPACK",)),
-    Trial("LiteRT Interpreter without XNNPACK", "run_litert.py", (FLOAT16, INT8), ("without XNNPACK",)),
-    Trial("LiteRT CompiledModel", "run_litert.py", (FLOAT16, INT8), ("CompiledModel",)),
-    Trial("MediaPipe image classifier", "run_mediapipe.py", (FLOAT16, INT8)),
-    Trial("TensorFlow Lite Micro", "run_tflite_micro.py", (FLOAT16, INT8)),
-    Trial("ONNX Runtime", "run_onnxruntime.py", (ONNX,)),
-    Trial("ONNX Runtime Web", "run_onnxruntime_web.mjs", (ONNX,)),
-    Trial("OpenVINO", "run_openvino.py", (ONNX, FLOAT16)),
-    Trial("OpenVINO with INFERENCE_PRECISION_HINT=f32", "run_openvino.py", (ONNX, FLOAT16), ("f32",)),
-    Trial("OpenCV DNN", "run_opencv.py", (ONNX,)),
-    Trial("Vela", "run_vela.py", (FLOAT16, INT8)),
-    Trial("Core ML", "run_coremltools.py", (SAVED_MODEL,)),
+    Trial("LiteRT Interpreter", "run_litert.py", (FLOAT16, INT8), BYTES, ("with XNNPACK",)),
+    Trial(
+        "LiteRT Interpreter without XNNPACK",
+        "run_litert.py",
+        (FLOAT16, INT8),
+        "experimental_op_resolver_type=BUILTIN_WITHOUT_DEFAULT_DELEGATES",
+        ("without XNNPACK",),
+    ),
+    Trial("LiteRT CompiledModel", "run_litert.py", (FLOAT16, INT8), BYTES, ("CompiledModel",)),
+    Trial("MediaPipe image classifier", "run_mediapipe.py", (FLOAT16, INT8), "nothing; the second head is the novelty"),
+    Trial("TensorFlow Lite Micro", "run_tflite_micro.py", (FLOAT16, INT8), f"arena_size; {BYTES}"),
+    Trial("ONNX Runtime", "run_onnxruntime.py", (ONNX,), "nothing"),
+    Trial("ONNX Runtime Web", "run_onnxruntime_web.mjs", (ONNX,), "nothing"),
+    Trial("OpenVINO", "run_openvino.py", (ONNX, FLOAT16), "nothing"),
+    Trial("OpenVINO", "run_openvino.py", (ONNX, FLOAT16), "INFERENCE_PRECISION_HINT: f32", ("f32",)),
+    Trial("OpenCV DNN", "run_opencv.py", (ONNX,), "setInput(image): uint8, NHWC, no blobFromImage"),
+    Trial("Vela", "run_vela.py", (FLOAT16, INT8), "--accelerator-config"),
+    Trial("Core ML", "run_coremltools.py", (SAVED_MODEL,), "ImageType, and one signature in place of the folder"),
 ]
 
 
@@ -101,7 +109,7 @@ def main():
                     for number, folder in enumerate(arguments.folders)
                 ]
                 rows.append({"runtime": trial.title, "package": trial.version, "file": Path(file).name})
-                rows[-1] |= summarise(results, references)
+                rows[-1] |= {"what to set": trial.advice} | summarise(results, references)
                 print(rows[-1], file=sys.stderr, flush=True)
     print(pd.DataFrame(rows).fillna("").to_markdown(index=False))
 
