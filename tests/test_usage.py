@@ -21,7 +21,7 @@ from stages.reporting import model_card
 from stages.tools.predict import predict
 from tests.decoding import odd_files
 from tests.decoding.image_files import encode, ink_profile
-from tests.support import ROOT, SMALL_BLOCKS, amplify
+from tests.support import ROOT, SMALL_BLOCKS, amplify, principal_components
 
 SIZE = 32
 CLASSES = ["cat", "nöt cat"]
@@ -47,8 +47,10 @@ def folder(tmp_path_factory):
             Path(f"{number}.image").write_bytes(data)
         paths = sorted(Path().glob("*.image"))
         probabilities = [x.probabilities["nöt cat"] for x in predict(paths, "saved")]
-        saved_model.copy("saved", Path(MODEL), {"threshold": np.quantile(probabilities, 0.75)})
-        export(made, np.stack([decode(path, SIZE)[2] for path in paths]), Path("data/models/exported"))
+        pixels = np.stack([decode(path, SIZE)[2] for path in paths])
+        values = principal_components(network.feature_extractor(made)(pixels.astype(np.float32)).numpy(), 4)
+        saved_model.copy("saved", Path(MODEL), {"threshold": np.quantile(probabilities, 0.75)} | values)
+        export(made, pixels, Path("data/models/exported"))
     return folder
 
 
@@ -56,7 +58,7 @@ def export(made, pixels, folder):
     """Writes what docs/serving.md reads of what the stage export writes."""
     folder.mkdir()
     (folder / "labels.txt").write_text("".join(f"{name}\n" for name in CLASSES), encoding="utf-8")
-    (folder / "model.onnx").write_bytes(onnx_model.convert(made, CLASSES, 2))
+    (folder / "model.onnx").write_bytes(onnx_model.convert(made, CLASSES, 2, saved_model.read_pca(MODEL)))
     (folder / "int8.tflite").write_bytes(quantization.quantize(litert.convert(MODEL), pixels))
 
 
@@ -163,6 +165,8 @@ def test_the_snippet_is_equal_to_predict(folder, monkeypatch, capsys):
         np.testing.assert_allclose(
             names["probabilities"], list(prediction.probabilities.values()), atol=1e-3, err_msg=name
         )
+        novelty = load(MODEL)(decode("my.jpg", SIZE)[2][np.newaxis])["novelty"].numpy()[0]
+        assert names["novelty"] == pytest.approx(novelty, abs=1e-3), name
         assert capsys.readouterr().out.startswith(f"{prediction.predicted} {{'cat': "), name
         predictions.append(prediction)
     assert {x.predicted for x in predictions} == set(CLASSES)
@@ -203,6 +207,8 @@ def test_the_code_for_each_format_gives_what_predict_gives(folder, monkeypatch, 
     [prediction] = predict(["my.jpg"], MODEL)
     expected = list(prediction.probabilities.values())
     np.testing.assert_allclose(np.ravel(names["probabilities"]), expected, atol=tolerance)
+    novelty = load(MODEL)(decode("my.jpg", SIZE)[2][np.newaxis])["novelty"].numpy()[0]
+    assert novelty > 0.1 and np.ravel(names["novelty"]) == pytest.approx(min(novelty, 2), abs=10 * tolerance)
     assert "classes" not in names or names["classes"] == CLASSES
     assert words == "serving_bytes" or capsys.readouterr().out.startswith("{'cat': ")
 

@@ -25,9 +25,10 @@ def build(model: Any) -> keras.Model:
     x = base(keras.layers.Rescaling(1 / 127.5, offset=-1)(inputs))
     features = keras.layers.GlobalAveragePooling2D(name="features")(x)
     head = keras.layers.Dense(class_count, "softmax", name="probabilities")
-    project = keras.layers.Dense(len(model.novelty_components), use_bias=False, trainable=False, name="components")
-    residuals = novelty.residuals(features, model.novelty_mean.numpy(), project)
+    mean, components = model.novelty_mean.numpy(), model.novelty_components.numpy()
+    project = keras.layers.Dense(len(components), use_bias=False, trainable=False, name="components")
+    residuals = novelty.residuals(features, mean, project)
     outputs = {"probabilities": head(features), "novelty": residuals / float(model.novelty_threshold)}
     head.set_weights([kernel, bias])
-    project.set_weights([model.novelty_components.numpy().T])
+    project.set_weights([components.T])
     return keras.Model(inputs, outputs)

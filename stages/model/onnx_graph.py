@@ -32,8 +32,8 @@ class Graph:
         self._constants.append(numpy_helper.from_array(np.ascontiguousarray(value, dtype), name))
         return name
 
-    def add_model(self, model: keras.Model, value: str) -> str:
-        """Adds the layers of a Keras model, whose input is a value, and returns the name of its output.
+    def add_model(self, model: keras.Model, value: str) -> Any:
+        """Adds the layers of a Keras model, whose input is a value, and returns the name of its output, or a list.
 
         Raises:
             TypeError: a layer is none of those that this project uses.

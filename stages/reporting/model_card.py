@@ -53,9 +53,10 @@ if mode == "RGBA":
 with contextlib.suppress(ImageCms.PyCMSError):  # there is no ICC profile, or a broken one
     profile = io.BytesIO(file.info.get("icc_profile", b""))
     image = ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
-probabilities = model(np.asarray(image.convert("RGB"))[np.newaxis])["probabilities"].numpy()[0].tolist()
+outputs = model(np.asarray(image.convert("RGB"))[np.newaxis])
+probabilities, novelty = (outputs[name].numpy()[0].tolist() for name in ("probabilities", "novelty"))
 label = probabilities[1] >= float(model.threshold) if len(classes) == 2 else np.argmax(probabilities)
-print(classes[label], dict(zip(classes, probabilities)))"""
+print(classes[label], dict(zip(classes, probabilities)), "unlike the training images" if novelty > 1 else "")"""
 
 
 def render(run: Run, conclusions: Conclusions) -> str:

@@ -6,8 +6,9 @@
     --model FOLDER  the SavedModel (data/models/classifier)
 
 The model that keras.models.load_model(FILE) returns takes raw pixels, [N, image_size, image_size, 3], RGB from 0 to
-255, and returns the probabilities of all classes, [N, C], in the order of data/models/exported/labels.txt. Its base is
-frozen.
+255, and returns {"probabilities": [N, C], "novelty": [N]}: the probabilities of all classes, in the order of
+data/models/exported/labels.txt, and the novelty, above 1 for an image that is unlike the training images. Its base is
+frozen. Its layers "features" and "probabilities" are where to put another head.
 """
 
 if __name__ == "__main__":
