@@ -83,7 +83,7 @@ TRIALS = [
     Trial("OpenVINO", "run_openvino.py", (ONNX, FLOAT16), "nothing"),
     Trial("OpenVINO", "run_openvino.py", (ONNX, FLOAT16), "INFERENCE_PRECISION_HINT: f32", ("f32",)),
     Trial("OpenCV DNN", "run_opencv.py", (ONNX,), "setInput(image): uint8, NHWC, no blobFromImage"),
-    Trial("Vela", "run_vela.py", (FLOAT16, INT8), "--accelerator-config"),
+    Trial("Vela", "run_vela.py", (FLOAT16, INT8), "carry labels.txt beside its file"),
     Trial("Core ML", "run_coremltools.py", (SAVED_MODEL,), "ImageType, and one signature in place of the folder"),
 ]
 
