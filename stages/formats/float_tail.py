@@ -65,12 +65,17 @@ def append(int8: bytes, float32: ModelT, tail: list[OperatorT]) -> bytes:
         added = _add_operator(model, code.builtinCode, code.version, operator.inputs, operator.outputs)
         added.inputs, added.outputs = ([places[index] for index in x] for x in (operator.inputs, operator.outputs))
         added.builtinOptionsType, added.builtinOptions = operator.builtinOptionsType, operator.builtinOptions
-    novelty = copy.copy(graph.tensors[places[original.outputs[1]]])
-    graph.tensors[places[original.outputs[1]]].name += b"_float32"
-    novelty.type = TensorType.UINT8
-    novelty.quantization = QuantizationParametersT(scale=[NOVELTY_STEP], zeroPoint=[0])
-    graph.outputs = [*graph.outputs, _add_tensor(model, novelty)]
-    _add_operator(model, BuiltinOperator.QUANTIZE, 1, [places[original.outputs[1]]], [graph.outputs[1]])
+    last = places[original.outputs[1]]
+    novelty = copy.copy(graph.tensors[last])
+    graph.tensors[last].name += b"_float32"
+    # By way of int8, because TensorFlow Lite Micro has no QUANTIZE from float32 to uint8.
+    for suffix, dtype, zero_point in ((b"_int8", TensorType.INT8, -128), (b"", TensorType.UINT8, 0)):
+        quantized = copy.copy(novelty)
+        quantized.name, quantized.type = novelty.name + suffix, dtype
+        quantized.quantization = QuantizationParametersT(scale=[NOVELTY_STEP], zeroPoint=[zero_point])
+        source, last = last, _add_tensor(model, quantized)
+        _add_operator(model, BuiltinOperator.QUANTIZE, 1, [source], [last])
+    graph.outputs = [*graph.outputs, last]
     signature = copy.copy(float32.signatureDefs[0])
     for part, numbers in {"inputs": graph.inputs, "outputs": graph.outputs}.items():
         entries = zip(getattr(signature, part), numbers, strict=True)
