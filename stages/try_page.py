@@ -45,25 +45,29 @@ def write(model: Any, path: Path) -> None:
     path.write_text(try_page.render(*describe(model), runtime), encoding="utf-8")
 
 
-def describe(model: Any) -> tuple[dict[str, Any], np.ndarray]:
-    """Returns what the page's script needs to know of a loaded SavedModel, and its weights (browser_model.convert)."""
+def describe(model: Any) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
+    """Returns what the page's script needs to know of a loaded SavedModel, and its arrays (browser_model.convert)."""
     classes = [name.decode() for name in model.class_names.numpy()]
     size, threshold = int(model.image_size), float(model.novelty_threshold)
     plain = network.build(size, len(classes))
     plain.set_weights([weight.numpy() for weight in model.weights])
     novelty = [model.novelty_mean.numpy(), model.novelty_components.numpy()]
-    layers, weights = browser_model.convert(plain, novelty)
-    return {
-        "classes": classes,
-        "names": [cli.printable(name) for name in classes],
-        "size": size,
-        "background": ImageColor.getrgb(model.background.numpy().decode()),
-        "threshold": float(model.threshold),
-        "set_threshold": float(model.set_threshold),
-        "novelty_threshold": threshold if math.isfinite(threshold) else None,  # JSON has no infinity
-        "novelty_components": len(novelty[1]),
-        "layers": layers,
-    }, weights
+    layers, kernels, biases = browser_model.convert(plain, novelty)
+    return (
+        {
+            "classes": classes,
+            "names": [cli.printable(name) for name in classes],
+            "size": size,
+            "background": ImageColor.getrgb(model.background.numpy().decode()),
+            "threshold": float(model.threshold),
+            "set_threshold": float(model.set_threshold),
+            "novelty_threshold": threshold if math.isfinite(threshold) else None,  # JSON has no infinity
+            "novelty_components": len(novelty[1]),
+            "layers": layers,
+        },
+        kernels,
+        biases,
+    )
 
 
 if __name__ == "__main__":

@@ -69,9 +69,13 @@ def test_the_page_has_the_model_as_float16_and_what_its_script_must_know(run, cl
         "novelty_threshold": 0.5,
         "novelty_components": 64,
     }
-    weights = np.frombuffer(base64.b64decode(data["weights"]), "<f2")
-    expected = [weight.numpy() for weight in model.weights] + [np.zeros(1280), components]
-    np.testing.assert_array_equal(weights, np.concatenate([np.ravel(x) for x in expected]).astype(np.float16))
+    arrays = [weight.numpy() for weight in model.weights]
+    for name, dtype, expected in [
+        ("kernels", np.float16, [*arrays[::2], np.zeros(1280), components]),
+        ("biases", np.float32, arrays[1::2]),
+    ]:
+        found = np.frombuffer(base64.b64decode(data[name]), dtype)
+        np.testing.assert_array_equal(found, np.concatenate([np.ravel(x) for x in expected]).astype(dtype))
     convolutions = [layer for layer in layers if "kernel" in layer]
     assert [layer["kernel"] for layer in convolutions] == [[*x.shape] for x in model.weights if len(x.shape) == 4]
     assert base64.b64decode(data["wasm"]) == RUNTIME["simd.wasm"]

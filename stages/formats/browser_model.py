@@ -50,12 +50,18 @@ class Layers:
         return len(self.layers)
 
 
-def convert(network: keras.Model, further: Sequence[np.ndarray]) -> tuple[list[dict[str, Any]], np.ndarray]:
-    """Returns the layers of a network (network.build) up to its feature maps, and all weights, float16 [W].
+def convert(network: keras.Model, further: Sequence[np.ndarray]) -> tuple[list[dict[str, Any]], np.ndarray, np.ndarray]:
+    """Returns the layers of a network (network.build) up to its feature maps, all kernels, and all biases.
 
-    The weights are those of the layers, kernel and bias of the head, and the arrays of `further`, one after the other.
+    The kernels, float16 [W], are those of the layers and of the head and the arrays of `further`, one after the other;
+    the biases, float32 [B], those of the layers and of the head. As float16, they would double the differences of
+    probabilities.
     """
     pooling, head = network.layers[-2:]
     found = Layers(keras.Model(network.inputs[0], pooling.input))
-    arrays = [*found.weights, head.kernel.numpy(), head.bias.numpy(), *further]
-    return found.layers, np.concatenate([np.ravel(array) for array in arrays]).astype("<f2")
+    arrays = [*found.weights, head.kernel.numpy(), head.bias.numpy()]
+    return found.layers, _joined([*arrays[::2], *further], "<f2"), _joined(arrays[1::2], "<f4")
+
+
+def _joined(arrays: Sequence[np.ndarray], dtype: str) -> np.ndarray:
+    return np.concatenate([np.ravel(array) for array in arrays]).astype(dtype)

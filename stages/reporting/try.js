@@ -55,9 +55,9 @@ async function analyse(item) {
 // The answer ----------------------------------------------------------------------------------------------------------------
 const isUnlike = (answer) => answer.novelty > 1;
 
-// Draws an image into a canvas, at most `side` pixels wide and high.
+// Draws an image into a canvas, whose longer side has `side` pixels.
 function draw(canvas, source, width, height, side) {
-  const scale = Math.min(1, side / Math.max(width, height));
+  const scale = side / Math.max(width, height);
   Object.assign(canvas, { width: Math.max(1, Math.round(width * scale)), height: Math.max(1, Math.round(height * scale)) });
   const context = canvas.getContext("2d");
   context.imageSmoothingQuality = "high";
@@ -319,7 +319,7 @@ for (const type of ["dragenter", "dragover", "dragleave", "drop"]) {
 const ready = (async () => {
   await pause();
   const bytes = (id) => tryModel.bytesOf($(id).textContent);
-  model = await tryModel.load(tf, bytes("wasm"), data, tryModel.fromHalf(bytes("weights")));
+  model = await tryModel.load(tf, bytes("wasm"), data, tryModel.fromHalf(bytes("kernels")), new Float32Array(bytes("biases").buffer));
   model(new Uint8ClampedArray(data.size * data.size * 3)); // the first image takes longer
 })();
 ready.then(

@@ -1,6 +1,7 @@
 // The model of the page to try it, without the page: from pixels to probabilities, novelty and heat map. Tests run this in Node.
 "use strict";
 const tryModel = (() => {
+const ONE = 2 ** 22; // of the whole numbers that weigh pixels in Pillow's resize
 const SCALES = [8, 4, 2, 1]; // by which predict's JPEG decoder divides while it decodes, never below the target
 
 // Returns the bytes of a text in Base64.
@@ -22,8 +23,8 @@ function fromHalf(bytes) {
   return Float32Array.from({ length: bytes.byteLength / 2 }, (_, n) => table[view.getUint16(2 * n, true)]);
 }
 
-// Returns [[first, weights], ...], a pair for each of `size` places: Pillow's resize with the filter BILINEAR, a triangle,
-// which is as wide as the pixels that a place covers, and thus has antialiasing.
+// Returns [[first, weights], ...], a pair for each of `size` places, of which the sum of weights is ONE: Pillow's resize with
+// the filter BILINEAR, a triangle, which is as wide as the pixels that a place covers, and thus has antialiasing.
 function triangles(length, size) {
   const scale = length / size, support = Math.max(1, scale);
   return Array.from({ length: size }, (_, place) => {
@@ -31,7 +32,7 @@ function triangles(length, size) {
     const first = Math.max(0, Math.trunc(center - support + 0.5)), end = Math.min(length, Math.trunc(center + support + 0.5));
     const weights = Array.from({ length: end - first }, (_, n) => Math.max(0, 1 - Math.abs((first + n - center + 0.5) / support)));
     const sum = weights.reduce((a, b) => a + b, 0);
-    return [first, Float32Array.from(weights, (x) => x / sum)];
+    return [first, Float64Array.from(weights, (x) => Math.floor((x / sum) * ONE + 0.5))];
   });
 }
 
@@ -112,7 +113,7 @@ function square(width, height, read, head, size, background) {
   const scale = isJpeg(head) ? (SCALES.find((x) => least >= x) ?? 1) : 1, isDivided = scale > 1 && isHalved(head);
   const columns = Math.ceil(width / scale), lines = Math.ceil(height / scale);
   const across = triangles(columns, size), down = triangles(lines, size);
-  const narrow = new Uint8ClampedArray(lines * size * 4); // which rounds as Pillow does between its two passes
+  const narrow = new Uint8ClampedArray(lines * size * 4);
   const strip = Math.max(8, Math.min(256, Math.floor(2 ** 20 / width / 8) * 8)); // rows at a time: a photograph takes 50 MB
   for (let top = 0; top < height; top += strip) {
     const rows = averaged(premultiplied(read(top, Math.min(strip, height - top))), width, scale);
@@ -127,10 +128,10 @@ function square(width, height, read, head, size, background) {
           blue += weights[n] * rows[from + 2];
           opacity += weights[n] * rows[from + 3];
         }
-        narrow[to] = red;
-        narrow[to + 1] = green;
-        narrow[to + 2] = blue;
-        narrow[to + 3] = opacity;
+        narrow[to] = Math.floor(red / ONE + 0.5);
+        narrow[to + 1] = Math.floor(green / ONE + 0.5);
+        narrow[to + 2] = Math.floor(blue / ONE + 0.5);
+        narrow[to + 3] = Math.floor(opacity / ONE + 0.5);
       }
     }
   }
@@ -141,7 +142,7 @@ function square(width, height, read, head, size, background) {
       for (let c = 0; c < 4; c++) {
         let sum = 0;
         for (let n = 0; n < weights.length; n++) sum += weights[n] * narrow[((first + n) * size + x) * 4 + c];
-        cell[c] = sum;
+        cell[c] = Math.floor(sum / ONE + 0.5);
       }
       for (let c = 0; c < 3; c++) pixels[(y * size + x) * 3 + c] = cell[c] + ((255 - cell[3]) * background[c]) / 255;
     }
@@ -149,19 +150,23 @@ function square(width, height, read, head, size, background) {
   return pixels;
 }
 
-// Returns the arrays in `weights`, in the order in which browser_model.convert writes them.
-function unpack(description, weights) {
-  let place = 0;
-  const take = (length) => weights.subarray(place, (place += length));
+// Returns the arrays of the layers, of the head and of the novelty, in the order in which browser_model.convert writes them.
+function unpack(description, kernels, biases) {
+  const take = (from) => {
+    let place = 0;
+    return (length) => {
+      if ((place += length) > from.length) throw new Error("the weights do not fit the layers");
+      return from.subarray(place - length, place);
+    };
+  };
+  const kernel = take(kernels), bias = take(biases);
   const product = (shape) => shape.reduce((a, b) => a * b, 1);
-  const arrays = description.layers.filter((layer) => layer.kernel).map(({ op, kernel }) => (
-    { kernel: take(product(kernel)), bias: take(op === "conv2d" ? kernel[3] : kernel[2]) }
+  const arrays = description.layers.filter((layer) => layer.kernel).map(({ op, kernel: shape }) => (
+    { kernel: kernel(product(shape)), bias: bias(op === "conv2d" ? shape[3] : shape[2]) }
   ));
   const depth = arrays.at(-1).bias.length, outputs = description.classes.length === 2 ? 1 : description.classes.length;
-  const head = { kernel: take(depth * outputs), bias: take(outputs) };
-  const novelty = { mean: take(depth), components: take(depth * description.novelty_components) };
-  if (place !== weights.length) throw new Error("the weights do not fit the layers");
-  return { arrays, depth, head, novelty };
+  const head = { kernel: kernel(depth * outputs), bias: bias(outputs) };
+  return { arrays, depth, head, novelty: { mean: kernel(depth), components: kernel(depth * description.novelty_components) } };
 }
 
 // Returns how unlike the training images an image is (stages/model/novelty.py): above 1, it is unlike them.
@@ -214,14 +219,14 @@ function classify(maps, description, { depth, head, novelty }) {
 
 // Loads the model, and returns a function from RGB pixels, [size, size, 3], to what `classify` returns.
 //   tf: TensorFlow.js with its WebAssembly backend; wasm: the bytes of that.
-async function load(tf, wasm, description, weights) {
+async function load(tf, wasm, description, kernels, biases) {
   tf.env().set("WASM_HAS_MULTITHREAD_SUPPORT", false);
   tf.env().platform.fetch = async () => ({ ok: true, arrayBuffer: async () => wasm.buffer }); // nothing is fetched
   const names = ["tfjs-backend-wasm.wasm", "tfjs-backend-wasm-simd.wasm", "tfjs-backend-wasm-threaded-simd.wasm"];
   tf.wasm.setWasmPaths(Object.fromEntries(names.map((name) => [name, name])), true);
   if (!(await tf.setBackend("wasm"))) throw new Error("this browser does not run WebAssembly with SIMD");
   await tf.ready();
-  const { layers, size } = description, unpacked = unpack(description, weights), tensors = unpacked.arrays.values();
+  const { layers, size } = description, unpacked = unpack(description, kernels, biases), tensors = unpacked.arrays.values();
   const computed = layers.map((layer) => {
     if (!layer.kernel) return layer;
     const { kernel, bias } = tensors.next().value;

@@ -18,12 +18,13 @@ LEFT_OUT = """<!DOCTYPE html>
 MOST_NAMED = 10  # maximum number of classes that the heading lists in full
 
 
-def render(description: dict[str, Any], weights: np.ndarray, runtime: Mapping[str, bytes]) -> str:
+def render(description: dict[str, Any], kernels: np.ndarray, biases: np.ndarray, runtime: Mapping[str, bytes]) -> str:
     """Returns the page as HTML.
 
     Args:
         description: what try.js needs to know of the model.
-        weights: float16 [W], little-endian.
+        kernels: float16 [W], little-endian.
+        biases: float32 [B], little-endian.
         runtime: files of TensorFlow.js by name: its scripts, the first of which defines what the others add to, and a
             wasm file.
 
@@ -40,8 +41,10 @@ def render(description: dict[str, Any], weights: np.ndarray, runtime: Mapping[st
         most_named=MOST_NAMED,
         size=description["size"],
         data=formatting.as_json(description),
-        weights=base64.b64encode(weights.tobytes()).decode(),
-        wasm=base64.b64encode(wasm[0]).decode(),
+        binary={
+            name: base64.b64encode(content).decode()
+            for name, content in {"kernels": kernels.tobytes(), "biases": biases.tobytes(), "wasm": wasm[0]}.items()
+        },
         scripts=scripts,
         hashes=[base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts],
         COLOURS=base.CSS,

@@ -80,7 +80,8 @@ def test_an_image_is_resized_as_predict_does(shape, mode):
     image.convert(mode).save(file, "PNG")
     expected = decode(file.getvalue(), 64, background="#c81e5a")[2].astype(int)
     difference = np.abs(square(file.getvalue(), 64, [200, 30, 90]) - expected)
-    highest, mean = (2, 0.4) if mode == "RGBA" else (1, 0.1)
+    # Of tall images, Pillow resizes the columns first, which rounds otherwise.
+    highest, mean = (2, 0.4) if mode == "RGBA" else (1, 0.2) if shape[0] < shape[1] else (0, 0.001)
     assert difference.max() <= highest and difference.mean() < mean
 
 
