@@ -24,13 +24,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from stages.common import arrays, cli, dataset, files, params, terminal
 from stages.common.arrays import Features, Labels, Pixels, Probabilities
 from stages.common.phases import FINETUNE, PHASES, TRAIN_FROZEN
 from stages.evaluation import (
-    curves,
     drift,
     examples,
     gradcam,
@@ -39,16 +37,13 @@ from stages.evaluation import (
     novelty_rates,
     prediction_sets,
     predictions,
+    result_files,
     scores,
-    slices,
 )
-from stages.evaluation.model_evaluation import Evaluation
+from stages.evaluation.result_files import Results
 from stages.model import saved_model
 from stages.model.temperature import scale_probabilities
 from stages.statistics import coverage, paired_test
-
-# Metrics by which DVC compares experiments, if a model has them.
-COMPARED = ("accuracy", "loss", "auc", "f1", "set_coverage", "set_size")
 
 THRESHOLDS = {"threshold": 0.5, "set_threshold": 0.0}  # variables of the classifier, and their values if it has none
 
@@ -81,7 +76,7 @@ def main() -> None:
         evaluations[phase.model] = evaluation
     mistakes = predictions.wrong_predictions(splits, {name: x for name, (x, _) in outputs.items()}, threshold)
     known = {name: x for name, (_, x) in outputs.items()}
-    comparison = compare_phases(evaluations, test)
+    comparison = result_files.compare_phases(evaluations, test)
     detector = novelty.fit(known["train"], known["validation"])
     extract = functools.partial(extract_features, model, p.batch_size)
     rates = novelty_rates.measure(
@@ -90,8 +85,8 @@ def main() -> None:
     params.check_unchanged(p)
     reference = drift.reference(splits["validation"], known["validation"], detector.novelty(known["validation"]))
     thresholds = {name: evaluation.scores.get(name, other) for name, other in THRESHOLDS.items()}
-    variables = thresholds | detector.variables
-    write(evaluations, test, features[TRAIN_FROZEN.model], mistakes, variables, rates, reference, model)
+    results = Results(test, evaluations, features[TRAIN_FROZEN.model], mistakes, rates, reference)
+    write(results, thresholds | detector.variables, model)
     difference = paired_test.describe_difference(comparison, *(phase.title.lower() for phase in PHASES))
     sets = [coverage.describe(evaluation.scores)] if len(test.classes) > 2 else []
     terminal.show(model_evaluation.summary(evaluations), *sets, difference, rates["finding"])
@@ -107,38 +102,22 @@ def choose_threshold(
     return scores.choose_threshold(labels, outputs["validation"][0], threshold, name)
 
 
-def compare_phases(evaluations: Mapping[str, Evaluation], test: dataset.Split) -> pd.DataFrame:
-    """Returns the table of paired_test.count_flips: whether each phase is right on each test image."""
-    a, b = (evaluations[phase.model].predicted == test.labels for phase in PHASES)
-    return test.manifest[["path", "group"]].assign(a=a, b=b)
-
-
 def extract_features(model: Any, batch_size: int, pixels: Pixels) -> Features:
     """Returns the features of images that are in no split, by the fine-tuned model."""
     return predictions.predict(model, pixels, batch_size, f"{FINETUNE.model} model, foreign images")[1]
 
 
-def write(
-    evaluations: Mapping[str, Evaluation],
-    split: dataset.Split,
-    features: Features,
-    mistakes: pd.DataFrame,
-    variables: Mapping[str, Any],
-    rates: Mapping[str, Any],
-    reference: drift.Sample,
-    model: Any,
-) -> None:
-    """Writes all outputs of the stage.
-
-    `split` is the test split, `features` are the frozen model's, `mistakes` the fine-tuned one's
-    (predictions.wrong_predictions), `variables` those of the classifier that differ from it (saved_model.copy), `rates`
-    those of novelty_rates, `reference` are validation images, `model` is the SavedModel.
+def write(results: Results, variables: Mapping[str, Any], model: Any) -> None:
+    """Writes all outputs of the stage; `variables` are those of the classifier that differ from the fine-tuned model
+    (saved_model.copy), `model` is this one, loaded.
     """
-    frozen, finetuned = (evaluations[phase.model] for phase in PHASES)
-    comparison = compare_phases(evaluations, split)
+
+    def feature_maps(pixels: Pixels) -> Any:
+        return model.predict(pixels)["feature_maps"]
+
     with files.replacing(
         classifier="data/models/classifier",
-        **{name: f"metrics/{name}.json" for name in evaluations},
+        **{name: f"metrics/{name}.json" for name in results.evaluations},
         folder="data/evaluation",
         features="data/features/test.npy",
         predictions="plots/predictions.csv",
@@ -146,40 +125,16 @@ def write(
         precision_recall="plots/precision_recall",
     ) as out:
         saved_model.copy(FINETUNE.saved_model, out.classifier, variables)
-        for folder in (out.folder, out.folder / "curves", out.roc, out.precision_recall):
-            folder.mkdir()
         for phase in PHASES:
-            compared = {metric: x for metric, x in evaluations[phase.model].scores.items() if metric in COMPARED}
-            with files.checked(phase.metrics):
-                kept_epoch = files.read_json(phase.metrics)["kept_epoch"]
-            files.write_json(compared | {"kept_epoch": kept_epoch}, getattr(out, phase.model))
-        for kind, curve in {"roc": curves.roc, "precision_recall": curves.precision_recall}.items():
-            for name, x in evaluations.items():
-                pooled = curve(*curves.decisions(split.labels, x.probabilities))
-                files.write_csv(pooled, getattr(out, kind) / f"{name}.csv")
-            of_classes = curves.by_class(curve, split.labels, finetuned.probabilities, split.classes)
-            files.write_csv(of_classes, out.folder / f"curves/{kind}.csv")
-        bins = pd.concat({name: x.bins for name, x in evaluations.items()}, names=["model"]).reset_index("model")
-        files.write_csv(bins, out.folder / "reliability.csv")
-        table = predictions.prediction_table(
-            split.manifest, split.classes, finetuned.probabilities, finetuned.predicted, frozen.predicted
-        )
-        files.write_csv(table, out.predictions, errors="backslashreplace")
-        files.write_csv(mistakes, out.folder / "mistakes.csv", errors="backslashreplace")
-        arrays.save(out.folder / "probabilities.npy", finetuned.probabilities)
-        arrays.save(out.features, features.astype(np.float16))
-        files.write_json(rates, out.folder / "novelty.json")
-        drift.save(out.folder / "reference.npz", reference)
-        by_slice = slices.score(split.manifest.assign(**slices.measure(split.pixels)), comparison["b"].to_numpy())
-        files.write_csv(by_slice, out.folder / "slices.csv", errors="backslashreplace")
-        heat_maps = functools.partial(
-            gradcam.heat_maps, lambda pixels: model.predict(pixels)["feature_maps"], model.weights[-2]
-        )
-        examples.save(out.folder / "samples.npz", heat_maps, split, table)
-        all_scores = {name: x.scores for name, x in evaluations.items()}
-        files.write_json(all_scores | {"changed": paired_test.count_flips(comparison)}, out.folder / "metrics.json")
-        files.write_json({name: x.class_scores for name, x in evaluations.items()}, out.folder / "classes.json")
-        files.write_json({name: x.intervals for name, x in evaluations.items()}, out.folder / "intervals.json")
+            compared = result_files.compared_metrics(results.evaluations[phase.model].scores, phase)
+            files.write_json(compared, getattr(out, phase.model))
+        out.folder.mkdir()
+        result_files.write_tables(results, out.folder)
+        result_files.write_curves(results, out.roc, out.precision_recall, out.folder / "curves")
+        files.write_csv(results.predictions, out.predictions, errors="backslashreplace")
+        arrays.save(out.features, results.features.astype(np.float16))
+        heat_maps = functools.partial(gradcam.heat_maps, feature_maps, model.weights[-2])
+        examples.save(out.folder / "samples.npz", heat_maps, results.test, results.predictions)
 
 
 if __name__ == "__main__":
