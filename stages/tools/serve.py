@@ -15,6 +15,7 @@ if __name__ == "__main__":
     from stages.model import backend
 
     backend.start()
+    backend.use_one_thread_per_call()
 
 import asyncio
 import dataclasses

@@ -35,6 +35,7 @@ CHUNKS = itertools.chain(
 START = f"""
 from stages.model import backend
 backend.start()
+backend.use_one_thread_per_call()
 import sys
 from stages.common import cli
 from stages.tools import http_limits, serve
@@ -359,6 +360,7 @@ def test_health_metrics_and_documentation(server):
 @pytest.mark.parametrize("package", ["fastapi", "fastapi_offline", "uvicorn", "prometheus_client"])
 def test_a_missing_package_ends_in_a_line(monkeypatch, package):
     monkeypatch.setattr("stages.model.backend.start", lambda: None)
+    monkeypatch.setattr("stages.model.backend.use_one_thread_per_call", lambda: None)
     monkeypatch.setitem(sys.modules, package, None)
     monkeypatch.delitem(sys.modules, "stages.tools.serve")
     with pytest.raises(SystemExit) as end:
