@@ -382,6 +382,18 @@ def test_a_wrong_argument_ends_in_a_line(monkeypatch, capsys, arguments, status,
     assert error in errors.splitlines()[-1]
 
 
+@pytest.mark.parametrize(
+    ("host", "reason"), [("127.0.0.1", "in use"), ("nowhere.invalid", ""), ("192.0.2.1", "assign")]
+)
+def test_an_address_where_it_cannot_listen_ends_in_a_line(monkeypatch, capsys, host, reason):
+    monkeypatch.setattr(sys, "argv", sys.argv)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        where = f"--host {host} --port {other.getsockname()[1]}"
+        _, errors = run_command(serve.main, "serve", where.split(), capsys, 2)
+    line = errors.splitlines()[-1]
+    assert f"error: {where}: " in line and reason in line and "a free port" in line
+
+
 def test_sigterm_lets_requests_finish(server):
     """It ends the server, so it is the last one."""
     body = multipart(png())
