@@ -3,6 +3,7 @@
 A stand-in replaces the cluster, because Dask is no requirement; tests/benchmarks/scaling.py runs it on one.
 """
 
+import contextlib
 import json
 import re
 import sys
@@ -64,6 +65,8 @@ def test_a_chunk_gets_what_predict_gives(label):
     for row, expected in zip(found, predict.predict(IMAGES), strict=True):
         assert row["predicted"] == expected.predicted
         assert bool(row["problem"]) == bool(expected.problem) == (row["path"] in ("no image.jpg", "missing.jpg"))
+        assert row["unlike"] == expected.unlike and row["novelty"] == pytest.approx(expected.novelty, abs=1e-3)
+        assert row.get("prediction_set") == expected.prediction_set
         if expected.probabilities:
             assert row["probabilities"] == pytest.approx(expected.probabilities, abs=1e-5)
     assert sorted(path.name for path in Path().glob("*.jsonl*")) == ["part.jsonl"]
@@ -84,6 +87,38 @@ def test_a_chunk_that_could_not_be_read_leaves_nothing(label, monkeypatch):
     with pytest.raises(TypeError, match="IsADirectoryError"):
         label(IMAGES, "part.jsonl")
     assert not list(Path().glob("*.jsonl*"))
+
+
+@pytest.mark.parametrize(
+    ("listing", "expected"),
+    [
+        ("a.jpg\nb 1.jpg \nü.jpg\n", [["a.jpg", "b 1.jpg ", "ü.jpg"]]),
+        ("a.jpg\n\nb.jpg\n\n", [["a.jpg", "b.jpg"]]),
+        ("\n" * 300 + "a.jpg", [["a.jpg"]]),
+        ("\ufeffa.jpg\r\nb.jpg\r\n", [["a.jpg", "b.jpg"]]),  # of Windows
+        ("a.jpg\n" * 600, [["a.jpg"] * 256, ["a.jpg"] * 256, ["a.jpg"] * 88]),
+        ("", []),
+    ],
+    ids=range(6),
+)
+def test_the_lines_of_the_list_are_shared_out_in_chunks(tmp_path, monkeypatch, listing, expected):
+    class Client(contextlib.nullcontext):
+        def __enter__(self):
+            return types.SimpleNamespace(submit=lambda _, *arguments: submitted.append(arguments))
+
+    class Running(list):
+        update = list.extend
+
+    submitted = []
+    distributed = types.SimpleNamespace(
+        Client=Client, as_completed=lambda tasks, with_results: Running(tasks), get_worker=None
+    )
+    monkeypatch.setitem(sys.modules, "dask", types.ModuleType("dask"))
+    monkeypatch.setitem(sys.modules, "dask.distributed", distributed)
+    (tmp_path / "list.txt").write_bytes(listing.encode())
+    monkeypatch.setattr(sys, "argv", ["label.py", str(tmp_path / "list.txt"), "out"])
+    exec(code(), {"__name__": "__main__"})
+    assert submitted == [(chunk, f"out/000000{number}.jsonl") for number, chunk in enumerate(expected)]
 
 
 def test_the_code_is_short():

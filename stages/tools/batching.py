@@ -14,7 +14,7 @@ from stages.tools.inference import BATCH, Prediction
 
 
 class Batches:
-    """Decodes each image by itself, and predicts together those that came while the batch before was predicted.
+    """Decodes each image by itself, and predicts together those that came while all cores predicted batches.
 
     So no image waits for others to come, and the more come, the larger are the batches.
     """
@@ -25,9 +25,9 @@ class Batches:
         self.size, self.background = int(model.image_size), inference.background_of(model)
         cores = os.cpu_count() or 1
         self.free = asyncio.Semaphore(cores)  # limits the files, and images in full size, that are in memory
-        self.decoders, self.predictor = ThreadPoolExecutor(cores), ThreadPoolExecutor(1)
+        self.cores, self.decoders, self.predictors = cores, ThreadPoolExecutor(cores), ThreadPoolExecutor(cores)
         self.waiting: list[tuple[np.ndarray, asyncio.Future[Prediction]]] = []
-        self.task: asyncio.Task[None] | None = None
+        self.tasks: list[asyncio.Task[None]] = []  # each predicts a batch at a time, at most one per core
         self._classify([np.zeros((self.size, self.size, 3), np.uint8)])  # TensorFlow's first call takes a second
 
     async def predict(self, read: Callable[[], Awaitable[bytes]]) -> Prediction:
@@ -44,8 +44,9 @@ class Batches:
             return Prediction("", problem=str(error))
         prediction = loop.create_future()
         self.waiting.append((pixels, prediction))
-        if self.task is None or self.task.done():
-            self.task = loop.create_task(self._predict_waiting())
+        self.tasks = [task for task in self.tasks if not task.done()]
+        if len(self.tasks) < self.cores:
+            self.tasks.append(loop.create_task(self._predict_waiting()))
         return await prediction
 
     def _decode(self, data: bytes) -> np.ndarray:
@@ -63,7 +64,7 @@ class Batches:
             self.on_batch(len(batch))
             images = [image for image, _ in batch]
             try:
-                found = await asyncio.get_running_loop().run_in_executor(self.predictor, self._classify, images)
+                found = await asyncio.get_running_loop().run_in_executor(self.predictors, self._classify, images)
             except Exception as error:
                 for _, prediction in batch:
                     if not prediction.cancelled():

@@ -15,11 +15,13 @@ if __name__ == "__main__":
     from stages.model import backend
 
     backend.start()
+    backend.use_one_thread_per_call()
 
 import asyncio
 import dataclasses
 import os
 import signal
+import socket
 import sys
 import warnings
 from typing import Any
@@ -93,6 +95,12 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.port not in range(2**16):
         parser.error(f"--port {arguments.port}: a number from 0 to {2**16 - 1} is needed")
+    try:  # before the seconds that loading takes
+        family, *_, address = socket.getaddrinfo(arguments.host, arguments.port, type=socket.SOCK_STREAM)[0]
+        socket.create_server(address, family=family).close()
+    except OSError as error:
+        where = f"--host {arguments.host} --port {arguments.port}"
+        parser.error(f"{where}: {error.strerror}: name an address of this machine and a free port")
     warnings.simplefilter("ignore")  # Pillow's warnings about odd metadata
     app = http_limits.add(application(saved_model.load(arguments.model)), "/predict", REQUESTS)
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))  # uvicorn raises it again once all is answered

@@ -16,6 +16,12 @@ from stages.tools.batching import Batches
 SIZE = 8
 
 
+@pytest.fixture(autouse=True)
+def one_core(monkeypatch):
+    """One batch at a time, so that tests know what is in each."""
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+
+
 def fake(serve):
     return SimpleNamespace(
         class_names=tf.constant(["dark", "bright"]),
@@ -96,6 +102,26 @@ def test_a_batch_holds_what_came_while_the_one_before_was_predicted():
     assert [level_of(found) for found in asyncio.run(main())] == [1, *range(50)]
     assert gate.sizes == [1, 1, batching.BATCH, 50 - batching.BATCH]
     assert seen == gate.sizes[1:]
+
+
+@pytest.mark.parametrize("cores", [1, 2, 4])
+def test_each_core_predicts_a_batch(monkeypatch, cores):
+    async def main():
+        batches = Batches(fake(gate), lambda size: None)
+        gate.open.clear()
+        tasks = []
+        for started in range(2, 2 + cores):
+            tasks.append(asyncio.create_task(batches.predict(reader(png(started)))))
+            await until(lambda expected=started: gate.started == expected)
+        tasks += [asyncio.create_task(batches.predict(reader(png(level)))) for level in range(100, 106)]
+        await until(lambda: len(batches.waiting) == 6)
+        gate.open.set()
+        return await asyncio.gather(*tasks)
+
+    monkeypatch.setattr("os.cpu_count", lambda: cores)
+    gate = Gate()
+    assert [level_of(found) for found in asyncio.run(main())] == [*range(2, 2 + cores), *range(100, 106)]
+    assert gate.sizes == [1] * (1 + cores) + [6]
 
 
 @pytest.mark.parametrize("broken", [b"", b"no image", png(3)[:50], png(3)[:-30]])

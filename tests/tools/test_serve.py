@@ -35,6 +35,7 @@ CHUNKS = itertools.chain(
 START = f"""
 from stages.model import backend
 backend.start()
+backend.use_one_thread_per_call()
 import sys
 from stages.common import cli
 from stages.tools import http_limits, serve
@@ -359,6 +360,7 @@ def test_health_metrics_and_documentation(server):
 @pytest.mark.parametrize("package", ["fastapi", "fastapi_offline", "uvicorn", "prometheus_client"])
 def test_a_missing_package_ends_in_a_line(monkeypatch, package):
     monkeypatch.setattr("stages.model.backend.start", lambda: None)
+    monkeypatch.setattr("stages.model.backend.use_one_thread_per_call", lambda: None)
     monkeypatch.setitem(sys.modules, package, None)
     monkeypatch.delitem(sys.modules, "stages.tools.serve")
     with pytest.raises(SystemExit) as end:
@@ -378,6 +380,18 @@ def test_a_wrong_argument_ends_in_a_line(monkeypatch, capsys, arguments, status,
     monkeypatch.setattr(sys, "argv", sys.argv)
     _, errors = run_command(serve.main, "serve", arguments, capsys, status)
     assert error in errors.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("host", "reason"), [("127.0.0.1", "in use"), ("nowhere.invalid", ""), ("192.0.2.1", "assign")]
+)
+def test_an_address_where_it_cannot_listen_ends_in_a_line(monkeypatch, capsys, host, reason):
+    monkeypatch.setattr(sys, "argv", sys.argv)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        where = f"--host {host} --port {other.getsockname()[1]}"
+        _, errors = run_command(serve.main, "serve", where.split(), capsys, 2)
+    line = errors.splitlines()[-1]
+    assert f"error: {where}: " in line and reason in line and "a free port" in line
 
 
 def test_sigterm_lets_requests_finish(server):
