@@ -226,7 +226,7 @@ def test_scaling_by_hand_is_what_predict_does(folder, monkeypatch):
 def test_the_request_for_tensorflow_serving_is_what_the_signature_takes(folder, monkeypatch):
     monkeypatch.chdir(folder)
     Path("my.jpg").write_bytes(files()["orientation 6"])
-    [code] = blocks("console", "curl")
+    [code] = blocks("console", "curl -d")
     command = re.sub(r"\| curl.*", "", code)
     request = json.loads(subprocess.run(["bash", "-c", command], check=True, capture_output=True, text=True).stdout)
     assert request["signature_name"] in load(MODEL).signatures

@@ -15,7 +15,7 @@ from stages.reporting.conclusions import Conclusions
 from stages.reporting.next_steps import Step
 from tests.support import environment
 
-TEXTS = dict.fromkeys(("mistakes", "doubted", "flips", "kept_weights", "overfitting", "int8"), "")
+TEXTS = dict.fromkeys(("mistakes", "doubted", "flips", "kept_weights", "overfitting", "int8", "novelty"), "")
 CONCLUSIONS = Conclusions(
     quality="good",
     headline="Good: 97.5% are right.",
