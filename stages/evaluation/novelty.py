@@ -37,7 +37,8 @@ class Detector(PCA):
     def residuals(self, features: Features) -> np.ndarray:
         """Returns the residuals of images, float32 [N]."""
         features = np.asarray(features, np.float32)
-        return np.asarray(residuals(features, self.mean, lambda centred: np.asarray(centred) @ self.components.T))
+        with threadpool_limits(1, "blas"):  # sums depend on the number of threads
+            return np.asarray(residuals(features, self.mean, lambda centred: np.asarray(centred) @ self.components.T))
 
     @property
     def variables(self) -> dict[str, Any]:
@@ -54,11 +55,11 @@ def fit(train: Features, validation: Features) -> Detector:
     units = to_unit(evenly_spaced(train, MOST)).astype(float)
     mean = units.mean(axis=0)
     components = np.zeros((COMPONENTS, units.shape[1]), np.float32)
-    with threadpool_limits(1, "blas"):  # sums depend on the number of threads
+    with threadpool_limits(1, "blas"):
         principal = _principal_components(units - mean)
-        components[: len(principal)] = principal
-        detector = Detector(mean.astype(np.float32), components, np.inf)
-        of_validation = np.sort(detector.residuals(validation))
+    components[: len(principal)] = principal
+    detector = Detector(mean.astype(np.float32), components, np.inf)
+    of_validation = np.sort(detector.residuals(validation))
     place = -(-(100 - FLAGGED) * (len(of_validation) + 1) // 100)  # rounded up
     if place > len(of_validation):
         return detector

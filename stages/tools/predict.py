@@ -76,7 +76,8 @@ FEWEST_UNLIKE = 5  # minimum number of images for the warning that most are unli
 STRICT = 3  # exit status of --strict; 2 is argparse's
 MEANING_OF_UNLIKE = ", and the predictions for such images mean little: check that they show the classes of the model"
 NO_NOVELTY = (
-    "Whether images are unlike the training images is not known: the model was evaluated on too few validation images."
+    "Whether images are unlike the training images is not known: the model has no threshold, which evaluate sets in "
+    f"{MODEL} from 19 validation images on."
 )
 
 
@@ -135,6 +136,8 @@ def main() -> None:
         for _ in written:  # is read for the collector
             pass
         drift_report.write(collector.sample(), reference, arguments.format)
+        if not inference.knows_novelty(model):
+            print(NO_NOVELTY, file=sys.stderr)
     else:
         if arguments.rank:
             written = report_unreadable(rank(written, features, classify, model), totals)

@@ -104,6 +104,16 @@ def test_any_number_of_threads_gives_the_same_bytes():
             np.testing.assert_array_equal(value, other.variables[name])
 
 
+@pytest.mark.parametrize("count", [19, 70, 300])
+def test_any_number_of_threads_gives_the_same_novelty(count):
+    features = np.random.default_rng(count).random((count, 1280), np.float32)
+    detector, found = novelty.fit(features, features), []
+    for threads in (1, 2, 4):
+        with threadpool_limits(threads, "blas"):
+            found.append(detector.novelty(features).tobytes())
+    assert len(set(found)) == 1
+
+
 def test_rounding_errors_flag_no_more():
     validation = around(0, 200, 1280)
     detector = novelty.fit(around(0, 300, 1280), validation)

@@ -444,6 +444,12 @@ def test_drift_says_how_images_differ_from_the_validation_images(pipeline, model
     assert output == "" and "lies elsewhere" in errors and errors.count("\n") == 1
     for other in (["--rank"], ["--format", "csv"]):
         assert run(capsys, paths[0], "--drift", *other, status=2)[0] == ""
+    without_threshold = tmp_path / "project" / drift_report.MODEL
+    shutil.copytree(model, without_threshold)
+    (tmp_path / "project/data/evaluation").mkdir()
+    shutil.copy(drift.FILE, tmp_path / "project" / drift.FILE)
+    _, errors = run(capsys, *paths, "--drift", "--model", without_threshold)
+    assert errors.splitlines() == [predict.NO_NOVELTY]
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\0"])
