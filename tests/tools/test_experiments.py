@@ -305,7 +305,7 @@ def applied(grids, tmp_path_factory):
 
 @pytest.mark.slow
 def test_after_an_experiment_up_to_plot_export_and_report_are_left_to_run(applied):
-    assert ran(applied.run("dvc", "repro", "--dry")) == ["export", "review", "report"]
+    assert ran(applied.run("dvc", "repro", "--dry")) == ["export", "review", "report", "try_page"]
 
 
 @pytest.mark.slow
