@@ -30,7 +30,7 @@ from stages.common import params
 from stages.labels import sources
 from stages.statistics import paired_test
 from tests.benchmarks import label_audit
-from tests.benchmarks.page import PACKAGES
+from tests.benchmarks.page import install
 from tests.support import ROOT, Project
 
 STAGES = ["split", "train_frozen", "finetune", "evaluate", "audit", "review"]
@@ -53,8 +53,7 @@ def main():
     changes = {key: yaml.safe_load(value) for key, value in arguments.changes} | {"data.images": str(folder)}
     rows, tests = [], []
     with tempfile.TemporaryDirectory() as packages:
-        install = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", packages, *PACKAGES]
-        subprocess.run(install, check=True)
+        install(packages)
         for seed in range(1, arguments.seeds + 1):
             work = arguments.work.absolute() / f"seed-{seed}"
             given = flip(truth, arguments.flipped, seed)

@@ -29,9 +29,7 @@ def main():
     if arguments.shots:
         Path(arguments.shots).mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as packages:
-        subprocess.run(
-            ["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", packages, *PACKAGES], check=True
-        )
+        install(packages)
         script = Path(__file__).with_suffix(".mjs")
         pages = [str(Path(page).resolve()) for page in arguments.pages]
         result = subprocess.run(
@@ -46,6 +44,24 @@ def main():
         problem_count += len(problems)
         print(f"{view['page']}, {view['width']} pixels, {view['colorScheme']}: {'; '.join(problems) or 'no problems'}")
     sys.exit(problem_count > 0)
+
+
+def read_options(text):
+    """The options of a command with this docstring: chromium, and shots, the path of a folder that exists, or ""."""
+    parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--chromium", default=shutil.which("chromium"), help="path of the browser")
+    parser.add_argument("--shots", default="", help="folder for screenshots")
+    options = parser.parse_args()
+    if options.shots:
+        Path(options.shots).mkdir(parents=True, exist_ok=True)
+        options.shots = str(Path(options.shots).resolve())
+    return options
+
+
+def install(folder):
+    """Installs PACKAGES into a folder."""
+    command = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", folder, *PACKAGES]
+    subprocess.run(command, check=True)
 
 
 def find_problems(view):

@@ -8,10 +8,8 @@ scrolls a page of 2,000 images, and prints the longest task of the browser. Need
 fetches playwright-core into a temporary folder.
 """
 
-import argparse
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,7 +19,7 @@ import pandas as pd
 
 from stages import review
 from stages.labels import corrections
-from tests.benchmarks.page import PACKAGES
+from tests.benchmarks.page import install, read_options
 from tests.reporting import review_support as made
 from tests.support import ROOT
 
@@ -42,26 +40,18 @@ LONGEST_TASK = 200  # milliseconds: while 2,000 images scroll
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--chromium", default=shutil.which("chromium"), help="path of the browser")
-    parser.add_argument("--shots", default="", help="folder for screenshots")
-    arguments = parser.parse_args()
-    shots = arguments.shots and str(Path(arguments.shots).resolve())
-    if shots:
-        Path(shots).mkdir(parents=True, exist_ok=True)
+    options = read_options(__doc__)
     script = Path(__file__).with_suffix(".mjs").resolve()
     with tempfile.TemporaryDirectory() as folder:
         packages = Path(folder, "packages")
-        subprocess.run(
-            ["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", packages, *PACKAGES], check=True
-        )
+        install(packages)
         os.chdir(folder)
         params = (ROOT / "params.yaml").read_text().replace("data/digits/images", made.IMAGES)
         Path("params.yaml").write_text(params)
         images = write_hostile()
         write_many(Path("many.html"))
         inputs = ["plots/review.html", "rebuilt.html", "many.html", "opened.csv"]
-        command = ["node", script, packages, arguments.chromium, *inputs, shots]
+        command = ["node", script, packages, options.chromium, *inputs, options.shots]
         result = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
         problems = result["problems"] + compare("saved.csv", images)
     longest = max(result["tasks"], default=0)

@@ -14,9 +14,7 @@ if __name__ == "__main__":
 
     backend.start()
 
-import argparse
 import json
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -30,7 +28,7 @@ from stages import try_page
 from stages.common import params
 from stages.decoding.decode import decode
 from stages.model import network, saved_model
-from tests.benchmarks.page import PACKAGES
+from tests.benchmarks.page import install, read_options
 from tests.support import amplify
 
 LARGEST_DIFFERENCE = 0.02  # of a probability
@@ -41,25 +39,17 @@ CLASSES += ["dog", "constructor", "-->"]
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--chromium", default=shutil.which("chromium"), help="path of the browser")
-    parser.add_argument("--shots", default="", help="folder for screenshots")
-    arguments = parser.parse_args()
-    shots = arguments.shots and str(Path(arguments.shots).resolve())
-    if shots:
-        Path(shots).mkdir(parents=True, exist_ok=True)
+    options = read_options(__doc__)
     page = Path(try_page.PAGE).resolve()
     tested = [str(Path(params.read("data").data.images, path).resolve()) for path in test_paths()]
     model = saved_model.load(try_page.SAVED_MODEL)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        subprocess.run(
-            ["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", folder, *PACKAGES], check=True
-        )
+        install(folder)
         odd = write_odd(folder)
         write_hostile(folder / "hostile.html")
         settings = {"page": str(page), "hostile": str(folder / "hostile.html"), "images": tested, "odd": odd}
-        settings |= {"shots": shots, "chromium": arguments.chromium, "folder": name}
+        settings |= {"shots": options.shots, "chromium": options.chromium, "folder": name}
         (folder / "settings.json").write_text(json.dumps(settings))
         script = Path(__file__).with_suffix(".mjs")
         result = subprocess.run(
